@@ -1,0 +1,100 @@
+"""Torchvision trunks that end where ST-MGA wants its map: 1/16 of the frame, whole or cut after layer3."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
+
+
+def build_backbone(name: str, stage: str) -> nn.Sequential:
+    """An untrained ResNet trunk: (b 3 h w) -> (b c h/16 w/16); its parameters have torchvision's names.
+
+    ``stage="c5"`` is the whole network with the stride of layer4 removed, ``"c4"`` ends after layer3.
+    """
+    import torchvision
+
+    net = getattr(torchvision.models, name)(weights=None)
+    children = OrderedDict(net.named_children())
+    for head in ("avgpool", "fc", *(["layer4"] if stage == "c4" else [])):
+        del children[head]
+    if stage == "c5":  # the last stage looks at the same 16 x 8 map as the one before it
+        first = children["layer4"][0]
+        (first.conv2 if hasattr(first, "conv3") else first.conv1).stride = (1, 1)
+        first.downsample[0].stride = (1, 1)
+    return nn.Sequential(children)
+
+
+def backbone_dim(trunk: nn.Sequential) -> int:
+    """Channels of the trunk's map: those of its last convolution."""
+    last: Any = list(trunk.children())[-1][-1]  # type: ignore[index]
+    return int((last.conv3 if hasattr(last, "conv3") else last.conv2).out_channels)
+
+
+def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missing: Sequence[str] = ()) -> None:
+    """Fill ``trunk`` with ImageNet weights.
+
+    Args:
+        trunk: what :func:`build_backbone` gave.
+        weights: ``"imagenet"`` for torchvision's own (downloaded by torchvision, hash checked), or a safetensors file
+            in torchvision's names. A file may end at a later stage than the trunk; half precision becomes float32.
+        name: the trunk's name in torchvision.
+        missing: stages that the file is known to lack, as ``["layer4"]``: they keep their random start.
+
+    Raises:
+        ValueError: the file lacks, or holds, parameters that were not declared; or is no safetensors file.
+        FileNotFoundError: no such file.
+    """
+    state = torchvision_weights(name) if str(weights) == "imagenet" else read_safetensors(Path(weights))
+    wanted = trunk.state_dict()
+    built = {child for child, _ in trunk.named_children()}
+    beyond = [s for s in STAGES if s not in built]
+    extra = sorted(k for k in state if k not in wanted and k.split(".")[0] not in beyond)
+    lacking = sorted(k for k in wanted if k not in state and not k.endswith("num_batches_tracked"))
+    undeclared = [k for k in lacking if k.split(".")[0] not in missing]
+    misfit = sorted(k for k in wanted if k in state and state[k].shape != wanted[k].shape)
+    if extra or undeclared or misfit:
+        stages = ", ".join(sorted({k.split(".")[0] for k in undeclared}, key=STAGES.index))
+        advice = f"; declare what is absent with backbone_missing=[...] ({stages})" if undeclared else ""
+        raise ValueError(
+            f"{weights} does not fit {name}: missing {_some(undeclared)}, unexpected {_some(extra)}, "
+            f"wrong shape {_some(misfit)}{advice}"
+        )
+    if idle := [s for s in missing if not any(k.split(".")[0] == s for k in lacking)]:
+        raise ValueError(f"backbone_missing names {', '.join(idle)}, but {weights} lacks nothing of it in {name}")
+    trunk.load_state_dict({k: state[k].to(wanted[k].dtype) for k in wanted if k in state}, strict=False)
+
+
+def torchvision_weights(name: str) -> dict[str, Tensor]:
+    """Torchvision's first ImageNet weights, which the works compared in the paper load; downloads unless cached."""
+    import torchvision
+
+    record = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    try:
+        return dict(record.get_state_dict(progress=True, check_hash=True))
+    except OSError as error:
+        raise OSError(
+            f"torchvision's ImageNet weights for {name} are not cached and could not be downloaded ({error}). "
+            "Give a local safetensors file in torchvision's names instead: backbone_weights=PATH"
+        ) from error
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise FileNotFoundError(f'no trunk weights at {path}; expected "imagenet" or a safetensors file')
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file ({error}); pickles are not read") from error
+
+
+def _some(keys: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
+    return (", ".join(keys[:limit]) or "none") + more

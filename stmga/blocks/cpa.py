@@ -1,0 +1,86 @@
+"""Consistent part attention: parts that mean the same in every frame (section 3.2 of the paper)."""
+
+import math
+from typing import NamedTuple
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from stmga.blocks.ops import at_least_float32, attended_max, require_map
+
+
+class CPASupervision(NamedTuple):
+    """What the losses of CPA need (eq. 2-5); computed by :meth:`CPA.supervise` only."""
+
+    parts: Tensor  # (b t n h w) a^n, the residual part attentions, in 0..1
+    global_attention: Tensor  # (b t 1 h w) a^g, in 0..1
+    residual: Tensor  # (b t 1 h w) a^g less its minimum over h, w: the target of the sum of the parts
+    pooled_global: Tensor  # (b c) P_g
+    pooled_parts: Tensor  # (b n c) P_n
+
+
+class CPA(nn.Module):
+    """(b t c h w) -> (b t n h w), n part attentions in 0..1 for every frame (eq. 1).
+
+    The parts are learnt as residuals over the background (``direct`` of the method notes): nothing is subtracted from
+    them, only the global attention that teaches them has its minimum removed. So ``forward`` needs the part heads
+    alone; the global head and the pooled features that the losses want are computed by :meth:`supervise`.
+
+    Args:
+        dim: channels c of the map.
+        parts: number n of part attentions (N_s in the paper).
+        reduction: shrink ratio of a head's hidden layer (gamma in the paper).
+
+    Example:
+        >>> import torch
+        >>> cpa = CPA(64, parts=4)
+        >>> cpa(torch.rand(2, 8, 64, 16, 8)).shape
+        torch.Size([2, 8, 4, 16, 8])
+    """
+
+    def __init__(self, dim: int, *, parts: int = 4, reduction: int = 16) -> None:
+        super().__init__()
+        if parts < 1 or dim < 1 or reduction < 1:
+            raise ValueError(f"CPA needs dim, parts and reduction of at least 1, got {dim}, {parts}, {reduction}")
+        self.dim = dim
+        # At the start the parts add up to about the residual global attention, whose mean is near 0.4: Adam moves a
+        # bias by about lr a step, so from 0.5 each it would take thousands of steps to get there.
+        self.parts = attention_heads(dim, parts, reduction, start=0.4 / parts)
+        self.whole = attention_heads(dim, 1, reduction, start=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._attend(self.parts, x)
+
+    def supervise(self, x: Tensor) -> CPASupervision:
+        """(b t c h w) -> the part attentions and everything that the losses of CPA compare them with (eq. 1-4)."""
+        parts, whole = self._attend(self.parts, x), self._attend(self.whole, x)
+        return CPASupervision(
+            parts=parts,
+            global_attention=whole,
+            residual=whole - whole.amin((-2, -1), keepdim=True),
+            pooled_global=attended_max(x, whole).mean(2).squeeze(1),
+            pooled_parts=attended_max(x, parts).mean(2),
+        )
+
+    def _attend(self, heads: nn.Sequential, x: Tensor) -> Tensor:
+        require_map(x, self.dim, "CPA")
+        logits = heads(rearrange(x, "b t c h w -> (b t) c h w"))
+        attention = at_least_float32(logits).sigmoid().to(next(heads.parameters()).dtype)
+        return rearrange(attention, "(b t) n h w -> b t n h w", t=x.shape[1])
+
+
+def attention_heads(dim: int, heads: int, reduction: int, *, start: float) -> nn.Sequential:
+    """``heads`` independent heads side by side, whose attention begins around ``start``.
+
+    The group convolution keeps each head to its own hidden channels, so this is as many separate heads in one.
+    """
+    hidden = max(1, dim // reduction)
+    norm = nn.BatchNorm2d(heads)
+    nn.init.constant_(norm.bias, math.log(start / (1 - start)))
+    return nn.Sequential(
+        nn.Conv2d(dim, heads * hidden, 1, bias=False),
+        nn.BatchNorm2d(heads * hidden),
+        nn.ReLU(),
+        nn.Conv2d(heads * hidden, heads, 1, groups=heads, bias=False),
+        norm,
+    )

@@ -1,0 +1,42 @@
+"""Multi-attentive part augmentation: the same parts at several grains (section 3.3 of the paper)."""
+
+from collections.abc import Sequence
+
+import torch
+from einops import reduce
+from torch import Tensor, nn
+
+from stmga.blocks.ops import attended_max, require_map
+
+
+class MAPA(nn.Module):
+    """(b t c h w), (b t n h w) -> (b p t c), the features of p = sum(scales) parts in each frame (eq. 6).
+
+    A scale of s parts adds up groups of n / s adjacent sub-attentions, so every sub-attention occurs once in every
+    scale: with n = 4 and scales (1, 2, 4) the whole person, two halves, four quarters. It has no parameters.
+
+    Args:
+        scales: number of parts in each scale; each must divide the number n of sub-attentions.
+
+    Example:
+        >>> import torch
+        >>> MAPA(scales=(1, 2, 4))(torch.rand(2, 8, 64, 16, 8), torch.rand(2, 8, 4, 16, 8)).shape
+        torch.Size([2, 7, 8, 64])
+    """
+
+    def __init__(self, *, scales: Sequence[int] = (1, 2, 4)) -> None:
+        super().__init__()
+        if not scales or min(scales) < 1:
+            raise ValueError(f"MAPA needs scales of at least one part each, got {tuple(scales)}")
+        self.scales = tuple(scales)
+
+    def forward(self, x: Tensor, attention: Tensor) -> Tensor:
+        require_map(x, None, "MAPA")
+        return attended_max(x, self.augment(attention))
+
+    def augment(self, attention: Tensor) -> Tensor:
+        """(b t n h w) -> (b t p h w), the attentions of all scales, in the order of ``scales``."""
+        n = attention.shape[2]
+        if any(n % s for s in self.scales):
+            raise ValueError(f"MAPA with scales {self.scales} needs a number of attentions that each divides, got {n}")
+        return torch.cat([reduce(attention, "b t (s g) h w -> b t s h w", "sum", s=s) for s in self.scales], dim=2)

@@ -1,0 +1,27 @@
+"""Two small operations that several blocks share: attended max-pooling, and at least float32 where it matters."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision becomes float32, all else stays: for softmaxes, sigmoids and norms."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def attended_max(x: Tensor, attention: Tensor) -> Tensor:
+    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of F + A * F for each attention A (eq. 6)."""
+    # One attention at a time: n copies of the map would not fit where one does.
+    products = (x * a for a in (1 + attention.to(x.dtype)).split(1, dim=2))
+    if torch.is_grad_enabled():  # `max` over a flat axis keeps the places of the maxima, `amax` the whole product
+        return torch.stack([rearrange(p, "b t c h w -> b t c (h w)").max(-1).values for p in products], dim=1)
+    return torch.stack([p.amax((-2, -1)) for p in products], dim=1)  # several times as fast
+
+
+def require_map(x: Tensor, channels: int | None, block: str) -> None:
+    """Say what a block got where it expects a map (b, t, c, h, w) with ``channels`` channels."""
+    if x.ndim != 5:
+        raise ValueError(f"{block} takes a feature map (b, t, c, h, w), got shape {tuple(x.shape)}")
+    if channels is not None and x.shape[2] != channels:
+        raise ValueError(f"{block} was built for {channels} channels, got a map with {x.shape[2]}: {tuple(x.shape)}")

@@ -1,0 +1,185 @@
+"""STMGAConfig: everything needed to rebuild a network, as plain data; and the configurations that have a name."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
+CHOICES = {
+    "backbone": BACKBONES,
+    "stage": ("c5", "c4"),
+    "parts": ("cpa", "stripes", "none"),
+    "temporal_conv": ("full", "depthwise"),
+    "order": ("ts", "st"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class STMGAConfig:
+    """A network as plain data: :meth:`to_dict` and :meth:`from_dict` go through JSON.
+
+    Attributes:
+        backbone: torchvision's name of the trunk.
+        stage: where the trunk ends: ``"c5"`` whole, last stride 1; ``"c4"`` after layer3. Both reduce by 16.
+        parts: ``"cpa"`` part attention, ``"stripes"`` horizontal bands, ``"none"`` one part, the whole frame.
+        part_scales: number of parts in each spatial scale; ``(1,)`` without parts.
+        temporal_scales: temporal extents of LS-TA in frames, ``()`` for no LS-TA.
+        temporal_conv: ``"full"`` or ``"depthwise"`` temporal operator.
+        relation_dim: width of the relation layers of MGA; None is the width of the trunk.
+        t_mga, s_mga: aggregate over time, over parts.
+        partwise, scalewise: the two halves of MGA (Table 7).
+        order: ``"ts"`` T-MGA then S-MGA, ``"st"`` the other way round (Table 8).
+        tau: temperature of the softmaxes of MGA.
+        gamma, eta: shrink ratios: attention heads and frame gate; scale attention.
+        clip_length: frames in a clip. size: height and width of a frame in pixels. mean, std: of RGB in 0..1.
+
+    Raises:
+        ValueError: a value that is none of its choices, or values that contradict each other.
+
+    Example:
+        >>> STMGAConfig.from_dict(STMGAConfig(backbone="resnet18").to_dict()).backbone
+        'resnet18'
+    """
+
+    backbone: str = "resnet50"
+    stage: str = "c5"
+    parts: str = "cpa"
+    part_scales: tuple[int, ...] = (1, 2, 4)
+    temporal_scales: tuple[int, ...] = (1, 3, 5)
+    temporal_conv: str = "full"
+    relation_dim: int | None = None
+    t_mga: bool = True
+    s_mga: bool = True
+    partwise: bool = True
+    scalewise: bool = True
+    order: str = "ts"
+    tau: float = 0.05
+    gamma: int = 16
+    eta: int = 4
+    clip_length: int = 8
+    size: tuple[int, int] = (256, 128)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name in ("part_scales", "temporal_scales", "size", "mean", "std"):  # JSON knows only lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for fault in self._faults():
+            raise ValueError(f"no such network: {fault}")
+
+    def _faults(self) -> Iterable[str]:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}"
+        if not self.part_scales or any(s < 1 or max(self.part_scales) % s for s in self.part_scales):
+            yield f"part_scales is {self.part_scales}, expected part counts that all divide the largest, as (1, 2, 4)"
+        if any(k < 1 or k % 2 == 0 for k in self.temporal_scales):
+            yield f"temporal_scales is {self.temporal_scales}, expected odd numbers of frames, as (1, 3, 5)"
+        if self.parts == "none" and (self.part_scales != (1,) or self.s_mga):
+            yield 'parts="none" is one part: it goes with part_scales=(1,) and s_mga=False'
+        if self.parts != "none" and not (self.s_mga or self.t_mga):
+            yield f'parts={self.parts!r} without s_mga or t_mga would never be used; take parts="none"'
+        if self.t_mga and not self.temporal_scales:
+            yield "t_mga aggregates the temporal scales, and temporal_scales is empty"
+        if self.temporal_scales and not self.t_mga:
+            yield "temporal_scales without t_mga would never be used; take temporal_scales=()"
+        if self.order == "st" and not (self.s_mga and self.t_mga):
+            yield 'order="st" needs both s_mga and t_mga'
+        if len(self.size) != 2 or min(self.size) < 16:
+            yield f"size is {self.size}, expected (height, width) of at least 16 pixels"
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            yield f"mean is {self.mean}, std {self.std}, expected one value each for R, G, B, std above 0"
+        if self.tau <= 0 or min(self.gamma, self.eta, self.clip_length) < 1 or (self.relation_dim or 1) < 1:
+            yield "tau must be above 0; gamma, eta, clip_length and relation_dim at least 1"
+
+    @property
+    def n_parts(self) -> int:
+        """Number of parts over all scales (N_p)."""
+        return sum(self.part_scales)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; tuples become lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, written_by: str | None = None) -> "STMGAConfig":
+        """Rebuild from :meth:`to_dict`; ``written_by`` is the stmga version that wrote it, for the error.
+
+        Raises:
+            ValueError: keys that this version does not know, or values that are none of their choices.
+        """
+        unknown = sorted(set(data) - {f.name for f in fields(cls)})
+        if unknown:
+            from stmga._version import __version__
+
+            raise ValueError(
+                f"the configuration has keys that stmga {__version__} does not know: {', '.join(unknown)}. "
+                f"It was written by stmga {written_by or '(version not said)'}: install that version or a newer one"
+            )
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ValueError(f"the configuration has a value of the wrong type: {error}") from error
+
+
+LIGHT: dict[str, Any] = {"temporal_conv": "depthwise", "relation_dim": 128}
+
+ARCHITECTURES: dict[str, STMGAConfig] = {
+    "stmga_resnet50": STMGAConfig(),
+    "stmga_resnet50_light": STMGAConfig(**LIGHT),
+    "stmga_resnet50_c4": STMGAConfig(stage="c4", **LIGHT),
+    "stmga_resnet18_c4": STMGAConfig(backbone="resnet18", stage="c4"),
+}
+
+_BASELINE = STMGAConfig(parts="none", part_scales=(1,), temporal_scales=(), t_mga=False, s_mga=False)
+_FULL = STMGAConfig()
+_SPATIAL = replace(_FULL, temporal_scales=(), t_mga=False)
+
+# Every row of Tables 4-8. Rows 2-4 of Table 4 are one network: they differ in the losses of CPA, which are training's.
+PAPER_CONFIGS: dict[str, STMGAConfig] = {
+    "table4/baseline": _BASELINE,
+    "table4/no-loss": _SPATIAL,
+    "table4/pce": _SPATIAL,
+    "table4/pce+pa": _SPATIAL,
+    "table4/pce+pa+res": _SPATIAL,
+    "table5/baseline": _BASELINE,
+    "table5/part-4": replace(_SPATIAL, parts="stripes"),
+    "table5/part-8": replace(_SPATIAL, parts="stripes", part_scales=(1, 2, 4, 8)),
+    "table5/cpa-2": replace(_SPATIAL, part_scales=(1, 2)),
+    "table5/cpa-4": _SPATIAL,
+    "table5/cpa-8": replace(_SPATIAL, part_scales=(1, 2, 4, 8)),
+    "table6/baseline": _BASELINE,
+    "table6/1,2/1": replace(_SPATIAL, part_scales=(1, 2)),
+    "table6/1,2,4/1": _SPATIAL,
+    "table6/1,2,4,8/1": replace(_SPATIAL, part_scales=(1, 2, 4, 8)),
+    "table6/1,2,4/1,3": replace(_FULL, temporal_scales=(1, 3)),
+    "table6/1,2,4/1,3,5": _FULL,
+    "table6/1,2,4,8/1,3": replace(_FULL, part_scales=(1, 2, 4, 8), temporal_scales=(1, 3)),
+    "table6/1,2,4,8/1,3,5": replace(_FULL, part_scales=(1, 2, 4, 8)),
+    "table7/neither": replace(_FULL, partwise=False, scalewise=False),
+    "table7/part": replace(_FULL, scalewise=False),
+    "table7/scale": replace(_FULL, partwise=False),
+    "table7/part+scale": _FULL,
+    "table8/baseline": _BASELINE,
+    "table8/p-mga": replace(_SPATIAL, parts="stripes"),
+    "table8/s-mga": _SPATIAL,
+    "table8/t-mga": replace(_FULL, parts="none", part_scales=(1,), s_mga=False),
+    "table8/t-mga,p-mga": replace(_FULL, parts="stripes"),
+    "table8/s-mga,t-mga": replace(_FULL, order="st"),
+    "table8/t-mga,s-mga": _FULL,
+}
+
+
+def paper_config(name: str) -> STMGAConfig:
+    """The network of a row of the paper's Tables 4-8, as ``"table8/s-mga"``; ``PAPER_CONFIGS`` lists them.
+
+    Another trunk is ``dataclasses.replace(paper_config(name), backbone="resnet18", stage="c4")``.
+
+    Raises:
+        ValueError: no such row; the message names the closest.
+    """
+    if name not in PAPER_CONFIGS:
+        near = difflib.get_close_matches(name, PAPER_CONFIGS, n=3, cutoff=0.3) or list(PAPER_CONFIGS)
+        raise ValueError(f"no row of the paper is called {name!r}; did you mean {', '.join(map(repr, near))}?")
+    return PAPER_CONFIGS[name]

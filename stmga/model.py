@@ -1,0 +1,221 @@
+"""STMGA: the network, read from top to bottom by following one clip (Lee et al., Sensors 2024, 24(7), 2229)."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stmga.backbones import backbone_dim, build_backbone
+from stmga.blocks import CPA, LSTA, MAPA, MGA, CPASupervision, Stripes
+from stmga.config import STMGAConfig
+
+if TYPE_CHECKING:
+    from stmga.records import WeightRecord
+
+
+@dataclass
+class Features:
+    """Everything the paper names for a batch of clips; None where the configuration does not have it."""
+
+    map: Tensor  # (b t c h w) F, the trunk's last map
+    z_f: Tensor  # (b c) Z^F, its average over frames and places
+    attention: CPASupervision | None = None  # a^n, a^g, its residual, P_g, P_n: what the losses of CPA need
+    part_attention: Tensor | None = None  # (b t p h w) A, the attentions of all part scales in order
+    parts: Tensor | None = None  # (b p t c) part features of each frame (eq. 6)
+    temporal_parts: Tensor | None = None  # (b p s t c) the same at each temporal extent, after LS-TA
+    part_vectors: Tensor | None = None  # (b p c) u, one vector a part, after T-MGA or the mean over time
+    z_t: Tensor | None = None  # (b c) Z^T
+    z_c: Tensor | None = None  # (b c) Z^C
+
+    @property
+    def final(self) -> Tensor:
+        """(b c), the feature that is tested with: Z^C, or the last one that the configuration has."""
+        return self.z_c if self.z_c is not None else self.z_t if self.z_t is not None else self.z_f
+
+
+class STMGA(nn.Module):
+    """(b t 3 h w) -> (b c), clips to embeddings of unit length: the cosine of two is their similarity.
+
+    Building one costs no network access and gives random weights; :func:`stmga.create_model` and
+    :meth:`from_pretrained` give trained ones. There is no classifier: identities belong to training.
+
+    Args:
+        config: the network as data.
+
+    Example:
+        >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4")).eval()
+        >>> model(torch.rand(2, 8, 3, 128, 64)).shape
+        torch.Size([2, 256])
+    """
+
+    def __init__(self, config: STMGAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.record: WeightRecord | None = None  # set by the loader: where the weights come from
+        self.backbone = build_backbone(config.backbone, config.stage)
+        self.dim = dim = backbone_dim(self.backbone)
+        # CPA finds the finest parts, MA-PA adds them up to coarser ones; stripes are cut at every scale.
+        cpa, stripes = config.parts == "cpa", config.parts == "stripes"
+        self.cpa = CPA(dim, parts=max(config.part_scales), reduction=config.gamma) if cpa else None
+        self.mapa = MAPA(scales=config.part_scales) if cpa else None
+        self.stripes = Stripes(scales=config.part_scales) if stripes else None
+        scales = config.temporal_scales
+        self.lsta = (
+            LSTA(dim, scales=scales, conv=config.temporal_conv, reduction=config.gamma) if config.t_mga else None
+        )
+        self.t_mga = self._mga((None,) * len(scales)) if config.t_mga else None
+        self.s_mga = self._mga(config.part_scales) if config.s_mga else None
+        self.neck = nn.BatchNorm1d(dim)
+
+    def _mga(self, counts: tuple[int | None, ...]) -> MGA:
+        c = self.config
+        return MGA(
+            self.dim,
+            counts=counts,
+            relation_dim=c.relation_dim,
+            partwise=c.partwise,
+            scalewise=c.scalewise,
+            tau=c.tau,
+            reduction=c.eta,
+        )
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(b t 3 h w) -> (b c) of unit length, after the BN neck.
+
+        Raises:
+            ValueError: not a batch of RGB clips, an empty one, or frames with NaN or infinity.
+            TypeError: clips that are not floating point, or of another precision than the network.
+        """
+        if not torch.compiler.is_compiling() and not torch.isfinite(clips).all():
+            raise ValueError("the clips hold NaN or infinite values; check the frames before the transform")
+        return self.forward_head(self.encode(clips))
+
+    def encode(self, clips: Tensor) -> Tensor:
+        """(b t 3 h w) -> (b c), the final feature before the BN neck; a long tracklet's is the mean over its clips."""
+        x = self.forward_map(clips)
+        if self.lsta is None and self.s_mga is None:
+            return reduce(x, "b t c h w -> b c", "mean")
+        attention = self.cpa(x) if self.cpa is not None else None
+        _, _, z_t, z_c = self.aggregate(self.part_features(x, attention))
+        return z_t if z_c is None else z_c
+
+    def forward_head(self, z: Tensor) -> Tensor:
+        """(b c) -> (b c) of unit length: the BN neck, then the L2 norm in float32."""
+        return F.normalize(self.neck(z).float(), dim=-1).to(z.dtype)
+
+    def forward_features(self, clips: Tensor) -> Features:
+        """(b t 3 h w) -> every feature and attention the paper names; for training, study and pictures."""
+        x = self.forward_map(clips)
+        found = Features(map=x, z_f=reduce(x, "b t c h w -> b c", "mean"))
+        if self.cpa is not None and self.mapa is not None:
+            found.attention = self.cpa.supervise(x)
+            found.part_attention = self.mapa.augment(found.attention.parts)
+        if self.lsta is not None or self.s_mga is not None:
+            found.parts = self.part_features(x, found.attention.parts if found.attention else None)
+            found.temporal_parts, found.part_vectors, z_t, found.z_c = self.aggregate(found.parts)
+            found.z_t = z_t if self.t_mga is not None else None  # without T-MGA it is nothing the paper trains
+        return found
+
+    def forward_map(self, clips: Tensor) -> Tensor:
+        """(b t 3 h w) -> (b t c h/16 w/16), the trunk on every frame."""
+        if not torch.compiler.is_compiling():
+            self._check(clips)
+        x = self.backbone(rearrange(clips, "b t c h w -> (b t) c h w"))
+        return rearrange(x, "(b t) c h w -> b t c h w", t=clips.shape[1])
+
+    def part_features(self, x: Tensor, attention: Tensor | None) -> Tensor:
+        """(b t c h w), (b t n h w) -> (b p t c): attended parts (eq. 6), stripes, or the whole frame as one part."""
+        if self.mapa is not None and attention is not None:
+            return self.mapa(x, attention)
+        if self.stripes is not None:
+            return self.stripes(x)
+        return reduce(x, "b t c h w -> b 1 t c", "max")
+
+    def aggregate(self, parts: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        """(b p t c) -> (b p s t c), (b p c), Z^T (b c), Z^C (b c): time, then parts, or in the other order."""
+        scales = list(self.config.part_scales)
+        q = self.lsta(parts) if self.lsta is not None else rearrange(parts, "b p t c -> b p 1 t c")
+        _, p, s, t, _ = q.shape
+        if self.config.order == "st":
+            assert self.t_mga is not None
+            assert self.s_mga is not None
+            frames = self.s_mga(rearrange(q, "b p s t c -> (b s t) p c").split(scales, dim=1))
+            frames = rearrange(frames, "(b s t) c -> s b t c", s=s, t=t)
+            return q, None, reduce(frames, "s b t c -> b c", "mean"), self.t_mga(frames.unbind())
+        if self.t_mga is not None:  # one T-MGA serves all parts
+            sets = rearrange(q, "b p s t c -> s (b p) t c").unbind()
+            u = rearrange(self.t_mga(sets), "(b p) c -> b p c", p=p)
+        else:
+            u = reduce(q, "b p s t c -> b p c", "mean")
+        return q, u, u.mean(1), self.s_mga(u.split(scales, dim=1)) if self.s_mga is not None else None
+
+    def _check(self, clips: Tensor) -> None:
+        if clips.ndim != 5 or clips.shape[2] != 3:
+            raise ValueError(
+                f"expected RGB clips (b, t, 3, h, w), got shape {tuple(clips.shape)}"
+                + ("; one clip goes in as clip[None]" if clips.ndim == 4 else "")
+            )
+        if 0 in clips.shape:
+            raise ValueError(f"expected at least one clip of one frame, got shape {tuple(clips.shape)}")
+        if not clips.is_floating_point():
+            raise TypeError(f"expected floating point clips as ClipTransform gives them, got {clips.dtype}")
+        if clips.dtype != self.neck.weight.dtype and not torch.is_autocast_enabled(clips.device.type):
+            raise TypeError(f"the clips are {clips.dtype}, the network {self.neck.weight.dtype}: convert one of them")
+
+    def digest(self) -> str:
+        """sha256 (hex) of configuration and weights: embeddings compare only where it is the same."""
+        default, config = STMGAConfig().to_dict(), self.config.to_dict()
+        named = json.dumps({k: v for k, v in config.items() if v != default[k]}, sort_keys=True)
+        total = hashlib.sha256(named.encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return total.hexdigest()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+        device: str | torch.device = "cpu",
+    ) -> "STMGA":
+        """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`."""
+        from stmga import hub
+
+        return hub.load(
+            source,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+            device=device,
+        )
+
+    def save_pretrained(self, folder: str | Path, *, record: "WeightRecord | None" = None) -> None:
+        """Write ``model.safetensors``, ``config.json`` and the model card to ``folder``; see :func:`stmga.hub.save`."""
+        from stmga import hub
+
+        hub.save(self, folder, record=record)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload weights with stmga",
+    ) -> None:
+        """Send what :meth:`save_pretrained` writes to a Hub repository; see :func:`stmga.hub.push`."""
+        from stmga import hub
+
+        hub.push(self, repo_id, private=private, token=token, commit_message=commit_message)

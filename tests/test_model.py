@@ -1,0 +1,278 @@
+"""STMGA as a whole: named configurations, features, invariants, trunks and their weights."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch._subclasses import FakeTensorMode
+
+from stmga.backbones import build_backbone, load_backbone
+from stmga.config import ARCHITECTURES, PAPER_CONFIGS, STMGAConfig, paper_config
+from stmga.model import STMGA
+
+SMALL = STMGAConfig(backbone="resnet18", stage="c4", relation_dim=16, size=(64, 32))
+
+
+def small(**changes) -> STMGA:
+    torch.manual_seed(0)
+    return STMGA(replace(SMALL, **changes))
+
+
+def seen(model: STMGA) -> STMGA:
+    """Eval mode with norm statistics that are not zeros and ones, as after training."""
+    model.train()
+    with torch.no_grad():
+        for _ in range(3):
+            model.neck(model.encode(torch.rand(4, 4, 3, 64, 32)))
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_take_any_clip_length(name):
+    with FakeTensorMode():  # shapes without numbers
+        model = STMGA(ARCHITECTURES[name]).eval()
+        for t in (1, 2, 8):
+            f = model.forward_features(torch.rand(2, t, 3, 256, 128))
+            assert f.map.shape == (2, t, model.dim, 16, 8)
+            assert f.part_attention.shape == (2, t, 7, 16, 8) and f.parts.shape == (2, 7, t, model.dim)
+            assert f.temporal_parts.shape == (2, 7, 3, t, model.dim) and f.part_vectors.shape == (2, 7, model.dim)
+            assert f.z_f.shape == f.z_t.shape == f.z_c.shape == (2, model.dim)
+
+
+def test_sizes_are_those_of_the_method():
+    """126.7 M and 62.8 M with four necks and classifiers of 625 identities (5.15 M) and a part classifier (0.008 M)."""
+    with torch.device("meta"):
+        count = {n: sum(p.numel() for p in STMGA(c).parameters()) / 1e6 for n, c in ARCHITECTURES.items()}
+    assert count["stmga_resnet50"] == pytest.approx(126.7 - 5.15, abs=0.1)
+    assert count["stmga_resnet50_light"] == pytest.approx(62.8 - 5.15, abs=0.7)
+
+
+HAS = {  # row -> the features that exist, beside Z^F
+    "table8/baseline": "",
+    "table8/p-mga": "z_c",
+    "table8/s-mga": "attention z_c",
+    "table8/t-mga": "z_t",
+    "table8/t-mga,p-mga": "z_t z_c",
+    "table8/s-mga,t-mga": "attention z_t z_c",
+    "table8/t-mga,s-mga": "attention z_t z_c",
+}
+
+
+@pytest.mark.parametrize("name", PAPER_CONFIGS)
+def test_every_row_of_the_paper_builds_runs_and_learns(name):
+    torch.manual_seed(0)
+    config = replace(paper_config(name), backbone="resnet18", stage="c4", relation_dim=16)
+    if max(config.part_scales) > 4:
+        model, clips = STMGA(config), torch.rand(2, 2, 3, 128, 32)  # eight stripes need eight rows
+    else:
+        model, clips = STMGA(config), torch.rand(2, 2, 3, 64, 32)
+    f = model.forward_features(clips)
+    loss = f.z_f.square().sum() + model.neck(f.final).pow(3).sum()
+    for extra in (f.z_t, *(f.attention or ())):
+        loss = loss + extra.square().sum() if extra is not None else loss
+    loss.backward()
+    silent = [n for n, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert not silent
+    z = model.eval()(clips)
+    assert z.shape == (2, 256)
+    torch.testing.assert_close(z.norm(dim=-1), torch.ones(2))
+    if name in HAS:
+        here = [k for k in ("attention", "z_t", "z_c") if getattr(f, k) is not None]
+        assert here == HAS[name].split()
+
+
+@pytest.mark.parametrize(
+    "name", ["table8/baseline", "table8/t-mga", "table8/s-mga", "table8/s-mga,t-mga", "table7/neither"]
+)
+def test_encode_is_the_final_feature(name):
+    model = seen(STMGA(replace(paper_config(name), backbone="resnet18", stage="c4")))
+    clips = torch.rand(2, 3, 3, 64, 32)
+    final = model.forward_features(clips).final
+    torch.testing.assert_close(model.encode(clips), final)
+    torch.testing.assert_close(model(clips), model.forward_head(final))
+
+
+def test_every_parameter_has_a_gradient_after_one_step():
+    model = small()
+    f = model.forward_features(torch.rand(2, 3, 3, 64, 32))
+    terms = [f.z_f, f.z_t, model.neck(f.z_c), *f.attention]
+    sum((t * torch.randn_like(t)).sum() for t in terms).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
+
+
+def test_inference_skips_what_only_the_losses_need():
+    model = small().eval()
+    model.cpa.whole.forward = None
+    model(torch.rand(1, 2, 3, 64, 32))
+
+
+def test_a_clip_does_not_depend_on_its_neighbours():
+    model = seen(small())
+    clips = torch.rand(5, 4, 3, 64, 32)
+    together = model(clips)
+    torch.testing.assert_close(model(clips[[3, 0, 4, 1, 2]]), together[[3, 0, 4, 1, 2]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cat([model(c[None]) for c in clips]), together, atol=1e-5, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 1e-4  # the clips do differ
+
+
+def test_average_then_neck_is_neck_then_average():
+    model = seen(small())
+    z = model.encode(torch.rand(4, 4, 3, 64, 32))
+    torch.testing.assert_close(model.neck(z.mean(0, keepdim=True)), model.neck(z).mean(0, keepdim=True))
+
+
+def test_autocast_gives_nearly_the_same_direction():
+    model = seen(small())
+    clips = torch.rand(3, 4, 3, 64, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(clips)
+    assert (half.float() * model(clips)).sum(-1).min() > 0.99
+
+
+def test_compiles_whole_with_dynamic_batch_and_time():
+    model = seen(small())
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    for b, t in [(2, 3), (3, 5), (1, 1)]:
+        clips = torch.rand(b, t, 3, 64, 32)
+        torch.testing.assert_close(compiled(clips), model(clips), atol=1e-5, rtol=1e-5)
+
+
+def test_copies_and_digest():
+    model = small()
+    for same in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model.to(memory_format=torch.channels_last)):
+        assert same.digest() == model.digest()
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.neck.bias[0] += 1e-6
+    assert other.digest() != model.digest()
+    assert small(tau=0.06).digest() != model.digest()  # the same weights in another network
+
+
+@pytest.mark.parametrize(
+    ("clips", "error", "words"),
+    [
+        (torch.rand(8, 3, 64, 32), ValueError, "clip[None]"),
+        (torch.rand(1, 8, 1, 64, 32), ValueError, "(b, t, 3, h, w)"),
+        (torch.rand(1, 0, 3, 64, 32), ValueError, "at least one clip of one frame"),
+        (torch.zeros(1, 2, 3, 64, 32, dtype=torch.uint8), TypeError, "ClipTransform"),
+        (torch.rand(1, 2, 3, 64, 32, dtype=torch.float64), TypeError, "torch.float64"),
+        (torch.full((1, 2, 3, 64, 32), float("nan")), ValueError, "NaN"),
+    ],
+)
+def test_a_wrong_clip_says_what_was_expected(clips, error, words):
+    with pytest.raises(error) as caught:
+        small().eval()(clips)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backbone": "resnet19"},
+        {"stage": "c3"},
+        {"part_scales": (2, 3)},
+        {"temporal_scales": (2,)},
+        {"temporal_scales": ()},
+        {"t_mga": False},
+        {"parts": "none"},
+        {"parts": "stripes", "s_mga": False, "t_mga": False, "temporal_scales": ()},
+        {"order": "st", "s_mga": False},
+        {"tau": 0.0},
+        {"size": (256,)},
+    ],
+)
+def test_a_configuration_that_is_no_network_is_refused(wrong):
+    with pytest.raises(ValueError, match="no such network"):
+        STMGAConfig(**wrong)
+
+
+def test_configuration_round_trip_and_keys_of_a_newer_version():
+    for config in PAPER_CONFIGS.values():
+        assert STMGAConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match=r"colour.*stmga 9\.0"):
+        STMGAConfig.from_dict({"colour": "red"}, written_by="9.0")
+    with pytest.raises(ValueError, match="wrong type"):
+        STMGAConfig.from_dict({"tau": "hot"})
+    with pytest.raises(ValueError, match="table8/s-mga"):
+        paper_config("table8/smga")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
+def test_trunks_end_at_a_sixteenth(name):
+    dim = 256 if name in ("resnet18", "resnet34") else 1024
+    for stage, channels in (("c4", dim), ("c5", 2 * dim)):
+        with torch.device("meta"):
+            assert build_backbone(name, stage)(torch.rand(1, 3, 256, 128)).shape == (1, channels, 16, 8)
+
+
+def test_the_whole_trunk_keeps_torchvisions_names_and_numbers(tmp_path):
+    """A file with a classifier fills both cuts; up to the last stage the map is torchvision's own."""
+    import torchvision
+
+    torch.manual_seed(0)
+    reference = torchvision.models.resnet18(weights=None).eval()
+    save_file(reference.half().state_dict(), tmp_path / "whole.safetensors")
+    reference.float()
+    x = torch.rand(2, 3, 64, 32)
+    for stage in ("c4", "c5"):
+        trunk = build_backbone("resnet18", stage).eval()
+        load_backbone(trunk, tmp_path / "whole.safetensors", name="resnet18")
+        assert next(trunk.parameters()).dtype == torch.float32
+        y = reference.maxpool(reference.relu(reference.bn1(reference.conv1(x))))
+        y = reference.layer3(reference.layer2(reference.layer1(y)))
+        torch.testing.assert_close(trunk[:7](x), y)
+
+
+def test_what_a_trunk_file_lacks_must_be_declared(tmp_path):
+    whole = build_backbone("resnet18", "c5").state_dict()
+    to_layer3 = {k: v for k, v in whole.items() if not k.startswith("layer4") and "num_batches" not in k}
+    save_file(to_layer3, path := tmp_path / "to-layer3.safetensors")
+    load_backbone(build_backbone("resnet18", "c4"), path, name="resnet18")
+    trunk = build_backbone("resnet18", "c5")
+    with pytest.raises(ValueError, match=r"missing layer4.*backbone_missing.*layer4"):
+        load_backbone(trunk, path, name="resnet18")
+    load_backbone(trunk, path, name="resnet18", missing=["layer4"])
+    torch.testing.assert_close(trunk.conv1.weight, whole["conv1.weight"])
+    with pytest.raises(ValueError, match="lacks nothing"):
+        load_backbone(build_backbone("resnet18", "c4"), path, name="resnet18", missing=["layer3"])
+    with pytest.raises(ValueError, match="wrong shape layer1"):
+        load_backbone(build_backbone("resnet34", "c4"), _reshaped(path, tmp_path), name="resnet18")
+    with pytest.raises(FileNotFoundError, match="imagenet"):
+        load_backbone(trunk, tmp_path / "absent.safetensors", name="resnet18")
+    (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        load_backbone(trunk, tmp_path / "cut.safetensors", name="resnet18")
+
+
+def _reshaped(path, folder):
+    from safetensors.torch import load_file
+
+    state = load_file(path)
+    state["layer1.0.conv1.weight"] = state["layer1.0.conv1.weight"][:, :3].contiguous()
+    save_file(state, out := folder / "reshaped.safetensors")
+    return out
+
+
+def test_import_costs_torch_and_nothing_heavier():
+    code = "import sys, stmga; print([m for m in ('torchvision', 'huggingface_hub', 'PIL') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_import_takes_no_longer_than_torch():
+    """At most 1.1 x: both timed inside one process, so that the disk cache and the machine are the same."""
+    code = (
+        "import time; a = time.perf_counter(); import torch; b = time.perf_counter(); import stmga;"
+        "print((time.perf_counter() - a) / (b - a))"
+    )
+    ratios = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(ratios) <= 1.1, ratios
