@@ -1,0 +1,208 @@
+"""Look once at every tracklet of an input and report all faults together; readers and embedder call this."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stmga.tracklets import Frame, Tracklet, TrackletError
+
+logger = logging.getLogger(__name__)
+
+RESERVED = ("tracklet", "person", "camera", "time", "frames", "cover")  # keys that `extra` may not have
+CHUNK = 64  # files a thread opens before it fetches more
+
+Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> where that is, in words
+Size = tuple[int, int, "int | None"]  # width, height, frames (None: an image, or a video that does not say)
+
+
+def check_tracklets(
+    tracklets: Sequence[Tracklet],
+    *,
+    check_files: bool = True,
+    place: Place | None = None,
+    faults: Iterable[str] = (),
+) -> None:
+    """Raise one `TrackletError` with every fault of every tracklet, or return None.
+
+    Looks at ids, labels, array shapes and types, and opens the header of every file once (tracklets checked before are
+    not opened again). Content is not decoded: a truncated image shows when it is loaded. Boxes that reach over the
+    frame's edge are no fault; how many there are is logged as a warning, and `Tracklet.load` clips them.
+
+    Args:
+        check_files: False opens no file: what is wrong with one shows when its tracklet is loaded.
+        place: says where a tracklet or frame stands in the user's file; default: the tracklet's id.
+        faults: what a reader has found already, to be reported with the rest.
+
+    >>> check_tracklets([Tracklet("a", ())])
+    Traceback (most recent call last):
+    stmga.tracklets.TrackletError: tracklet "a": has no frames
+    """
+    place = place or (lambda number, frame: f'tracklet "{tracklets[number].id}"')
+    found = list(faults)
+    if not tracklets and not found:
+        found.append("no tracklets: the input is empty")
+    found += _ids(tracklets, place)
+    for number, tracklet in enumerate(tracklets):
+        found += [f"{place(number, None)}: {fault}" for fault in _labels(tracklet)]
+        found += [f"{place(number, i)}: {fault}" for i, fault in _frames(tracklet.frames)]
+    if check_files:
+        found += _files(tracklets, place)
+    if found:
+        raise TrackletError(found)
+    for tracklet in tracklets if check_files else ():
+        object.__setattr__(tracklet, "_checked", True)
+
+
+def _ids(tracklets: Sequence[Tracklet], place: Place) -> Iterator[str]:
+    first: dict[str, int] = {}
+    for number, tracklet in enumerate(tracklets):
+        if not isinstance(tracklet.id, str) or not tracklet.id:
+            yield f"{place(number, None)}: the id must be a string that is not empty, got {tracklet.id!r}"
+            continue
+        earlier = first.setdefault(tracklet.id, number)
+        if earlier != number:
+            cameras = (tracklets[earlier].camera, tracklet.camera)
+            what = f", two cameras in one tracklet {cameras}" if cameras[0] != cameras[1] else ""
+            yield f'{place(number, None)}: duplicate id "{tracklet.id}"{what}; first: {place(earlier, None)}'
+
+
+def _labels(tracklet: Tracklet) -> Iterator[str]:
+    for name in ("person", "camera"):
+        label = getattr(tracklet, name)
+        if name == "camera" and isinstance(label, (list, tuple, set, dict, np.ndarray, torch.Tensor)):
+            yield f"two cameras in one tracklet: camera is {label!r}; expected one, or null if unknown"
+        elif isinstance(label, bool) or not (label is None or isinstance(label, (str, int))):
+            yield f"{name} must be a string, an integer or null, got {label!r}"
+    time = tracklet.time
+    if isinstance(time, bool) or not (time is None or (isinstance(time, (int, float)) and math.isfinite(time))):
+        yield f"time must be a number of seconds or null, got {time!r}"
+    try:
+        reserved = [key for key in tracklet.extra if key in RESERVED]
+        json.dumps(dict(tracklet.extra))
+    except (TypeError, ValueError) as error:
+        yield f"extra must be a mapping of plain JSON values: {error}"
+    else:
+        if reserved:
+            yield f"extra has the key {reserved[0]!r}, which has a meaning of its own: give it another name"
+
+
+def _frames(frames: Any) -> Iterator[tuple[int | None, str]]:
+    """Faults that show without opening a file."""
+    if isinstance(frames, np.ndarray) and (frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8):
+        yield None, f"expected a uint8 array (t, h, w, 3), got {frames.dtype} {frames.shape}"
+    elif isinstance(frames, torch.Tensor) and (frames.ndim != 4 or frames.shape[1] != 3 or not _pixel_type(frames)):
+        yield None, f"expected a uint8 or float tensor (t, 3, h, w), got {frames.dtype} {tuple(frames.shape)}"
+    elif not isinstance(frames, (np.ndarray, torch.Tensor, tuple)):
+        yield None, f"frames must be a list of paths or images, an array or a tensor, got {type(frames).__name__}"
+    elif len(frames) == 0:
+        yield None, "has no frames"
+    elif isinstance(frames, tuple):
+        for i, frame in enumerate(frames):
+            if fault := _one_frame(frame):
+                yield i, f"frame {i}: {fault}"
+    elif 0 in frames.shape:
+        yield None, f"frames have no pixels: shape {tuple(frames.shape)}"
+
+
+def _one_frame(frame: Any) -> str | None:
+    if isinstance(frame, Frame):
+        if frame.index is not None and frame.index < 0:
+            return f"{frame.file}: the index of a video frame counts from 0, got {frame.index}"
+        if frame.box is not None and not (all(map(math.isfinite, frame.box)) and min(frame.box[2:]) > 0):
+            return f"{frame.file}: box {frame.box} has no area; expected x, y, width, height in pixels"
+        return None
+    if isinstance(frame, np.ndarray):
+        good = frame.ndim == 3 and frame.shape[-1] == 3 and frame.dtype == np.uint8 and frame.size > 0
+        return None if good else f"expected a uint8 array (h, w, 3), got {frame.dtype} {frame.shape}"
+    if isinstance(frame, torch.Tensor):
+        good = frame.ndim == 3 and frame.shape[0] == 3 and _pixel_type(frame) and frame.numel() > 0
+        return None if good else f"expected a uint8 or float tensor (3, h, w), got {frame.dtype} {tuple(frame.shape)}"
+    if not (hasattr(frame, "convert") and hasattr(frame, "mode")):  # a PIL image, without importing PIL
+        return f"expected a path, a PIL image, an array or a tensor, got {type(frame).__name__}"
+    return None if min(frame.size) > 0 else "the image has no pixels"
+
+
+def _pixel_type(pixels: torch.Tensor) -> bool:
+    return pixels.dtype == torch.uint8 or pixels.is_floating_point()
+
+
+def _files(tracklets: Sequence[Tracklet], place: Place) -> list[str]:
+    """Faults of files and of boxes against them; every file is opened once, however many frames it has."""
+    on_disk = [
+        (number, i, frame)
+        for number, tracklet in enumerate(tracklets)
+        if not tracklet._checked and isinstance(tracklet.frames, tuple)
+        for i, frame in enumerate(tracklet.frames)
+        if isinstance(frame, Frame)
+    ]
+    sizes = _sizes({frame.file: frame.index is not None for _, _, frame in on_disk})
+    uses = Counter(frame.file for _, _, frame in on_disk)
+    faults, clipped = [], []
+    for number, i, frame in on_disk:
+        size = sizes[frame.file]
+        if isinstance(size, str):
+            if count := uses.pop(frame.file, 0):  # a bad file is one fault, however many frames want it
+                faults.append(f"{place(number, i)}: {size}" + (f" ({count:,} frames want it)" if count > 1 else ""))
+        elif frame.index is not None and size[2] is not None and frame.index >= size[2]:
+            faults.append(f"{place(number, i)}: {frame.file} has {size[2]} frames, no frame {frame.index} (from 0)")
+        elif frame.box is not None and _outside(frame.box, size) == "wholly":
+            faults.append(f"{place(number, i)}: box {frame.box} is outside {frame.file}, {size[0]} x {size[1]} pixels")
+        elif frame.box is not None and _outside(frame.box, size):
+            clipped.append(place(number, i))
+    if clipped:
+        boxes = sum(frame.box is not None for _, _, frame in on_disk)
+        words = "%d of %d boxes reach over the edge of their frame and are clipped; first: %s"
+        logger.warning(words, len(clipped), boxes, clipped[0])
+    return faults
+
+
+def _outside(box: tuple[float, float, float, float], size: Size) -> str:
+    x, y, w, h = box
+    if min(w, h) <= 0:
+        return ""  # of no area: said already
+    if x + w <= 0 or y + h <= 0 or x >= size[0] or y >= size[1]:
+        return "wholly"
+    return "partly" if x < 0 or y < 0 or x + w > size[0] or y + h > size[1] else ""
+
+
+def _sizes(files: dict[Path, bool]) -> dict[Path, Size | str]:
+    """Size of each file (True: it is a video), or what is wrong with it; threads hide the latency of disks."""
+    jobs = list(files.items())
+    if not jobs:
+        return {}
+    chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
+    with ThreadPoolExecutor(max_workers=min(16, len(chunks))) as pool:
+        sizes = [size for chunk in pool.map(lambda chunk: [_size(*job) for job in chunk], chunks) for size in chunk]
+    return dict(zip(files, sizes, strict=True))
+
+
+def _size(file: Path, video: bool) -> Size | str:
+    try:
+        if video:
+            from stmga.video import video_size
+
+            return video_size(file)
+        from PIL import Image
+
+        with Image.open(file) as image:
+            return (*image.size, None)
+    except FileNotFoundError:
+        return f"{file} does not exist"
+    except IsADirectoryError:
+        return f"{file} is a folder, not {'a video' if video else 'an image'}"
+    except ImportError:
+        raise  # PyAV is not installed: no fault of the file
+    except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
+        if file.stat().st_size == 0:
+            return f"{file} is empty (0 bytes)"
+        return f"{file} cannot be opened as {'a video' if video else 'an image'}: {error}"
