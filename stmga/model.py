@@ -186,7 +186,7 @@ class STMGA(nn.Module):
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        token: str | None = None,
+        token: str | bool | None = None,
         device: str | torch.device = "cpu",
     ) -> "STMGA":
         """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`."""
@@ -212,10 +212,10 @@ class STMGA(nn.Module):
         repo_id: str,
         *,
         private: bool = False,
-        token: str | None = None,
+        token: str | bool | None = None,
         commit_message: str = "Upload weights with stmga",
-    ) -> None:
-        """Send what :meth:`save_pretrained` writes to a Hub repository; see :func:`stmga.hub.push`."""
+    ) -> str:
+        """Send what :meth:`save_pretrained` writes to a Hub repository; the new commit. See :func:`stmga.hub.push`."""
         from stmga import hub
 
-        hub.push(self, repo_id, private=private, token=token, commit_message=commit_message)
+        return hub.push(self, repo_id, private=private, token=token, commit_message=commit_message)

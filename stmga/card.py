@@ -1,0 +1,103 @@
+"""The model card: a README.md written from a weight's record, saying nothing that the record does not say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stmga._version import __version__
+from stmga.records import WeightRecord
+
+TAGS = ("person-re-identification", "video", "image-feature-extraction", "stmga", "pytorch")
+# Identifiers that the Hub takes as they are; any other licence is written as "other" with its own name.
+HUB_LICENCES = {
+    "mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
+}  # fmt: skip
+
+LIMITS = """\
+- The vectors say which pictures look alike, clothes and build above all; they do not prove who somebody is. People who
+  dress alike are confused, and a person in other clothes is often missed.
+- Figures hold for the data set and protocol named above. Other cameras, climates, crowds and detectors score lower:
+  measure on your own labelled tracklets, and set thresholds there, before you rely on an answer.
+- Data sets of people are uneven in age, sex, skin colour, dress and place, and errors are uneven in the same way.
+- Following people across cameras is surveillance. Do not use this to watch, profile or identify people without a legal
+  basis and their knowledge, nor to decide anything about a person without a human who checks the pictures. The law of
+  the place (in the EU: GDPR and the AI Act) may forbid the use outright."""
+
+
+def model_card(record: WeightRecord) -> str:
+    """The text of the README.md that goes with a weight; a part the record is silent about says so, or is left out."""
+    title = record.name or (record.repo_id or "").rpartition("/")[2] or "An STMGA model"
+    parts = [
+        _front_matter(record),
+        f"# {title}",
+        _what(record),
+        "## Use",
+        _use(record),
+        "## Training data and terms",
+        _data(record),
+        "## Results",
+        _results(record.metrics),
+        "## Limits and misuse",
+        LIMITS,
+        "## Cite",
+        record.paper,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(record: WeightRecord) -> str:
+    lines = ["---", "library_name: stmga"]
+    if record.licence:
+        known = record.licence.lower() in HUB_LICENCES
+        lines.append(f"license: {record.licence.lower() if known else 'other'}")
+        lines += [] if known else [f"license_name: {json.dumps(record.licence)}"]  # a JSON text is a YAML text
+    lines += ["tags:", *(f"- {tag}" for tag in TAGS), "---"]
+    return "\n".join(lines)
+
+
+def _what(record: WeightRecord) -> str:
+    config = record.config
+    height, width = config.size
+    return (
+        "A network for video-based person re-identification: it turns a tracklet (crops of one person followed by one "
+        "camera) into a vector of unit length, so that tracklets of the same person lie close together.\n\n"
+        f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
+        f"- Input: clips of {config.clip_length} frames, {height} x {width} pixels\n"
+        f"- File: `{record.file}`, sha256 `{record.sha256}`\n"
+        f"- Written by stmga {__version__}"
+    )
+
+
+def _use(record: WeightRecord) -> str:
+    source = record.repo_id or "path/to/this/folder"
+    pin = f', revision="{record.revision}"' if record.repo_id and record.revision else ""
+    return (
+        "```python\n"
+        "import stmga\n\n"
+        f'model = stmga.STMGA.from_pretrained("{source}"{pin})  # verified against the sha256 above\n'
+        "transform = model.record.transform()\n"
+        "z = model(transform(frames)[None])  # frames: a list of PIL images; z: (1, model.dim), unit length\n"
+        "```"
+    )
+
+
+def _data(record: WeightRecord) -> str:
+    data = record.training_data or "The record of this weight does not say what it was trained on."
+    licence = (
+        f"Licence of the weights: {record.licence or 'not stated; ask whoever published them before you use them'}."
+    )
+    return "\n\n".join(text for text in (data, record.terms, licence) if text)
+
+
+def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
+    if not metrics:
+        return "None measured."
+    keys = list(dict.fromkeys(key for row in metrics for key in row))
+    rows = [keys, ["---"] * len(keys), *([_cell(row.get(key, "")) for key in keys] for row in metrics)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

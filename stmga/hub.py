@@ -1,0 +1,295 @@
+"""Load, save and push weights, in a folder or on the Hub: safetensors, every byte verified, every key matched."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from stmga.card import model_card
+from stmga.files import atomic_write, write_all
+from stmga.model import STMGA
+from stmga.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
+from stmga.remote import UPLOAD, Repo
+
+__all__ = ["WeightsError", "atomic_write", "load", "load_record", "push", "save"]
+
+log = logging.getLogger(__name__)
+
+
+def load(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    device: str | torch.device = "cpu",
+) -> STMGA:
+    """A trained network from a folder or from the Hub, in eval mode and float32.
+
+    Args:
+        source: a folder that :func:`save` made, or a Hub id ``"owner/name"``. A folder of that name comes first.
+        revision: branch, tag or commit of the Hub repository. A commit (40 hex digits) that is cached needs no request.
+        cache_dir: the Hub's cache; by default huggingface_hub's (``HF_HOME``).
+        local_files_only: make no request, as ``HF_HUB_OFFLINE=1`` does.
+        token: for private repositories; by default what ``hf auth login`` stored.
+        device: where the network goes.
+
+    Raises:
+        WeightsError: not found, not reachable, wrong bytes, or keys that do not fit; the message says what to do.
+
+    Example:
+        >>> import stmga
+        >>> stmga.create_model("stmga_resnet18_c4").save_pretrained("mine")
+        >>> load("mine").training
+        False
+    """
+    if Path(source).is_dir():
+        if revision is not None:
+            raise WeightsError(f"{source} is a folder, which has no revision {revision!r}; leave revision out.")
+        return _from_folder(read_record(source), Path(source), device)
+    repo = Repo(_hub_id(source), cache_dir, local_files_only, token)
+    commit = repo.resolve(revision)  # config and weights come from this one commit, whatever main does meanwhile
+    config = repo.fetch(CONFIG_FILE, commit)
+    try:
+        record = WeightRecord.from_json(config.read_bytes())
+    except WeightsError as error:
+        repo.forget(config)  # were it the download that spoilt it, the next load fetches it anew
+        raise WeightsError(f"{CONFIG_FILE} of {repo.repo_id} at {commit} cannot be used: {error}.") from error
+    return _from_hub(replace(record, repo_id=repo.repo_id, revision=commit), repo, commit, device)
+
+
+def load_record(
+    record: WeightRecord,
+    *,
+    folder: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    device: str | torch.device = "cpu",
+) -> STMGA:
+    """The network of a record: from ``folder`` if given, else the copy bundled with the package, else from the Hub.
+
+    Raises:
+        WeightsError: as :func:`load`; also a folder that holds other weights than the record names.
+    """
+    if folder is not None:
+        found = read_record(folder)
+        if found.sha256 != record.sha256:
+            raise WeightsError(
+                f"{folder} holds other weights than {record.name}: sha256 {found.sha256}, the record names "
+                f"{record.sha256}. Load them as what they are with STMGA.from_pretrained(folder)."
+            )
+        return _from_folder(replace(record, file=found.file), Path(folder), device)
+    if record.folder is not None and (record.folder / record.file).is_file():
+        return _from_folder(record, record.folder, device)
+    if record.repo_id is None:
+        raise WeightsError(
+            f"The weights {record.name or 'without a name'} are neither on this machine nor on the Hub (no repo_id); "
+            "give the folder that holds them."
+        )
+    repo = Repo(record.repo_id, cache_dir, local_files_only, token)
+    cached = record.revision and repo.cached(record.file, record.revision)
+    commit = record.revision if record.revision and cached else repo.resolve(record.revision)
+    return _from_hub(record, repo, commit, device)
+
+
+def save(model: nn.Module, folder: str | Path, *, record: WeightRecord | None = None) -> None:
+    """Write ``model.safetensors``, ``config.json`` and ``README.md``; all of them or, if something fails, none.
+
+    ``module.`` and ``_orig_mod.`` (of DistributedDataParallel and torch.compile) are stripped from the keys. ``record``
+    says what the weights are: name, metrics, data, licence; its sha256 is filled in here. Without it the model's own
+    record is kept while its weights are unchanged; changed weights keep only where they come from, and its terms.
+
+    Raises:
+        WeightsError: no STMGA, or a record with another configuration.
+        OSError: the files cannot be written; what was there before is untouched.
+    """
+    files = _contents(model, record)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_all({Path(folder) / name: data for name, data in files.items()})
+
+
+def push(
+    model_or_folder: nn.Module | str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | bool | None = None,
+    commit_message: str = "Upload an STMGA model",
+) -> str:
+    """Send a model, or a folder that :func:`save` made, to a Hub repository; gives the new commit, to pin it.
+
+    The repository is created if there is none. A folder is verified first, and sent as it is.
+
+    Raises:
+        WeightsError: a folder that does not verify, or a Hub that refuses or cannot be reached.
+    """
+    repo = Repo(repo_id, token=token)
+    with TemporaryDirectory() as temp:
+        if isinstance(model_or_folder, nn.Module):
+            folder, files = Path(temp), _contents(model_or_folder, None, repo_id)
+            write_all({folder / name: data for name, data in files.items()})
+        else:
+            folder = Path(model_or_folder)
+        record = cast(WeightRecord, load(folder).record) if folder.is_dir() else read_record(folder)
+        if not (folder / CARD_FILE).is_file():
+            raise WeightsError(f"{folder} has no {CARD_FILE}, the model card; save_pretrained writes one.")
+        with repo.explained(UPLOAD):
+            if repo.offline:
+                raise ConnectionError("offline")
+            api = repo.api
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                allow_patterns=[CONFIG_FILE, record.file, CARD_FILE],
+            )
+    return str(done.oid)
+
+
+def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device) -> STMGA:
+    path = folder / record.file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); save_pretrained writes it.") from error
+    if (found := _sha256(data)) != record.sha256:
+        raise WeightsError(
+            f"{path} is not the file that its record names: sha256 is {found}, expected {record.sha256}. "
+            f"{_what_instead(data)}Copy or download it anew, or save the model again with save_pretrained."
+        )
+    return _build(replace(record, folder=folder), data, path, device)
+
+
+def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch.device) -> STMGA:
+    path = repo.fetch(record.file, commit)
+    data = path.read_bytes()
+    advice = "Load it again with network access."
+    if (found := _sha256(data)) != record.sha256 and not repo.offline:
+        log.warning("%s of %s has wrong bytes (sha256 %s); fetching it again", record.file, repo.repo_id, found)
+        try:
+            path = repo.fetch(record.file, commit, again=True)
+            data, advice = path.read_bytes(), "It was fetched twice: do not use it."
+        except WeightsError as error:
+            advice = f"It could not be fetched again: {error}"
+        found = _sha256(data)
+    if found != record.sha256:
+        repo.forget(path)
+        raise WeightsError(
+            f"{record.file} of {repo.repo_id} at {commit} was refused: sha256 is {found}, expected {record.sha256}. "
+            f"{_what_instead(data)}{advice}"
+        )
+    return _build(record, data, f"{repo.repo_id}/{record.file}", device)
+
+
+def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device) -> STMGA:
+    """A network around the verified bytes: built without memory or random numbers, then given its parameters."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as parse
+
+    try:
+        state = parse(data)
+    except SafetensorError as error:
+        advice = _what_instead(data) or "It was written wrongly: save the model again with save_pretrained."
+        raise WeightsError(f"{origin} is no whole safetensors file ({error}). {advice.strip()}") from error
+    with torch.device("meta"):
+        model = STMGA(record.config)
+    advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
+    _check_keys(model.state_dict(), state, origin, advice)
+    state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+    model.load_state_dict(state, assign=True)
+    model.record = record
+    return model.to(device).eval()
+
+
+def _check_keys(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origin: str | Path, advice: str) -> None:
+    misfit = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    missing, unexpected = [k for k in wanted if k not in state], sorted(state.keys() - wanted)
+    lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
+    if faults := [f"{len(keys)} {how} ({_some(keys)})" for how, keys in lists.items() if keys]:
+        raise WeightsError(f"{origin} does not fit its {CONFIG_FILE}: parameters {', '.join(faults)}. {advice}")
+
+
+def _contents(model: nn.Module, record: WeightRecord | None, repo_id: str | None = None) -> dict[str, bytes]:
+    """The files that stand for a model, name to bytes."""
+    from safetensors.torch import save as serialise
+
+    while not isinstance(model, STMGA):
+        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
+        if inner is None:
+            raise WeightsError(f"only an STMGA can be saved, not {type(model).__name__}; save its STMGA part.")
+        model = inner
+    with torch.device("meta"):
+        wanted = STMGA(model.config).state_dict()
+    state = {_plain(k): t.detach().to("cpu", copy=True).contiguous() for k, t in model.state_dict().items()}
+    _check_keys(
+        wanted, state, "this model", "It was changed after it was built: build one from a config that says how."
+    )
+    data = serialise(
+        state, {"format": "pt"}
+    )  # one entry: with more, safetensors orders them by chance and sha256 varies
+    record = _own_record(model, _sha256(data)) if record is None else replace(record, sha256=_sha256(data))
+    if record.config != model.config:
+        raise WeightsError(
+            "the record's config is not the model's; give dataclasses.replace(record, config=model.config)."
+        )
+    if repo_id is not None:
+        record = replace(record, repo_id=repo_id, revision=None)
+    return {record.file: data, CONFIG_FILE: record.to_json().encode(), CARD_FILE: model_card(record).encode()}
+
+
+def _own_record(model: STMGA, sha256: str) -> WeightRecord:
+    old = model.record
+    if old is None:
+        return WeightRecord(name="", config=model.config, sha256=sha256)
+    if old.sha256 == sha256:
+        return old
+    start = f"Started from {old.name or old.repo_id or 'weights without a name'}. {old.training_data}".strip()
+    return WeightRecord(
+        name="", config=model.config, sha256=sha256, training_data=start, licence=old.licence, terms=old.terms
+    )
+
+
+def _hub_id(source: str | Path) -> str:
+    text = str(source)
+    if isinstance(source, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", text):
+        return text
+    if isinstance(source, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*@.+", text):
+        name, _, revision = text.partition("@")
+        raise WeightsError(f"{text!r} is no Hub id; write {name!r} and revision={revision!r}.")
+    raise WeightsError(
+        f"There is no folder {text!r}, and it is no Hub id 'owner/name'. A weight that list_weights() shows is loaded "
+        "with create_model(name, pretrained=True)."
+    )
+
+
+def _plain(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part not in ("module", "_orig_mod"))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _what_instead(data: bytes) -> str:
+    pickled = data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
+    return "It is a pickle, which can run code and is never read. " if pickled else ""
+
+
+def _some(keys: list[str], limit: int = 4) -> str:
+    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

@@ -1,0 +1,157 @@
+"""Weight records: everything the library must know about one trained weight, as one frozen object.
+
+A record is also a file: its JSON text is the ``config.json`` beside every saved ``model.safetensors``, in a folder, in
+a Hub repository and in ``stmga/weights/`` of the package, so each of them says what its weights' sha256 must be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stmga._version import __version__
+from stmga.config import STMGAConfig
+
+if TYPE_CHECKING:
+    from stmga.transforms import ClipTransform
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+BUNDLED = Path(__file__).parent / "weights"  # one folder a weight, laid out like its Hub repository
+PAPER = (
+    "Multi-Granularity Aggregation with Spatiotemporal Consistency for Video-Based Person Re-Identification, "
+    "Sensors 24 (2024), 2229"
+)
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be found, read, trusted or sent; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRecord:
+    """One trained weight: where it is, what its bytes are, how it was made and what it may be used for.
+
+    Args:
+        name: ``"architecture.tag"``, or ``""`` for a model that somebody saved without naming it.
+        config: rebuilds the network, and the preprocessing that belongs to it.
+        sha256: 64 hex digits, the digest of ``file``.
+        file: name of the weights' file.
+        repo_id: Hub repository, ``"owner/name"``.
+        revision: commit of that repository, 40 hex digits: a pinned weight never changes under its name.
+        metrics: one mapping a result, such as ``{"data": ..., "protocol": ..., "mAP": 0.8}``.
+        training_data: what the weights were trained on.
+        licence: licence of the weights (the code is MIT; the weights may not be).
+        terms: what the training data's terms allow and forbid.
+        paper: what to cite.
+        folder: where a copy lies on this machine; not part of the JSON.
+    """
+
+    name: str
+    config: STMGAConfig
+    sha256: str
+    file: str = WEIGHTS_FILE
+    repo_id: str | None = None
+    revision: str | None = None
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    training_data: str = ""
+    licence: str = ""
+    terms: str = ""
+    paper: str = PAPER
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("name", "file", "training_data", "licence", "terms", "paper"):
+            _demand(isinstance(getattr(self, key), str), key, "a text", getattr(self, key))
+        _demand(isinstance(self.config, STMGAConfig), "config", "an STMGAConfig", self.config)
+        _demand(_is_hex(self.sha256, 64), "sha256", "64 lower-case hex digits", self.sha256)
+        _demand(self.revision is None or _is_hex(self.revision, 40), "revision", "40 hex digits or None", self.revision)
+        _demand(self.repo_id is None or isinstance(self.repo_id, str), "repo_id", "'owner/name' or None", self.repo_id)
+        # A plain name that ends so: a record comes from the network and must not reach outside its folder.
+        safe = Path(self.file).name == self.file and "\\" not in self.file and self.file.endswith(".safetensors")
+        _demand(safe, "file", "a plain *.safetensors name (a pickle is never read)", self.file)
+        _demand(all(isinstance(m, Mapping) for m in self.metrics), "metrics", "a list of objects", self.metrics)
+        object.__setattr__(self, "metrics", tuple(dict(m) for m in self.metrics))
+
+    @property
+    def arch(self) -> str:
+        """The architecture's name, ``"stmga_resnet50"`` of ``"stmga_resnet50.mars"``."""
+        return self.name.partition(".")[0]
+
+    @property
+    def tag(self) -> str:
+        """The weight's tag, ``"mars"`` of ``"stmga_resnet50.mars"``."""
+        return self.name.partition(".")[2]
+
+    def transform(self) -> ClipTransform:
+        """The preprocessing that belongs to these weights."""
+        from stmga.transforms import ClipTransform
+
+        return ClipTransform.from_config(self.config)
+
+    def to_json(self) -> str:
+        """The text of ``config.json``."""
+        data: dict[str, Any] = {"library": "stmga", "version": __version__}
+        data |= {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("config", "folder")}
+        data["config"] = self.config.to_dict()
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, folder: Path | None = None) -> WeightRecord:
+        """Read ``config.json``; WeightsError says what is wrong with it and which version of the library wrote it."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise WeightsError(f"it is no JSON: {error}") from error
+        if not isinstance(data, dict) or data.pop("library", None) != "stmga":
+            raise WeightsError('it was not written by stmga: it does not say "library": "stmga"')
+        version = str(data.pop("version", "?"))
+        known = {f.name for f in fields(cls)} - {"folder"}
+        if unknown := sorted(set(data) - known):
+            raise WeightsError(
+                f"stmga {version} wrote {', '.join(unknown)}, which stmga {__version__} does not know: update stmga"
+            )
+        if missing := sorted({"name", "config", "sha256"} - set(data)):
+            raise WeightsError(f"it has no {', '.join(missing)}; write it anew with save_pretrained")
+        try:
+            config = STMGAConfig.from_dict(data.pop("config"), written_by=version)
+            return cls(config=config, **{**data, "metrics": tuple(data.get("metrics") or ())}, folder=folder)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(str(error)) from error
+
+
+def read_record(folder: str | Path) -> WeightRecord:
+    """The record of a folder that ``save_pretrained`` made."""
+    file = Path(folder) / CONFIG_FILE
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"{file} cannot be read ({error.strerror}); give a folder that save_pretrained made, which holds "
+            f"{CONFIG_FILE} and {WEIGHTS_FILE}."
+        ) from error
+    try:
+        return WeightRecord.from_json(text, folder=Path(folder))
+    except WeightsError as error:
+        raise WeightsError(f"{file} cannot be used: {error}.") from error
+
+
+def bundled_records() -> dict[str, WeightRecord]:
+    """Every weight the package knows, by name; read at each call, so that importing the package reads nothing."""
+    if not BUNDLED.is_dir():
+        return {}
+    records = [read_record(file.parent) for file in sorted(BUNDLED.glob(f"*/{CONFIG_FILE}"))]
+    return {record.name: record for record in records}
+
+
+def _is_hex(text: object, digits: int) -> bool:
+    return isinstance(text, str) and len(text) == digits and set(text) <= set("0123456789abcdef")
+
+
+def _demand(fine: bool, key: str, expected: str, got: object) -> None:
+    if not fine:
+        raise WeightsError(f"{key} must be {expected}, not {got!r}")

@@ -1,0 +1,187 @@
+"""Files of a Hub repository, by huggingface_hub's own rules; its errors become sentences that say what to do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stmga._version import __version__
+from stmga.records import CONFIG_FILE, WeightsError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PAUSES = (1.0, 2.0)  # seconds before the second and the third try of something that may pass
+UPLOAD = "the upload"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Repo:
+    """One Hub repository, as this user sees it: endpoint, cache, token, and whether the network may be used."""
+
+    repo_id: str
+    cache_dir: str | Path | None = None
+    local_files_only: bool = False
+    token: str | bool | None = None
+
+    @property
+    def api(self) -> HfApi:
+        from huggingface_hub import HfApi
+
+        # huggingface_hub reads HF_ENDPOINT when it is imported; reading it here lets a notebook set it later.
+        endpoint = os.environ.get("HF_ENDPOINT") or None
+        return HfApi(endpoint=endpoint, token=self.token, library_name="stmga", library_version=__version__)
+
+    @property
+    def offline(self) -> bool:
+        """No request may be made."""
+        from huggingface_hub import constants
+
+        said = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+        return self.local_files_only or said or bool(constants.HF_HUB_OFFLINE)
+
+    def resolve(self, revision: str | None) -> str:
+        """The commit that ``revision`` (a branch, tag or commit; None: main) is now, 40 hex digits."""
+        api = self.api
+        with self.explained(f"revision {revision!r}" if revision else "its newest revision", revision):
+            if revision and COMMIT.fullmatch(revision):
+                if self.offline or self.cached(CONFIG_FILE, revision):
+                    return revision
+                # One request that fails at once where a download would try for half a minute.
+                return str(_patiently(lambda: api.model_info(self.repo_id, revision=revision).sha))
+            if not hasattr(api, "resolve_revision"):  # huggingface_hub < 1.29: the commit is the name of the snapshot
+                return Path(self._download(CONFIG_FILE, revision)).parent.name
+            options: dict[str, Any] = {
+                "revision": revision,
+                "cache_dir": self.cache_dir,
+                "local_files_only": self.offline,
+            }
+            return str(_patiently(lambda: api.resolve_revision(self.repo_id, **options)).resolved)
+
+    def fetch(self, file: str, commit: str, *, again: bool = False) -> Path:
+        """The cached copy of a file at a commit, downloaded if there is none, or ``again``."""
+        with self.explained(file, commit):
+            cached = None if again else self.cached(file, commit)
+            return Path(cached or self._download(file, commit, again))
+
+    def forget(self, path: Path) -> None:
+        """Take a file with wrong bytes out of the cache, so that nobody else trusts it."""
+        blob = path.parent / path.readlink() if path.is_symlink() else None
+        with suppress(OSError):  # a read-only cache keeps it; every load refuses it
+            for file in (path, blob):
+                if file:
+                    file.unlink(missing_ok=True)
+
+    def cached(self, file: str, commit: str) -> str | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repo_id, file, cache_dir=self.cache_dir, revision=commit)
+        return found if isinstance(found, str) else None
+
+    def _download(self, file: str, revision: str | None, again: bool = False) -> str:
+        options: dict[str, Any] = {"revision": revision, "cache_dir": self.cache_dir, "force_download": again}
+        api = self.api
+        return _patiently(lambda: api.hf_hub_download(self.repo_id, file, local_files_only=self.offline, **options))
+
+    @contextmanager
+    def explained(self, what: str, revision: str | None = None) -> Iterator[None]:
+        """Turn what huggingface_hub raises, whatever HTTP library it uses, into a WeightsError."""
+        from huggingface_hub import errors
+
+        # First base of HfHubHTTPError: the root of the errors of its HTTP library, be it httpx, httpx2 or another.
+        http_error = errors.HfHubHTTPError.__mro__[1]
+        named = ("EntryNotFoundError", "RevisionResolutionError", "XetDownloadError", "HFValidationError")
+        known = [getattr(errors, name) for name in named if hasattr(errors, name)]
+        try:
+            yield
+        except WeightsError:
+            raise
+        except (OSError, ValueError, http_error, *known) as error:
+            raise WeightsError(_sentence(error, self, what, revision)) from error
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Try three times what failed in a way that may pass: a server error, or a body that was cut short."""
+    for pause in PAUSES:
+        try:
+            return call()
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+            log.warning("%s; trying again in %g s", str(error).splitlines()[0], pause)
+            time.sleep(pause)
+    return call()
+
+
+def _may_pass(error: Exception) -> bool:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error, LocalEntryNotFoundError):  # huggingface_hub has already tried for long
+        return False
+    return _status(error) >= 500 or "Consistency check failed" in str(error)
+
+
+def _status(error: BaseException | None) -> int:
+    """HTTP status behind an error, 0 if there is none."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    while error is not None and not isinstance(error, HfHubHTTPError):
+        error = error.__cause__
+    return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
+
+
+def _sentence(error: BaseException, repo: Repo, what: str, revision: str | None) -> str:
+    from huggingface_hub import constants, errors
+
+    hub = repo.api.endpoint
+    cache = repo.cache_dir or constants.HF_HUB_CACHE
+    name, at = f"the Hub repository {repo.repo_id!r}", f" at revision {revision!r}" if revision else ""
+    cause = error.__cause__ if isinstance(error, ValueError) and error.__cause__ else error  # a forced download
+    status = _status(cause)
+    if isinstance(cause, errors.HFValidationError):
+        return f"{repo.repo_id!r} is neither a folder here nor a Hub id 'owner/name'; check the spelling."
+    if isinstance(cause, errors.GatedRepoError):
+        return f"Access to {name} must be asked for: accept its terms on {hub}/{repo.repo_id}, then `hf auth login`."
+    if isinstance(cause, errors.RepositoryNotFoundError) or status in (401, 403):
+        return (
+            f"{hub} shows no repository {repo.repo_id!r} to you (HTTP {status}), and no folder has that name. Check "
+            "the name, or if it is private run `hf auth login` or pass token=."
+        )
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return (
+            f"{name[0].upper()}{name[1:]} has no revision {revision!r}; give a branch, a tag or a commit that it has."
+        )
+    if isinstance(cause, errors.RemoteEntryNotFoundError):
+        return f"{name[0].upper()}{name[1:]} holds no {what}{at}; it was not made by stmga's push_to_hub."
+    if what == UPLOAD:
+        reason = "HF_HUB_OFFLINE is set" if repo.offline else f"HTTP {status}" if status else "no connection"
+        return f"Nothing was uploaded to {repo.repo_id!r} at {hub} ({reason}); check the network and try again."
+    if repo.offline:
+        return (
+            f"Working offline, and {name}{at} is not whole in the cache {cache} ({what}). Load it once with network, "
+            "or give a folder that save_pretrained made."
+        )
+    if status:
+        return f"{hub} answered HTTP {status} for {what} of {name}; try again later, or load from a folder."
+    if "Consistency check failed" in str(cause):
+        return f"The download of {what} from {name} ended early {len(PAUSES) + 1} times; try again later."
+    if isinstance(cause, OSError) and cause.errno is not None and not isinstance(cause, ConnectionError):
+        return (
+            f"The cache {cache} cannot take {what} of {name} ({cause.strerror}); free some space, or name another "
+            "folder with cache_dir= or HF_HOME."
+        )
+    return (
+        f"{hub} cannot be reached or broke off ({what}), and {name}{at} is not whole in the cache {cache}. Check the "
+        "network and HF_ENDPOINT and try again later, or give a folder that save_pretrained made."
+    )

@@ -1,0 +1,186 @@
+"""Names: the architectures, the trained weights of each, and the one function that builds either."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stmga._version import __version__
+from stmga.config import ARCHITECTURES
+from stmga.records import WeightRecord, WeightsError, bundled_records, read_record
+
+if TYPE_CHECKING:
+    import torch
+
+    from stmga.model import STMGA
+    from stmga.transforms import ClipTransform
+
+# Which weight `pretrained=True` means where an architecture has several: architecture -> tag.
+DEFAULT_TAGS: dict[str, str] = {}
+INPUT_FIELDS = {"clip_length", "size", "mean", "std"}  # what a weight may have of its own within an architecture
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the architectures, those that match ``pattern`` (``*`` and ``?`` as in file names).
+
+    >>> list_models("*resnet18*")
+    ['stmga_resnet18_c4']
+    """
+    return [name for name in ARCHITECTURES if fnmatchcase(name, pattern)]
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Names of the trained weights, ``"architecture.tag"``, those that match ``pattern``."""
+    return [name for name in bundled_records() if fnmatchcase(name, pattern)]
+
+
+def get_weights(name: str) -> WeightRecord:
+    """The record of a trained weight: where it is, what it was trained on, its figures and its terms.
+
+    Raises:
+        ValueError: no such weight; the message names the closest.
+    """
+    records = bundled_records()
+    if name not in records:
+        raise WeightsError(f"There are no weights called {name!r}; {_closest(name, records)}")
+    return records[name]
+
+
+def get_transform(name: str | Path) -> ClipTransform:
+    """The preprocessing of an architecture, of a weight by name, or of a folder that ``save_pretrained`` made.
+
+    >>> get_transform("stmga_resnet18_c4").size
+    (256, 128)
+    """
+    if Path(name).is_dir():
+        return read_record(name).transform()
+    if "." in str(name):
+        return get_weights(str(name)).transform()
+    from stmga.transforms import ClipTransform
+
+    arch, _ = _resolve(str(name), False, None)
+    return ClipTransform.from_config(ARCHITECTURES[arch])
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | Path | WeightRecord | None = None,
+    backbone_weights: str | Path | None = None,
+    backbone_missing: Sequence[str] = (),
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    device: str | torch.device = "cpu",
+) -> STMGA:
+    """A network by name: with random weights and in train mode, or trained, verified and in eval mode.
+
+    Args:
+        name: an architecture of :func:`list_models`, or ``"architecture.tag"`` of :func:`list_weights`.
+        pretrained: take the architecture's default weights.
+        weights: take these: a tag, an ``"architecture.tag"``, a record, or a folder that ``save_pretrained`` made.
+        backbone_weights: without trained weights, where the trunk starts: ``"imagenet"``, or a safetensors file.
+        backbone_missing: stages that this file is known to lack, such as ``["layer4"]``.
+        cache_dir: the Hub's cache; by default huggingface_hub's.
+        local_files_only: make no request.
+        device: where the network goes.
+
+    Raises:
+        ValueError: an unknown name, or weights that cannot be had; the message says what to type.
+
+    >>> create_model("stmga_resnet18_c4").dim
+    256
+    """
+    arch, source = _resolve(name, pretrained, weights)
+    if source is None:
+        return _untrained(arch, backbone_weights, backbone_missing, device)
+    if backbone_weights is not None:
+        raise WeightsError(
+            "Trained weights bring their own trunk: leave out backbone_weights, or pretrained and weights."
+        )
+    from stmga import hub
+
+    if isinstance(source, WeightRecord):
+        _check_arch(arch, source, source.name or "the record")
+        return hub.load_record(source, cache_dir=cache_dir, local_files_only=local_files_only, device=device)
+    _check_arch(arch, read_record(source), str(source))
+    return hub.load(source, device=device)
+
+
+def _untrained(arch: str, trunk: str | Path | None, missing: Sequence[str], device: str | torch.device) -> STMGA:
+    from stmga.backbones import load_backbone
+    from stmga.model import STMGA
+
+    if missing and trunk is None:
+        raise WeightsError("backbone_missing says what a trunk's file lacks; give that file as backbone_weights.")
+    model = STMGA(ARCHITECTURES[arch])
+    if trunk is not None:
+        load_backbone(model.backbone, trunk, name=model.config.backbone, missing=missing)
+    return model.to(device)
+
+
+def _resolve(
+    name: str, pretrained: bool, weights: str | Path | WeightRecord | None
+) -> tuple[str, WeightRecord | Path | None]:
+    """The architecture, and the record or folder of its trained weights, None for random ones."""
+    if not isinstance(name, str) or Path(name).is_dir() or re.search(r"[/\\]", name):
+        raise WeightsError(
+            f"{str(name)!r} is no architecture; a folder or a Hub id is loaded by STMGA.from_pretrained({str(name)!r})."
+        )
+    arch, _, tag = name.partition(".")
+    if arch not in ARCHITECTURES:
+        raise WeightsError(f"There is no architecture {arch!r}; {_closest(arch, ARCHITECTURES)}")
+    if tag:
+        if weights is not None and weights not in (name, tag):
+            raise WeightsError(f"{name!r} names its weights already; leave out weights={weights!r}, or write {arch!r}.")
+        return arch, get_weights(name)
+    if weights is None:
+        return arch, _default(arch) if pretrained else None
+    if isinstance(weights, WeightRecord):
+        return arch, weights
+    if not isinstance(weights, str | Path):
+        raise TypeError(f"weights must be a name, a folder or a WeightRecord, not {type(weights).__name__}")
+    if isinstance(weights, Path) or Path(weights).is_dir():
+        return arch, Path(weights)
+    if re.search(r"[/\\~]", weights):
+        raise WeightsError(
+            f"There is no folder {weights!r}; if it is a Hub id, write STMGA.from_pretrained({weights!r})."
+        )
+    return arch, get_weights(weights if weights.partition(".")[0] in ARCHITECTURES else f"{arch}.{weights}")
+
+
+def _default(arch: str) -> WeightRecord:
+    records = {record.tag: record for record in bundled_records().values() if record.arch == arch}
+    if not records:
+        others = ", ".join(bundled_records())
+        elsewhere = f" (there are {others})" if others else ""
+        raise WeightsError(
+            f"stmga {__version__} has no trained weights of {arch} yet{elsewhere}. Give a folder of your own with "
+            'weights="path", or start from a trained trunk with backbone_weights="imagenet" and pretrained=False.'
+        )
+    tag = DEFAULT_TAGS.get(arch) or (next(iter(records)) if len(records) == 1 else None)
+    if tag not in records:
+        raise WeightsError(f"{arch} has several weights; choose one: weights={' or '.join(map(repr, records))}.")
+    return records[tag]
+
+
+def _check_arch(arch: str, record: WeightRecord, origin: str) -> None:
+    """A weight must be of the architecture that was asked for; only its input size and clip length may differ."""
+    want, have = ARCHITECTURES[arch].to_dict(), record.config.to_dict()
+    differ = [f"{k}={have[k]!r} instead of {want[k]!r}" for k in want if want[k] != have[k] and k not in INPUT_FIELDS]
+    if differ:
+        raise WeightsError(
+            f"{origin} is no {arch}: it has {', '.join(differ)}. Load it as what it is with STMGA.from_pretrained."
+        )
+
+
+def _closest(name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"there are {', '.join(names)}." if names else "this version of stmga knows none yet."

@@ -1,0 +1,114 @@
+"""What the Hub's tests share: a tiny network, its files, a loopback Hub, and a user who has only that Hub."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from fake_hub import FakeHub
+
+from stmga import hub as library
+from stmga import remote
+from stmga.config import STMGAConfig
+from stmga.model import STMGA
+
+TINY = STMGAConfig(
+    backbone="resnet18",
+    stage="c4",
+    parts="none",
+    part_scales=(1,),
+    temporal_scales=(),
+    t_mga=False,
+    s_mga=False,
+    clip_length=2,
+    size=(32, 16),
+)
+REPO = "user/model"
+
+
+def tiny(seed: int = 0) -> STMGA:
+    torch.manual_seed(seed)
+    model = STMGA(TINY)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.normal_()  # so that a buffer which is not loaded shows
+    return model.eval()
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return list(x) == list(y) and all(torch.equal(x[k], y[k]) and x[k].dtype == y[k].dtype for k in x)
+
+
+@pytest.fixture(name="model", scope="session")
+def model_fixture() -> STMGA:
+    return tiny()
+
+
+@pytest.fixture(name="files", scope="session")
+def files_fixture(model: STMGA, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What save_pretrained writes for ``model``, by name."""
+    folder = tmp_path_factory.mktemp("saved")
+    library.save(model, folder)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture(name="hub")
+def hub_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    """A loopback Hub that is this process's Hub, with a cache and a token store of its own."""
+    with FakeHub() as fake:
+        use(monkeypatch, fake.url, tmp_path)
+        yield fake
+
+
+def use(monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_ENDPOINT", url)  # stmga reads it at every call
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    # huggingface_hub read these from HF_HOME when it was imported, perhaps by another test.
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(remote, "PAUSES", (0.0, 0.0))
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Writing below ``folder`` fails as on a read-only disk; permissions would not stop root."""
+
+    def guard(function, writes):  # type: ignore[no-untyped-def]
+        def guarded(path, *args, **kwargs):  # type: ignore[no-untyped-def]
+            inside = isinstance(path, str | os.PathLike) and Path(path).absolute().is_relative_to(folder.absolute())
+            if inside and writes(*args, **kwargs):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return function(path, *args, **kwargs)
+
+        return guarded
+
+    def mode_writes(mode="r", *args, **kwargs):  # type: ignore[no-untyped-def]
+        return bool(set(mode) & set("wax+"))
+
+    def flags_write(flags, *args, **kwargs):  # type: ignore[no-untyped-def]
+        return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (builtins, io):
+            patch.setattr(module, "open", guard(module.open, mode_writes))
+        patch.setattr(os, "open", guard(os.open, flags_write))
+        for name in ("mkdir", "unlink", "remove", "rename", "replace", "utime"):
+            patch.setattr(os, name, guard(getattr(os, name), lambda *args, **kwargs: True))
+        yield
+
+
+def litter(cache: Path) -> list[str]:
+    """Files of a cache that are no whole download: half-written ones and links that lead nowhere."""
+    found = [p for p in cache.rglob("*") if p.name.endswith((".incomplete", ".tmp"))]
+    return [str(p) for p in found + [p for p in cache.rglob("*") if p.is_symlink() and not p.exists()]]
