@@ -1,0 +1,237 @@
+"""Any tracklets in, one vector each out."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from stmga.embeddings import Embeddings
+from stmga.model import STMGA
+from stmga.tracklets import Tracklet, TrackletError
+from stmga.transforms import ClipTransform
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Sampling = Literal["all", "evenly"]
+OnError = Literal["raise", "skip"]
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
+
+
+class TrackletEmbedder:
+    """Tracklets -> :class:`Embeddings`: one unit vector per tracklet, in the order of the tracklets.
+
+    A tracklet is cut into consecutive clips of ``model.config.clip_length`` frames; the last one is filled up by
+    looping to the first frames. The vector is the mean of ``model.encode`` over the clips, then the BN neck and the L2
+    norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32).
+
+    Args:
+        model: the network; put into eval mode while it works and given back as it was.
+        device: where to compute. The model is *moved* there and stays there. Default: where it is.
+        precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
+        batch_size: clips, not tracklets, computed at once.
+        workers: processes that read and resize frames; 0 does it in this process, between the batches.
+        sampling: "all" frames, or one clip of frames spread "evenly" over the tracklet (a fast look at long ones).
+        on_error: "raise", or "skip" tracklets that cannot be read and list them in ``Embeddings.skipped``. What is
+            wrong with the input as a whole (an id twice, say) raises in any case.
+        progress: show a progress bar (tqdm) of clips.
+
+    Raises:
+        TrackletError: faults of the tracklets (a ValueError), each with the id and the file.
+
+    >>> import numpy as np
+    >>> from stmga.config import STMGAConfig
+    >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32)))
+    >>> clips = {"a": np.zeros((5, 64, 32, 3), np.uint8), "b": np.full((12, 80, 40, 3), 200, np.uint8)}
+    >>> TrackletEmbedder(model)(clips).vectors.shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        model: STMGA,
+        *,
+        device: str | torch.device | None = None,
+        precision: Precision = "fp32",
+        batch_size: int = 16,
+        workers: int = 0,
+        sampling: Sampling = "all",
+        on_error: OnError = "raise",
+        progress: bool = False,
+    ) -> None:
+        _check_choice("precision", precision, get_args(Precision))
+        _check_choice("sampling", sampling, get_args(Sampling))
+        _check_choice("on_error", on_error, get_args(OnError))
+        if batch_size < 1 or workers < 0:
+            raise ValueError(f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}")
+        dtype = next(model.parameters()).dtype
+        if dtype != torch.float32:
+            raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
+        self.model = model if device is None else model.to(device)
+        self.precision = precision
+        self.batch_size = batch_size
+        self.workers = workers
+        self.sampling = sampling
+        self.on_error = on_error
+        self.progress = progress
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def __call__(self, source: Any) -> Embeddings:
+        """Embed what :func:`stmga.read_tracklets` takes: a folder, a manifest, tracklets, a dict of arrays."""
+        from stmga.readers import read_tracklets
+
+        # To skip what cannot be read, leave the files to the moment when each is read.
+        tracklets = read_tracklets(source, check_files=self.on_error == "raise")
+        config = self.model.config
+        clips = _Clips(tracklets, ClipTransform.from_config(config), config.clip_length, self.sampling)
+        with _evaluating(self.model):
+            sums, faults = self._encode(clips)
+            kept = self._without(faults, tracklets)
+            counts = torch.tensor([clips.counts[i] for i in kept]).unsqueeze(1)
+            vectors = self._head(sums[kept] / counts)
+        record = getattr(self.model, "record", None)
+        return Embeddings(
+            vectors,
+            [tracklets[i].row() for i in kept],
+            digest=self.model.digest(),
+            model=record.name if record else "",
+            skipped=[{"tracklet": tracklets[i].id, "reason": reason} for i, reason in sorted(faults.items())],
+        )
+
+    def _encode(self, clips: _Clips) -> tuple[Tensor, dict[int, str]]:
+        """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
+        sums = torch.zeros(len(clips.tracklets), self.model.dim)
+        faults: dict[int, str] = {}
+        loader = DataLoader(
+            clips,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=self.device.type == "cuda",
+        )
+        with self._bar(len(clips)) as bar:
+            for size, owners, batch, unreadable in loader:
+                faults |= unreadable
+                if owners:
+                    features = self._features(batch)
+                    for owner, feature in zip(owners, features, strict=True):
+                        sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
+                    for place in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
+                        faults.setdefault(owners[place], self._not_finite(clips.tracklets[owners[place]]))
+                if faults and self.on_error == "raise":
+                    raise TrackletError([faults[i] for i in sorted(faults)])
+                bar.update(size)
+        return sums, faults
+
+    def _features(self, batch: Tensor) -> Tensor:
+        """(b, t, 3, h, w) -> (b, c) float32 on the CPU."""
+        batch = batch.to(self.device, non_blocking=True)
+        dtype = _AUTOCAST.get(self.precision)
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
+            return self.model.encode(batch).float().cpu()
+
+    def _head(self, features: Tensor) -> Tensor:
+        """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""
+        out = torch.empty_like(features)
+        for start in range(0, len(features), _HEAD_ROWS):
+            rows = slice(start, start + _HEAD_ROWS)
+            with torch.inference_mode():
+                out[rows] = self.model.forward_head(features[rows].to(self.device)).float().cpu()
+        return out
+
+    def _without(self, faults: dict[int, str], tracklets: Sequence[Tracklet]) -> list[int]:
+        kept = [i for i in range(len(tracklets)) if i not in faults]
+        if not kept:
+            raise TrackletError([faults[i] for i in sorted(faults)])
+        if faults:
+            first = faults[min(faults)]
+            logger.warning("%d of %d tracklets skipped; the first: %s", len(faults), len(tracklets), first)
+        return kept
+
+    def _not_finite(self, tracklet: Tracklet) -> str:
+        hint = "; try precision='bf16' or 'fp32'" if self.precision == "fp16" else ""
+        return f'tracklet "{tracklet.id}": its embedding is not finite (NaN or infinite){hint}'
+
+    def _bar(self, total: int) -> AbstractContextManager[Any]:
+        from tqdm.auto import tqdm
+
+        return tqdm(total=total, unit="clip", desc="embed", disable=not self.progress)
+
+
+def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[list[int]]:
+    """Which frames make up the clips of a tracklet; too short ones, and the end of the last clip, loop to the start.
+
+    >>> clip_indices(5, 4)
+    [[0, 1, 2, 3], [4, 0, 1, 2]]
+    >>> clip_indices(12, 4, "evenly")
+    [[1, 4, 7, 10]]
+    """
+    if sampling == "evenly" and frames > length:
+        return [[(2 * i + 1) * frames // (2 * length) for i in range(length)]]  # the middles of `length` equal pieces
+    looped = [i % frames for i in range(math.ceil(frames / length) * length)]
+    return [looped[start : start + length] for start in range(0, len(looped), length)]
+
+
+class _Clips(Dataset[tuple[int, "Tensor | str"]]):
+    """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them)."""
+
+    def __init__(
+        self, tracklets: Sequence[Tracklet], transform: ClipTransform, length: int, sampling: Sampling
+    ) -> None:
+        self.tracklets = tracklets
+        self.transform = transform
+        plan = [clip_indices(len(tracklet), length, sampling) for tracklet in tracklets]
+        self.counts = [len(clips) for clips in plan]
+        self.clips = [(owner, indices) for owner, clips in enumerate(plan) for indices in clips]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
+        owner, indices = self.clips[place]
+        tracklet = self.tracklets[owner]
+        distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
+        # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
+        try:
+            clip = self.transform(tracklet.load(distinct))
+        except TrackletError as error:
+            return owner, str(error)
+        except (ValueError, TypeError) as error:  # of the transform, which does not know whose pixels these are
+            return owner, f'tracklet "{tracklet.id}": {error}'
+        return owner, clip.cpu()[[distinct.index(i) for i in indices]]
+
+
+def _collate(samples: list[tuple[int, Tensor | str]]) -> tuple[int, list[int], Tensor, dict[int, str]]:
+    """-> clips asked for, owners of the readable ones, their pixels (b, t, 3, h, w), faults by owner."""
+    good = [(owner, clip) for owner, clip in samples if isinstance(clip, Tensor)]
+    faults = {owner: fault for owner, fault in reversed(samples) if isinstance(fault, str)}
+    clips = torch.stack([clip for _, clip in good]) if good else torch.empty(0)
+    return len(samples), [owner for owner, _ in good], clips, faults
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each module is in the mode it was in, frozen parts too."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

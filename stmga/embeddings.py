@@ -1,0 +1,158 @@
+"""One vector per tracklet together with who it is and which weights made it, in memory and as one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from stmga._version import __version__
+from stmga.files import atomic_write
+
+_FORMAT = "stmga-embeddings"
+_FORMAT_VERSION = 1
+
+
+@dataclass(eq=False)
+class Embeddings:
+    """``vectors`` (n, c) float32 on the CPU, row i of unit length for the tracklet described by ``items[i]``.
+
+    An item is a plain dictionary: ``tracklet`` (its id, unique), ``person``, ``camera``, and what else the reader kept.
+    ``digest`` says which weights made the vectors (``STMGA.digest()``): vectors of unequal digests cannot be compared.
+    ``model`` is their name for people. ``skipped`` lists what could not be read, as ``{"tracklet", "reason"}``.
+
+    Raises:
+        ValueError: counts that differ, a vector that is not finite, an item without id, an id that occurs twice.
+
+    >>> embeddings = Embeddings(torch.eye(2), [{"tracklet": "a", "person": 7}, {"tracklet": "b"}], digest="1f0c")
+    >>> embeddings.ids, embeddings.persons
+    (['a', 'b'], [7, None])
+    """
+
+    vectors: Tensor
+    items: list[dict[str, Any]]
+    digest: str
+    model: str = ""
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.vectors, Tensor) or self.vectors.ndim != 2 or not self.vectors.is_floating_point():
+            got = tuple(self.vectors.shape) if isinstance(self.vectors, Tensor) else type(self.vectors).__name__
+            raise ValueError(f"vectors must be a float tensor (n, c), got {got}")
+        self.vectors = self.vectors.detach().to("cpu", torch.float32)
+        if len(self.vectors) != len(self.items):
+            raise ValueError(f"{len(self.vectors)} vectors but {len(self.items)} items")
+        nameless = [i for i, item in enumerate(self.items) if "tracklet" not in item]
+        if nameless:
+            raise ValueError(f"items without the key 'tracklet' (their id): rows {nameless[:10]}")
+        twice = [name for name, count in Counter(self.ids).items() if count > 1]
+        if twice:
+            raise ValueError(f"{len(twice)} tracklet ids occur more than once: {', '.join(twice[:10])}")
+        broken = (~self.vectors.isfinite().all(dim=1)).nonzero().flatten().tolist()
+        if broken:
+            raise ValueError(f"vectors that are not finite: {', '.join(self.ids[i] for i in broken[:10])}")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        n, c = self.vectors.shape
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"Embeddings({n} x {c}, model={self.model or 'unnamed'!r}, digest={self.digest[:12]!r}{skipped})"
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(item["tracklet"]) for item in self.items]
+
+    @property
+    def persons(self) -> list[Any]:
+        return [item.get("person") for item in self.items]
+
+    @property
+    def cameras(self) -> list[Any]:
+        return [item.get("camera") for item in self.items]
+
+    def select(self, which: Tensor | np.ndarray | Sequence[bool] | Sequence[int]) -> Embeddings:
+        """The rows of a boolean mask (n,), or of row numbers in their order; the skipped list is not carried over.
+
+        >>> items = [{"tracklet": "a", "role": "query"}, {"tracklet": "b", "role": "gallery"}]
+        >>> embeddings = Embeddings(torch.eye(2), items, digest="1f0c")
+        >>> embeddings.select([item["role"] == "query" for item in embeddings.items]).ids
+        ['a']
+        """
+        chosen = torch.as_tensor(which).cpu()
+        if chosen.numel() == 0:
+            chosen = chosen.long()
+        if chosen.dtype == torch.bool:
+            if chosen.shape != (len(self),):
+                raise ValueError(f"mask of shape {tuple(chosen.shape)}, expected ({len(self)},)")
+            chosen = chosen.nonzero().flatten()
+        if chosen.ndim != 1 or chosen.is_floating_point():
+            raise TypeError(f"select takes a boolean mask or a list of row numbers, got {which!r}")
+        if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
+            raise IndexError(f"row numbers {int(chosen.min())}..{int(chosen.max())} for {len(self)} embeddings")
+        return Embeddings(self.vectors[chosen], [self.items[i] for i in chosen.tolist()], self.digest, self.model)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one safetensors file; a failure (full disk, say) leaves an older file of that name as it was.
+
+        Tensors: ``vectors`` float32 and ``rows``, the UTF-8 bytes of the JSON ``{"items": [...], "skipped": [...]}``.
+        """
+        rows = json.dumps({"items": self.items, "skipped": self.skipped}, ensure_ascii=False, default=_plain).encode()
+        tensors = {"vectors": self.vectors.contiguous(), "rows": torch.frombuffer(bytearray(rows), dtype=torch.uint8)}
+        metadata = {
+            "format": _FORMAT,
+            "format_version": str(_FORMAT_VERSION),
+            "digest": self.digest,
+            "model": self.model,
+            "stmga": __version__,
+        }
+        path = Path(path)
+        atomic_write(path, to_safetensors(tensors, metadata))
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Embeddings:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is truncated, is something else, or comes from a newer stmga.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"no embeddings file {path}")
+        wrong = f"{path} is no embeddings file; expected one written by Embeddings.save or `stmga embed`"
+        if path.is_dir():
+            raise ValueError(f"{wrong}, got a folder")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise ValueError(f"{wrong}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
+                if int(metadata["format_version"]) > _FORMAT_VERSION:
+                    raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
+                vectors, rows = file.get_tensor("vectors"), file.get_tensor("rows")
+            data = json.loads(rows.numpy().tobytes())
+            return cls(vectors, data["items"], metadata["digest"], metadata["model"], data["skipped"])
+        except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
+
+
+def _plain(value: Any) -> Any:
+    """What people put into a record's extra keys, as JSON values."""
+    if isinstance(value, (np.generic, np.ndarray, Tensor)):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"an item holds {value!r} of type {type(value).__name__}, which JSON cannot keep; use plain values")

@@ -1,0 +1,169 @@
+"""The preprocessing of a weight, as data: what a clip goes through before the network sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from stmga.config import STMGAConfig
+
+_ACCEPTED = (
+    "a clip is a list of PIL images, a list of (3, h, w) tensors, an array (t, h, w, 3) "
+    "or a tensor (..., t, 3, h, w), uint8 or float in 0..1"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipTransform:
+    """Clip of any size -> ``(t, 3, h, w)`` float32: resize (bicubic, antialiased), scale to 0..1, normalise.
+
+    ``size`` is (height, width) in pixels, ``mean`` and ``std`` are RGB in 0..1. The whole frame is resized, so the
+    aspect ratio is not kept; frames that already have the size are not resampled. Accepted are
+
+    - a list or tuple of PIL images, ``(h, w, 3)`` arrays or ``(3, h, w)`` tensors; frames may differ in size;
+    - an array ``(..., t, h, w, 3)``, channels last;
+    - a tensor ``(..., t, 3, h, w)``, channels first; the result stays on its device and keeps the leading axes.
+
+    Values are uint8, or float in 0..1. The three uint8 forms give bit-identical numbers; float gives them within 1e-5.
+
+    Raises:
+        TypeError: something that is no clip, or values neither uint8 nor float.
+        ValueError: wrong rank or channel count, empty clip, NaN, or float values outside 0..1.
+
+    >>> transform = ClipTransform(size=(256, 128))
+    >>> transform(np.zeros((8, 120, 56, 3), dtype=np.uint8)).shape
+    torch.Size([8, 3, 256, 128])
+    """
+
+    size: tuple[int, int] = (256, 128)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name, length, kind in (("size", 2, int), ("mean", 3, float), ("std", 3, float)):
+            value = getattr(self, name)
+            if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != length:
+                raise ValueError(f"{name} must be {length} numbers, got {value!r}")
+            object.__setattr__(self, name, tuple(kind(v) for v in value))
+        if min(self.size) < 1 or min(self.std) <= 0:
+            raise ValueError(f"size and std must be positive, got size={self.size}, std={self.std}")
+
+    def __call__(self, clip: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
+        if isinstance(clip, np.ndarray):
+            clip = _from_array(clip, ndim=4)
+        if isinstance(clip, Tensor):
+            _check(clip, ndim=4)
+            return self._apply(clip.reshape(-1, *clip.shape[-3:])).unflatten(0, clip.shape[:-3])
+        if not isinstance(clip, Sequence) or isinstance(clip, (str, bytes)):
+            raise TypeError(f"got {type(clip).__name__}; {_ACCEPTED}")
+        if len(clip) == 0:
+            raise ValueError(f"empty clip; {_ACCEPTED}")
+        return self._apply_each([_from_frame(frame) for frame in clip])
+
+    def _apply_each(self, frames: list[Tensor]) -> Tensor:
+        """Frames of unequal size, one group of equal frames at a time; the order stays."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for i, frame in enumerate(frames):
+            groups.setdefault((frame.shape, frame.dtype, frame.device), []).append(i)
+        if len(groups) == 1:
+            return self._apply(torch.stack(frames))
+        out = frames[0].new_empty((len(frames), 3, *self.size), dtype=torch.float32)
+        for places in groups.values():
+            out[places] = self._apply(torch.stack([frames[i] for i in places])).to(out.device)
+        return out
+
+    def _apply(self, frames: Tensor) -> Tensor:
+        """(n, 3, h, w) uint8, or float in 0..1 -> (n, 3, *size) float32."""
+        # Contiguous, because the channels-last kernel is slower and rounds differently.
+        x = frames.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        if frames.dtype != torch.uint8:
+            x.mul_(255)
+        if x.shape[-2:] != self.size:
+            # Clamped, because bicubic overshoots at edges.
+            x = F.interpolate(x, self.size, mode="bicubic", antialias=True).clamp_(0, 255)
+        mean = x.new_tensor(self.mean).view(3, 1, 1)
+        std = x.new_tensor(self.std).view(3, 1, 1)
+        return x.div_(255).sub_(mean).div_(std)
+
+    def describe(self) -> str:
+        """What the transform accepts and does, in words."""
+        height, width = self.size
+        return (
+            f"{_ACCEPTED}; resized to {height} x {width} (height x width; bicubic, antialiased, whole frame), "
+            f"scaled to 0..1, normalised with mean {self.mean} and std {self.std}; "
+            f"gives (t, 3, {height}, {width}) float32"
+        )
+
+    __str__ = describe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for a config.json."""
+        return {name: list(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ClipTransform:
+        """The inverse of :meth:`to_dict`; an unknown key is a ValueError."""
+        unknown = sorted(set(data) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown transform keys {unknown}; expected size, mean, std")
+        return cls(**data)
+
+    @classmethod
+    def from_config(cls, config: STMGAConfig) -> ClipTransform:
+        """The transform that a model of this configuration expects."""
+        return cls(size=config.size, mean=config.mean, std=config.std)
+
+
+def _from_frame(frame: Any) -> Tensor:
+    """One PIL image, (h, w, 3) array or (3, h, w) tensor -> checked (3, h, w) tensor."""
+    if isinstance(frame, np.ndarray):
+        frame = _from_array(frame, ndim=3)
+    elif hasattr(frame, "convert"):  # a PIL image, without importing PIL
+        if frame.mode.startswith(("I", "F")):
+            raise ValueError(f"PIL image of mode {frame.mode!r} has no 8-bit colours; convert it to 'L' or 'RGB' first")
+        frame = torch.from_numpy(np.array(frame.convert("RGB"))).permute(2, 0, 1)
+    if not isinstance(frame, Tensor):
+        raise TypeError(f"frame of type {type(frame).__name__}; {_ACCEPTED}")
+    if frame.ndim != 3:
+        raise ValueError(f"frame of shape {tuple(frame.shape)}, expected (3, h, w); {_ACCEPTED}")
+    _check(frame, ndim=3)
+    return frame
+
+
+def _from_array(array: np.ndarray, *, ndim: int) -> Tensor:
+    """Channels-last array -> channels-first tensor."""
+    if array.ndim < ndim or array.shape[-1] != 3:
+        expected = "(t, h, w, 3)" if ndim == 4 else "(h, w, 3)"
+        raise ValueError(f"array of shape {array.shape}, expected {expected}: channels last and RGB")
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"array of {array.dtype}, expected uint8 in 0..255 or float in 0..1")
+    # np.require: torch.from_numpy takes neither read-only memory nor negative strides (a BGR -> RGB flip).
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).movedim(-1, -3)
+
+
+def _check(frames: Tensor, *, ndim: int) -> None:
+    if frames.ndim < ndim or frames.shape[-3] != 3:
+        hint = "; move the channels with .movedim(-1, -3)" if frames.ndim >= ndim and frames.shape[-1] == 3 else ""
+        expected = "(..., t, 3, h, w)" if ndim == 4 else "(3, h, w)"
+        raise ValueError(f"tensor of shape {tuple(frames.shape)}, expected {expected}: channels first and RGB{hint}")
+    if frames.numel() == 0:
+        raise ValueError(f"empty clip of shape {tuple(frames.shape)}: it needs at least one frame of one pixel")
+    if frames.dtype == torch.uint8:
+        return
+    if not frames.is_floating_point():
+        raise TypeError(f"tensor of {frames.dtype}, expected torch.uint8 in 0..255 or float in 0..1")
+    low, high = (value.item() for value in frames.aminmax())
+    if low != low:
+        raise ValueError("the frames hold NaN")
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"float frames must lie in 0..1, got {low:.4g}..{high:.4g}; divide 0..255 values by 255, or pass uint8"
+        )
