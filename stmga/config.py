@@ -90,7 +90,7 @@ class STMGAConfig:
             yield f"size is {self.size}, expected (height, width) of at least 16 pixels"
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             yield f"mean is {self.mean}, std {self.std}, expected one value each for R, G, B, std above 0"
-        if self.tau <= 0 or min(self.gamma, self.eta, self.clip_length) < 1 or (self.relation_dim or 1) < 1:
+        if self.tau <= 0 or min(self.gamma, self.eta, self.clip_length) < 1 or (self.relation_dim is not None and self.relation_dim < 1):
             yield "tau must be above 0; gamma, eta, clip_length and relation_dim at least 1"
 
     @property
@@ -136,7 +136,8 @@ _BASELINE = STMGAConfig(parts="none", part_scales=(1,), temporal_scales=(), t_mg
 _FULL = STMGAConfig()
 _SPATIAL = replace(_FULL, temporal_scales=(), t_mga=False)
 
-# Every row of Tables 4-8. Rows 2-4 of Table 4 are one network: they differ in the losses of CPA, which are training's.
+# Every row of Tables 4-8. Rows 2-4 of Table 4 are one network: they differ in the losses of CPA, and in the attention
+# that its parts start from, which are training's.
 PAPER_CONFIGS: dict[str, STMGAConfig] = {
     "table4/baseline": _BASELINE,
     "table4/no-loss": _SPATIAL,

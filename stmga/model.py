@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from stmga.backbones import backbone_dim, build_backbone
 from stmga.blocks import CPA, LSTA, MAPA, MGA, CPASupervision, Stripes
+from stmga.blocks.ops import at_least_float32
 from stmga.config import STMGAConfig
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ class Features:
 
     map: Tensor  # (b t c h w) F, the trunk's last map
     z_f: Tensor  # (b c) Z^F, its average over frames and places
-    attention: CPASupervision | None = None  # a^n, a^g, its residual, P_g, P_n: what the losses of CPA need
-    part_attention: Tensor | None = None  # (b t p h w) A, the attentions of all part scales in order
-    parts: Tensor | None = None  # (b p t c) part features of each frame (eq. 6)
-    temporal_parts: Tensor | None = None  # (b p s t c) the same at each temporal extent, after LS-TA
-    part_vectors: Tensor | None = None  # (b p c) u, one vector a part, after T-MGA or the mean over time
+    cpa: CPASupervision | None = None  # a^n, a^g, its residual, P_g, P_n: what the losses of CPA need
+    part_attention: Tensor | None = None  # (b t n h w) A, the attentions of all n = sum(part_scales) parts, in order
+    parts: Tensor | None = None  # (b n t c) part features of each frame (eq. 6)
+    temporal_parts: Tensor | None = None  # (b n s t c) the same at each temporal extent, after LS-TA
+    part_vectors: Tensor | None = None  # (b n c) u, one vector a part, after T-MGA or the mean over time
     z_t: Tensor | None = None  # (b c) Z^T
     z_c: Tensor | None = None  # (b c) Z^C
 
@@ -107,19 +108,20 @@ class STMGA(nn.Module):
 
     def forward_head(self, z: Tensor) -> Tensor:
         """(b c) -> (b c) of unit length: the BN neck, then the L2 norm in float32."""
-        return F.normalize(self.neck(z).float(), dim=-1).to(z.dtype)
+        return F.normalize(at_least_float32(self.neck(z)), dim=-1).to(z.dtype)
 
     def forward_features(self, clips: Tensor) -> Features:
         """(b t 3 h w) -> every feature and attention the paper names; for training, study and pictures."""
         x = self.forward_map(clips)
         found = Features(map=x, z_f=reduce(x, "b t c h w -> b c", "mean"))
         if self.cpa is not None and self.mapa is not None:
-            found.attention = self.cpa.supervise(x)
-            found.part_attention = self.mapa.augment(found.attention.parts)
+            found.cpa = self.cpa.supervise(x)
+            found.part_attention = self.mapa.augment(found.cpa.part_attention)
         if self.lsta is not None or self.s_mga is not None:
-            found.parts = self.part_features(x, found.attention.parts if found.attention else None)
-            found.temporal_parts, found.part_vectors, z_t, found.z_c = self.aggregate(found.parts)
-            found.z_t = z_t if self.t_mga is not None else None  # without T-MGA it is nothing the paper trains
+            found.parts = self.part_features(x, found.cpa.part_attention if found.cpa else None)
+            q, found.part_vectors, z_t, found.z_c = self.aggregate(found.parts)
+            if self.t_mga is not None:  # without it the paper has neither
+                found.temporal_parts, found.z_t = q, z_t
         return found
 
     def forward_map(self, clips: Tensor) -> Tensor:
@@ -130,7 +132,7 @@ class STMGA(nn.Module):
         return rearrange(x, "(b t) c h w -> b t c h w", t=clips.shape[1])
 
     def part_features(self, x: Tensor, attention: Tensor | None) -> Tensor:
-        """(b t c h w), (b t n h w) -> (b p t c): attended parts (eq. 6), stripes, or the whole frame as one part."""
+        """(b t c h w), (b t n h w) -> (b n t c): attended parts (eq. 6), stripes, or the whole frame as one part."""
         if self.mapa is not None and attention is not None:
             return self.mapa(x, attention)
         if self.stripes is not None:
@@ -138,21 +140,21 @@ class STMGA(nn.Module):
         return reduce(x, "b t c h w -> b 1 t c", "max")
 
     def aggregate(self, parts: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        """(b p t c) -> (b p s t c), (b p c), Z^T (b c), Z^C (b c): time, then parts, or in the other order."""
+        """(b n t c) -> (b n s t c), (b n c), Z^T (b c), Z^C (b c): time, then parts, or in the other order."""
         scales = list(self.config.part_scales)
-        q = self.lsta(parts) if self.lsta is not None else rearrange(parts, "b p t c -> b p 1 t c")
-        _, p, s, t, _ = q.shape
+        q = self.lsta(parts) if self.lsta is not None else rearrange(parts, "b n t c -> b n 1 t c")
+        _, n, s, t, _ = q.shape
         if self.config.order == "st":
             assert self.t_mga is not None
             assert self.s_mga is not None
-            frames = self.s_mga(rearrange(q, "b p s t c -> (b s t) p c").split(scales, dim=1))
+            frames = self.s_mga(rearrange(q, "b n s t c -> (b s t) n c").split(scales, dim=1))
             frames = rearrange(frames, "(b s t) c -> s b t c", s=s, t=t)
             return q, None, reduce(frames, "s b t c -> b c", "mean"), self.t_mga(frames.unbind())
         if self.t_mga is not None:  # one T-MGA serves all parts
-            sets = rearrange(q, "b p s t c -> s (b p) t c").unbind()
-            u = rearrange(self.t_mga(sets), "(b p) c -> b p c", p=p)
+            sets = rearrange(q, "b n s t c -> s (b n) t c").unbind()
+            u = rearrange(self.t_mga(sets), "(b n) c -> b n c", n=n)
         else:
-            u = reduce(q, "b p s t c -> b p c", "mean")
+            u = reduce(q, "b n s t c -> b n c", "mean")
         return q, u, u.mean(1), self.s_mga(u.split(scales, dim=1)) if self.s_mga is not None else None
 
     def _check(self, clips: Tensor) -> None:

@@ -12,7 +12,7 @@ from stmga.blocks.ops import at_least_float32, attended_max, require_map
 class CPASupervision(NamedTuple):
     """What the losses of CPA need (eq. 2-5); computed by :meth:`CPA.supervise` only."""
 
-    parts: Tensor  # (b t n h w) a^n, the residual part attentions, in 0..1
+    part_attention: Tensor  # (b t n h w) a^n, the residual part attentions, in 0..1
     global_attention: Tensor  # (b t 1 h w) a^g, in 0..1
     residual: Tensor  # (b t 1 h w) a^g less its minimum over h, w: the target of the sum of the parts
     pooled_global: Tensor  # (b c) P_g
@@ -24,7 +24,9 @@ class CPA(nn.Module):
 
     The parts are learnt as residuals over the background (``direct`` of the method notes): nothing is subtracted from
     them, only the global attention that teaches them has its minimum removed. So ``forward`` needs the part heads
-    alone; the global head and the pooled features that the losses want are computed by :meth:`supervise`.
+    alone; the global head and the pooled features that the losses want are computed by :meth:`supervise`. Train through
+    that: with ``forward`` alone the global head gets no gradient. The residual comes as it is; the loss of the parts
+    should detach it, since it is their teacher.
 
     Args:
         dim: channels c of the map.
@@ -45,17 +47,17 @@ class CPA(nn.Module):
         self.dim = dim
         # At the start the parts add up to about the residual global attention, whose mean is near 0.4: Adam moves a
         # bias by about lr a step, so from 0.5 each it would take thousands of steps to get there.
-        self.parts = attention_heads(dim, parts, reduction, start=0.4 / parts)
-        self.whole = attention_heads(dim, 1, reduction, start=0.5)
+        self.part_heads = attention_heads(dim, parts, reduction, start=0.4 / parts)
+        self.global_head = attention_heads(dim, 1, reduction, start=0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._attend(self.parts, x)
+        return self._attend(self.part_heads, x)
 
     def supervise(self, x: Tensor) -> CPASupervision:
         """(b t c h w) -> the part attentions and everything that the losses of CPA compare them with (eq. 1-4)."""
-        parts, whole = self._attend(self.parts, x), self._attend(self.whole, x)
+        parts, whole = self._attend(self.part_heads, x), self._attend(self.global_head, x)
         return CPASupervision(
-            parts=parts,
+            part_attention=parts,
             global_attention=whole,
             residual=whole - whole.amin((-2, -1), keepdim=True),
             pooled_global=attended_max(x, whole).mean(2).squeeze(1),

@@ -32,6 +32,8 @@ class LSTA(nn.Module):
         super().__init__()
         if not scales or any(k < 1 or k % 2 == 0 for k in scales):
             raise ValueError(f"LSTA needs temporal extents that are odd numbers of frames, got {tuple(scales)}")
+        if dim < 1 or reduction < 1:
+            raise ValueError(f"LSTA needs dim and reduction of at least 1, got {dim} and {reduction}")
         if conv not in ("full", "depthwise"):
             raise ValueError(f'LSTA takes conv="full" or conv="depthwise", got {conv!r}')
         self.dim = dim

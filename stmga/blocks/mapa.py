@@ -10,7 +10,7 @@ from stmga.blocks.ops import attended_max, require_map
 
 
 class MAPA(nn.Module):
-    """(b t c h w), (b t n h w) -> (b p t c), the features of p = sum(scales) parts in each frame (eq. 6).
+    """(b t c h w), (b t n h w) -> (b n' t c), the features of n' = sum(scales) parts in each frame (eq. 6).
 
     A scale of s parts adds up groups of n / s adjacent sub-attentions, so every sub-attention occurs once in every
     scale: with n = 4 and scales (1, 2, 4) the whole person, two halves, four quarters. It has no parameters.
@@ -32,10 +32,16 @@ class MAPA(nn.Module):
 
     def forward(self, x: Tensor, attention: Tensor) -> Tensor:
         require_map(x, None, "MAPA")
+        (b, t, _, h, w), attention_shape = x.shape, attention.shape
+        if attention.ndim != 5 or (attention_shape[:2], attention_shape[3:]) != ((b, t), (h, w)):
+            raise ValueError(
+                f"MAPA takes attentions (b, t, n, h, w) of the map's own b, t, h, w: the map is {tuple(x.shape)}, "
+                f"the attentions are {tuple(attention_shape)}"
+            )
         return attended_max(x, self.augment(attention))
 
     def augment(self, attention: Tensor) -> Tensor:
-        """(b t n h w) -> (b t p h w), the attentions of all scales, in the order of ``scales``."""
+        """(b t n h w) -> (b t n' h w), the attentions of all scales, in the order of ``scales``."""
         n = attention.shape[2]
         if any(n % s for s in self.scales):
             raise ValueError(f"MAPA with scales {self.scales} needs a number of attentions that each divides, got {n}")

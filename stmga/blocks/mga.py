@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stmga.blocks.ops import at_least_float32
+from stmga.blocks.ops import at_least_float32, no_autocast
 
 
 class MGA(nn.Module):
@@ -20,7 +20,8 @@ class MGA(nn.Module):
             always has one vector relates to nothing and gets no relation layers.
         relation_dim: width of the relation layers phi and omega; None is ``dim``, as the paper.
         partwise: relate the vectors of a scale (eq. 9); without it they are averaged.
-        scalewise: weigh the scales by attention (eq. 10-11); without it they are averaged.
+        scalewise: weigh the scales by attention (eq. 10-11); without it they are averaged. One scale has nothing to
+            weigh: it is passed on as it is.
         tau: temperature of both softmaxes.
         reduction: shrink ratio of the scale attention's hidden layer (eta in the paper).
 
@@ -45,10 +46,13 @@ class MGA(nn.Module):
         super().__init__()
         if not counts or any(n is not None and n < 1 for n in counts):
             raise ValueError(f"MGA needs one count for each scale, each at least 1 or None, got {tuple(counts)}")
-        if tau <= 0:
-            raise ValueError(f"MGA needs a temperature tau above 0, got {tau}")
+        if tau <= 0 or min(dim, reduction, 1 if relation_dim is None else relation_dim) < 1:
+            raise ValueError(
+                "MGA needs tau above 0 and dim, relation_dim, reduction of at least 1, "
+                f"got {tau}, {dim}, {relation_dim}, {reduction}"
+            )
         self.dim, self.counts = dim, tuple(counts)
-        width = relation_dim or dim
+        width = dim if relation_dim is None else relation_dim
         self.aggregators = nn.ModuleList(
             Partwise(dim, width, related=n != 1, tau=tau) if partwise else SetMean() for n in counts
         )
@@ -58,7 +62,7 @@ class MGA(nn.Module):
         if len(sets) != len(self.counts):
             raise ValueError(f"MGA was built for {len(self.counts)} scales, got {len(sets)} sets")
         for x, n in zip(sets, self.counts, strict=True):
-            if x.ndim != 3 or x.shape[-1] != self.dim or (n is not None and x.shape[1] != n):
+            if x.ndim != 3 or x.shape[-1] != self.dim or x.shape[1] == 0 or (n is not None and x.shape[1] != n):
                 raise ValueError(f"MGA expects a set (b, {n or 'n'}, {self.dim}), got shape {tuple(x.shape)}")
         y = torch.stack([aggregate(x) for aggregate, x in zip(self.aggregators, sets, strict=True)], dim=1)  # (b s c)
         if self.weigh is None:
@@ -94,7 +98,7 @@ class Partwise(nn.Module):
         assert self.omega is not None
         query = F.normalize(at_least_float32(self.phi(x)), dim=-1)
         key = F.normalize(at_least_float32(self.omega(x)), dim=-1)
-        with torch.autocast(x.device.type, enabled=False):  # 1 / tau = 20 would blow up a rounded product
+        with no_autocast(x.device.type):  # 1 / tau = 20 would blow up a rounded product
             return (query @ key.mT / self.tau).softmax(-1)
 
 
@@ -117,4 +121,4 @@ class ScaleAttention(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         # The scores see unit vectors: raw features at tau = 0.05 pick one scale from the start and never let go.
         unit = F.normalize(at_least_float32(y), dim=-1).to(y.dtype)
-        return at_least_float32(self.score(unit) / self.tau).softmax(1).to(y.dtype)
+        return (at_least_float32(self.score(unit)) / self.tau).softmax(1).to(y.dtype)

@@ -1,4 +1,7 @@
-"""Two small operations that several blocks share: attended max-pooling, and at least float32 where it matters."""
+"""What several blocks share: attended max-pooling, and full precision where it matters."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -8,6 +11,12 @@ from torch import Tensor
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision becomes float32, all else stays: for softmaxes, sigmoids and norms."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def no_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """A region in full precision; on a device that knows no autocast (meta) there is nothing to switch off."""
+    available = torch.amp.is_autocast_available(device_type)
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
 def attended_max(x: Tensor, attention: Tensor) -> Tensor:

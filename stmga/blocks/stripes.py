@@ -9,7 +9,7 @@ from stmga.blocks.ops import require_map
 
 
 class Stripes(nn.Module):
-    """(b t c h w) -> (b p t c), max-pooled horizontal bands, p = sum(scales).
+    """(b t c h w) -> (b n t c), max-pooled horizontal bands, n = sum(scales).
 
     Scale s cuts the h rows into s bands that neither overlap nor leave a row out; bands are equal where s divides h.
     It takes MA-PA's place, without attention and without parameters.
