@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--architecture", default="stmga_resnet18_c4", choices=sorted(ARCHITECTURES))
     parser.add_argument("--tracklets", type=int, default=48, help="of one clip each (48)")
     parser.add_argument("--crop", type=int, nargs=2, default=(128, 64), metavar=("H", "W"), help="size of the files")
-    parser.add_argument("--batch-size", type=int, default=8, help="clips at once (8)")
+    parser.add_argument("--batch-size", type=int, default=4, help="clips at once (4)")
     parser.add_argument("--workers", type=int, default=0, help="processes that read (0: none but this one)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from stmga.text import some
+
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 
 
@@ -54,16 +56,17 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
     beyond = [s for s in STAGES if s not in built]
     extra = sorted(k for k in state if k not in wanted and k.split(".")[0] not in beyond)
     lacking = sorted(k for k in wanted if k not in state and not k.endswith("num_batches_tracked"))
-    undeclared = [k for k in lacking if k.split(".")[0] not in missing]
+    absent = [s for s in STAGES if s in built and not any(k.split(".")[0] == s for k in state)]  # whole stages
+    undeclared = [k for k in lacking if k.split(".")[0] not in missing or k.split(".")[0] not in absent]
     misfit = sorted(k for k in wanted if k in state and state[k].shape != wanted[k].shape)
     if extra or undeclared or misfit:
-        stages = ", ".join(sorted({k.split(".")[0] for k in undeclared}, key=STAGES.index))
-        advice = f"; declare what is absent with backbone_missing=[...] ({stages})" if undeclared else ""
+        declare = [s for s in absent if s not in missing]
+        advice = f"; if that is known, say backbone_missing={declare!r}" if declare and not (extra or misfit) else ""
         raise ValueError(
-            f"{weights} does not fit {name}: missing {_some(undeclared)}, unexpected {_some(extra)}, "
-            f"wrong shape {_some(misfit)}{advice}"
+            f"{weights} does not fit {name}: missing {some(undeclared) or 'none'}, unexpected {some(extra) or 'none'}, "
+            f"wrong shape {some(misfit) or 'none'}{advice}"
         )
-    if idle := [s for s in missing if not any(k.split(".")[0] == s for k in lacking)]:
+    if idle := [s for s in missing if s not in absent]:
         raise ValueError(f"backbone_missing names {', '.join(idle)}, but {weights} lacks nothing of it in {name}")
     trunk.load_state_dict({k: state[k].to(wanted[k].dtype) for k in wanted if k in state}, strict=False)
 
@@ -93,8 +96,3 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file ({error}); pickles are not read") from error
-
-
-def _some(keys: Sequence[str], limit: int = 5) -> str:
-    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
-    return (", ".join(keys[:limit]) or "none") + more

@@ -8,12 +8,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from stmga.images import outside
 from stmga.tracklets import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ def check_tracklets(
 
     Looks at ids, labels, array shapes and types, and opens the header of every file once (tracklets checked before are
     not opened again). Content is not decoded: a truncated image shows when it is loaded. Boxes that reach over the
-    frame's edge are no fault; how many there are is logged as a warning, and `Tracklet.load` clips them.
+    frame's edge are no fault; how many there are is logged as a warning, and `Tracklet.load` clips them
+    (it says so itself, once a tracklet, where no files were checked).
 
     Args:
         check_files: False opens no file: what is wrong with one shows when its tracklet is loaded.
@@ -155,24 +158,17 @@ def _files(tracklets: Sequence[Tracklet], place: Place) -> list[str]:
                 faults.append(f"{place(number, i)}: {size}" + (f" ({count:,} frames want it)" if count > 1 else ""))
         elif frame.index is not None and size[2] is not None and frame.index >= size[2]:
             faults.append(f"{place(number, i)}: {frame.file} has {size[2]} frames, no frame {frame.index} (from 0)")
-        elif frame.box is not None and _outside(frame.box, size) == "wholly":
+        elif frame.box is None or min(frame.box[2:]) <= 0:  # of no area: said already
+            continue
+        elif (place_of_box := outside(frame.box, *size[:2])) == "wholly":
             faults.append(f"{place(number, i)}: box {frame.box} is outside {frame.file}, {size[0]} x {size[1]} pixels")
-        elif frame.box is not None and _outside(frame.box, size):
+        elif place_of_box:
             clipped.append(place(number, i))
     if clipped:
         boxes = sum(frame.box is not None for _, _, frame in on_disk)
         words = "%d of %d boxes reach over the edge of their frame and are clipped; first: %s"
         logger.warning(words, len(clipped), boxes, clipped[0])
     return faults
-
-
-def _outside(box: tuple[float, float, float, float], size: Size) -> str:
-    x, y, w, h = box
-    if min(w, h) <= 0:
-        return ""  # of no area: said already
-    if x + w <= 0 or y + h <= 0 or x >= size[0] or y >= size[1]:
-        return "wholly"
-    return "partly" if x < 0 or y < 0 or x + w > size[0] or y + h > size[1] else ""
 
 
 def _sizes(files: dict[Path, bool]) -> dict[Path, Size | str]:
@@ -203,6 +199,7 @@ def _size(file: Path, video: bool) -> Size | str:
     except ImportError:
         raise  # PyAV is not installed: no fault of the file
     except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
-        if file.stat().st_size == 0:
-            return f"{file} is empty (0 bytes)"
+        with suppress(OSError, ValueError):  # no file of that name can be asked for its size
+            if file.stat().st_size == 0:
+                return f"{file} is empty (0 bytes)"
         return f"{file} cannot be opened as {'a video' if video else 'an image'}: {error}"

@@ -1,9 +1,11 @@
 """STMGAConfig: everything needed to rebuild a network, as plain data; and the configurations that have a name."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from stmga._version import __version__
+from stmga.text import closest
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 CHOICES = {
@@ -90,7 +92,8 @@ class STMGAConfig:
             yield f"size is {self.size}, expected (height, width) of at least 16 pixels"
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             yield f"mean is {self.mean}, std {self.std}, expected one value each for R, G, B, std above 0"
-        if self.tau <= 0 or min(self.gamma, self.eta, self.clip_length) < 1 or (self.relation_dim is not None and self.relation_dim < 1):
+        relation = 1 if self.relation_dim is None else self.relation_dim
+        if self.tau <= 0 or min(self.gamma, self.eta, self.clip_length, relation) < 1:
             yield "tau must be above 0; gamma, eta, clip_length and relation_dim at least 1"
 
     @property
@@ -111,8 +114,6 @@ class STMGAConfig:
         """
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
-            from stmga._version import __version__
-
             raise ValueError(
                 f"the configuration has keys that stmga {__version__} does not know: {', '.join(unknown)}. "
                 f"It was written by stmga {written_by or '(version not said)'}: install that version or a newer one"
@@ -181,6 +182,6 @@ def paper_config(name: str) -> STMGAConfig:
         ValueError: no such row; the message names the closest.
     """
     if name not in PAPER_CONFIGS:
-        near = difflib.get_close_matches(name, PAPER_CONFIGS, n=3, cutoff=0.3) or list(PAPER_CONFIGS)
-        raise ValueError(f"no row of the paper is called {name!r}; did you mean {', '.join(map(repr, near))}?")
+        near = closest(name, PAPER_CONFIGS) or "stmga.PAPER_CONFIGS lists them"
+        raise ValueError(f"no row of the paper is called {name!r}; {near}")
     return PAPER_CONFIGS[name]

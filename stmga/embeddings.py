@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.files import atomic_write
+from stmga.text import some
 
 _FORMAT = "stmga-embeddings"
 _FORMAT_VERSION = 1
@@ -54,13 +55,13 @@ class Embeddings:
             raise ValueError(f"{len(self.vectors)} vectors but {len(self.items)} items")
         nameless = [i for i, item in enumerate(self.items) if "tracklet" not in item]
         if nameless:
-            raise ValueError(f"items without the key 'tracklet' (their id): rows {nameless[:10]}")
+            raise ValueError(f"items without the key 'tracklet' (their id): rows {some(nameless)}")
         twice = [name for name, count in Counter(self.ids).items() if count > 1]
         if twice:
-            raise ValueError(f"{len(twice)} tracklet ids occur more than once: {', '.join(twice[:10])}")
+            raise ValueError(f"{len(twice)} tracklet ids occur more than once: {some(twice)}")
         broken = (~self.vectors.isfinite().all(dim=1)).nonzero().flatten().tolist()
         if broken:
-            raise ValueError(f"vectors that are not finite: {', '.join(self.ids[i] for i in broken[:10])}")
+            raise ValueError(f"vectors that are not finite: {some(self.ids[i] for i in broken)}")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -106,15 +107,16 @@ class Embeddings:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one safetensors file; a failure (full disk, say) leaves an older file of that name as it was.
 
-        Tensors: ``vectors`` float32 and ``rows``, the UTF-8 bytes of the JSON ``{"items": [...], "skipped": [...]}``.
+        Tensors: ``vectors`` float32 and ``rows``, the bytes of the JSON ``{"items": [...], "skipped": [...]}``.
         """
-        rows = json.dumps({"items": self.items, "skipped": self.skipped}, ensure_ascii=False, default=_plain).encode()
+        # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
+        rows = json.dumps({"items": self.items, "skipped": self.skipped}, default=_plain).encode("ascii")
         tensors = {"vectors": self.vectors.contiguous(), "rows": torch.frombuffer(bytearray(rows), dtype=torch.uint8)}
         metadata = {
             "format": _FORMAT,
             "format_version": str(_FORMAT_VERSION),
             "digest": self.digest,
-            "model": self.model,
+            "model": self.model.encode(errors="backslashreplace").decode(),
             "stmga": __version__,
         }
         path = Path(path)

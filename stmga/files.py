@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all: if anything fails, the old file is untouched and nothing else is left.
+
+    A device or a pipe (``/dev/null``) cannot be replaced; it is written into.
 
     Raises:
         OSError: the file cannot be written; the message names it.
@@ -18,20 +23,73 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write every file beside its place, and only when all of them are on the disk put them there."""
-    staged = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for path in files}
+    """Write every file beside its place, then put them all there; if one cannot be, the old ones are put back."""
     path = Path()
+    with ExitStack() as undo:
+        temps = {path: _beside(path) for path in files if not _is_device(path)}
+        kept: dict[Path, Path | None] = {}
+        try:
+            for path, temp in temps.items():
+                undo.callback(temp.unlink, missing_ok=True)
+                _write_through(temp, files[path])
+            for path, temp in temps.items():
+                kept[path] = _keep(path)
+                undo.callback(_put_back, path, kept[path], temp)
+            for path, temp in temps.items():
+                os.replace(temp, path)
+            for path in files.keys() - temps.keys():  # last: what a device has got cannot be taken back
+                path.write_bytes(files[path])
+        except OSError as error:
+            reason = f"{error.strerror or error}; the file was not written, and what was there before is untouched"
+            raise OSError(error.errno, reason, str(path)) from error
+        undo.pop_all()  # all is in place: nothing to take back
+    for old in kept.values():
+        if old is not None:
+            old.unlink(missing_ok=True)
+
+
+def _is_device(path: Path) -> bool:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "It is a folder, and a file is to be written", str(path))
+    return path.exists() and not path.is_file()
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _keep(path: Path) -> Path | None:
+    """A second name for what is at ``path``; None if nothing is."""
+    if not os.path.lexists(path):
+        return None
+    old = _beside(path)
     try:
-        for path, data in files.items():
-            with open(staged[path], "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, temp in staged.items():
-            os.replace(temp, path)
-    except OSError as error:
-        reason = f"{error.strerror or error}; the file was not written, and what was there before is untouched"
-        raise OSError(error.errno, reason, str(path)) from error
-    finally:
-        for temp in staged.values():
-            temp.unlink(missing_ok=True)
+        os.link(path, old, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # a file system without hard links
+        try:
+            shutil.copy2(path, old, follow_symlinks=False)
+        except BaseException:
+            old.unlink(missing_ok=True)
+            raise
+    return old
+
+
+def _put_back(path: Path, old: Path | None, temp: Path) -> None:
+    replaced = not temp.exists()
+    if old is None:
+        if replaced:
+            path.unlink(missing_ok=True)
+    elif replaced:
+        try:
+            os.replace(old, path)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; what was there before is now {old}", str(path)) from error
+    else:
+        old.unlink(missing_ok=True)

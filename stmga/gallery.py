@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.embeddings import Embeddings
+from stmga.text import some
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Gallery:
         ids = embeddings.ids
         known = [name for name in ids if name in self._ids]
         if known:
-            raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {', '.join(known[:10])}")
+            raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {some(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
         self._parts.append(embeddings.vectors)
         self.items = [*self.items, *embeddings.items]

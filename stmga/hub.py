@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from stmga.card import model_card
-from stmga.files import atomic_write, write_all
+from stmga.files import write_all
 from stmga.model import STMGA
 from stmga.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
 from stmga.remote import UPLOAD, Repo
+from stmga.text import some
 
-__all__ = ["WeightsError", "atomic_write", "load", "load_record", "push", "save"]
+__all__ = ["WeightsError", "load", "load_record", "push", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def push(
     *,
     private: bool = False,
     token: str | bool | None = None,
-    commit_message: str = "Upload an STMGA model",
+    commit_message: str = "Upload weights with stmga",
 ) -> str:
     """Send a model, or a folder that :func:`save` made, to a Hub repository; gives the new commit, to pin it.
 
@@ -221,7 +222,7 @@ def _check_keys(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origi
     ]
     missing, unexpected = [k for k in wanted if k not in state], sorted(state.keys() - wanted)
     lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
-    if faults := [f"{len(keys)} {how} ({_some(keys)})" for how, keys in lists.items() if keys]:
+    if faults := [f"{len(keys)} {how} ({some(keys, 4)})" for how, keys in lists.items() if keys]:
         raise WeightsError(f"{origin} does not fit its {CONFIG_FILE}: parameters {', '.join(faults)}. {advice}")
 
 
@@ -289,7 +290,3 @@ def _sha256(data: bytes) -> str:
 def _what_instead(data: bytes) -> str:
     pickled = data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
     return "It is a pickle, which can run code and is never read. " if pickled else ""
-
-
-def _some(keys: list[str], limit: int = 4) -> str:
-    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

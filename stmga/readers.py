@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from stmga.checks import RESERVED, check_tracklets
+from stmga.files import atomic_write
 from stmga.tracklets import Frame, Tracklet, TrackletError
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
@@ -90,14 +91,17 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the folders and of the images in `folder`, each in natural order, hidden ones left out."""
     folders, images = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in IMAGES:
-                images.append(entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif os.path.splitext(entry.name)[1].lower() in IMAGES:
+                    images.append(entry.name)
+    except OSError as error:
+        raise TrackletError(f"{folder} cannot be read: {error.strerror}") from error
     return sorted(folders, key=natural_key), sorted(images, key=natural_key)
 
 
@@ -117,7 +121,11 @@ def _walk(
     faults: list[str],
 ) -> Iterator[Tracklet]:
     """Tracklets below `folder`; what does not fit the layout goes into `faults`."""
-    folders, images = list_folder(folder)
+    try:
+        folders, images = list_folder(folder)
+    except TrackletError as error:
+        faults += error.faults
+        return
     wrong = images if levels else folders
     if wrong:
         what = "images above the level of tracklets" if levels else "folders below the level of tracklets"
@@ -176,8 +184,6 @@ def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:
 
     Files below the manifest's folder are written relative to it. Tracklets in memory have no files: `TrackletError`.
     """
-    from stmga.hub import atomic_write
-
     path, lines, faults = Path(path).absolute(), [], []
     for tracklet in tracklets:
         if not isinstance(tracklet.frames, tuple) or not all(isinstance(frame, Frame) for frame in tracklet.frames):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from stmga.images import checked_range, crop, outside, read_image, to_pixels
+
 if TYPE_CHECKING:
     from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 20  # faults that a TrackletError's message lists; the rest are counted and kept in `.faults`
 
@@ -88,6 +92,7 @@ class Tracklet:
     time: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     _checked: bool = field(default=False, init=False, repr=False)  # set by check_tracklets: files are not opened twice
+    _clipping_said: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("person", "camera"):
@@ -133,9 +138,12 @@ class Tracklet:
 
     def _pixels(self, frame: Any, i: int) -> torch.Tensor:
         if not isinstance(frame, Frame):
-            return _checked_range(to_pixels(frame), f'tracklet "{self.id}": frame {i}')
+            try:
+                return checked_range(to_pixels(frame))
+            except ValueError as error:
+                raise TrackletError(f'tracklet "{self.id}": frame {i}: {error}') from error
         try:
-            return crop(read_image(frame.file), frame.box)
+            return self._crop(read_image(frame.file), i)
         except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
             raise TrackletError(f'tracklet "{self.id}": cannot read {frame.file}: {error}') from error
 
@@ -147,9 +155,18 @@ class Tracklet:
             wanted.setdefault(self.frames[i].index, []).append(i)
         try:
             pictures = decode(file, wanted)
-            return {i: crop(picture, self.frames[i].box) for index, picture in pictures for i in wanted[index]}
+            return {i: self._crop(picture, i) for index, picture in pictures for i in wanted[index]}
         except ValueError as error:
             raise TrackletError(f'tracklet "{self.id}": {error}') from error
+
+    def _crop(self, picture: np.ndarray, i: int) -> torch.Tensor:
+        box = self.frames[i].box
+        pixels = crop(picture, box)
+        # A checked tracklet's boxes were counted with those of its whole input.
+        if box is not None and not (self._checked or self._clipping_said) and outside(box, *picture.shape[1::-1]):
+            logger.warning('tracklet "%s": boxes reach over the edge and are clipped; first: frame %d', self.id, i)
+            object.__setattr__(self, "_clipping_said", True)
+        return pixels
 
 
 def load_cover(row: Mapping[str, Any]) -> Image.Image | None:
@@ -164,53 +181,5 @@ def load_cover(row: Mapping[str, Any]) -> Image.Image | None:
         return None
     box = tuple(cover["box"]) if "box" in cover else None
     tracklet = Tracklet(str(row.get("tracklet")), (Frame(Path(cover["file"]), box, cover.get("index")),))
+    object.__setattr__(tracklet, "_clipping_said", True)  # when the tracklet itself was read
     return Image.fromarray(tracklet.load()[0].permute(1, 2, 0).numpy())
-
-
-def read_image(file: Path) -> np.ndarray:
-    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
-    from PIL import Image
-
-    with Image.open(file) as image:
-        return _rgb(image)
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255 instead of scaling it
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))  # grey repeated, alpha dropped
-
-
-def to_pixels(frame: Any) -> torch.Tensor:
-    """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`."""
-    if isinstance(frame, torch.Tensor):
-        return frame.detach().cpu()
-    pixels = frame if isinstance(frame, np.ndarray) else _rgb(frame)
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))  # a copy: the user's array may be read-only
-
-
-def crop(picture: np.ndarray, box: tuple[float, float, float, float] | None) -> torch.Tensor:
-    """The box of an `(h, w, 3)` picture, clipped to it and rounded to whole pixels (at least one), as `(3, h, w)`."""
-    if box is not None:
-        height, width = picture.shape[:2]
-        if box[0] + box[2] <= 0 or box[1] + box[3] <= 0 or box[0] >= width or box[1] >= height:
-            raise ValueError(f"box {box} is outside the frame, {width} x {height} pixels")
-        (left, right), (top, bottom) = _span(box[0], box[2], width), _span(box[1], box[3], height)
-        picture = picture[top:bottom, left:right]
-    return torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C"))
-
-
-def _span(start: float, length: float, limit: int) -> tuple[int, int]:
-    first = min(max(round(start), 0), limit - 1)
-    return first, min(max(round(start + length), first + 1), limit)
-
-
-def _checked_range(pixels: torch.Tensor, place: str) -> torch.Tensor:
-    if pixels.is_floating_point() and pixels.numel():
-        low, high = (bound.item() for bound in torch.aminmax(pixels))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise TrackletError(f"{place} has values that are NaN or infinite; expected floats in 0..1")
-        if low < -0.5 or high > 1.5:  # resizing may overshoot a little; bytes and normalised pixels are far outside
-            span = f"{low:.4g} to {high:.4g}"
-            raise TrackletError(f"{place} has values from {span}; expected floats in 0..1, not normalised, or uint8")
-    return pixels

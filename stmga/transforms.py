@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmga.images import checked_range, to_pixels
+
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
 
@@ -60,7 +62,7 @@ class ClipTransform:
         if isinstance(clip, np.ndarray):
             clip = _from_array(clip, ndim=4)
         if isinstance(clip, Tensor):
-            _check(clip, ndim=4)
+            clip = _checked(clip, ndim=4)
             return self._apply(clip.reshape(-1, *clip.shape[-3:])).unflatten(0, clip.shape[:-3])
         if not isinstance(clip, Sequence) or isinstance(clip, (str, bytes)):
             raise TypeError(f"got {type(clip).__name__}; {_ACCEPTED}")
@@ -127,15 +129,12 @@ def _from_frame(frame: Any) -> Tensor:
     if isinstance(frame, np.ndarray):
         frame = _from_array(frame, ndim=3)
     elif hasattr(frame, "convert"):  # a PIL image, without importing PIL
-        if frame.mode.startswith(("I", "F")):
-            raise ValueError(f"PIL image of mode {frame.mode!r} has no 8-bit colours; convert it to 'L' or 'RGB' first")
-        frame = torch.from_numpy(np.array(frame.convert("RGB"))).permute(2, 0, 1)
+        frame = to_pixels(frame)
     if not isinstance(frame, Tensor):
         raise TypeError(f"frame of type {type(frame).__name__}; {_ACCEPTED}")
     if frame.ndim != 3:
         raise ValueError(f"frame of shape {tuple(frame.shape)}, expected (3, h, w); {_ACCEPTED}")
-    _check(frame, ndim=3)
-    return frame
+    return _checked(frame, ndim=3)
 
 
 def _from_array(array: np.ndarray, *, ndim: int) -> Tensor:
@@ -149,21 +148,13 @@ def _from_array(array: np.ndarray, *, ndim: int) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"])).movedim(-1, -3)
 
 
-def _check(frames: Tensor, *, ndim: int) -> None:
+def _checked(frames: Tensor, *, ndim: int) -> Tensor:
     if frames.ndim < ndim or frames.shape[-3] != 3:
         hint = "; move the channels with .movedim(-1, -3)" if frames.ndim >= ndim and frames.shape[-1] == 3 else ""
         expected = "(..., t, 3, h, w)" if ndim == 4 else "(3, h, w)"
         raise ValueError(f"tensor of shape {tuple(frames.shape)}, expected {expected}: channels first and RGB{hint}")
     if frames.numel() == 0:
         raise ValueError(f"empty clip of shape {tuple(frames.shape)}: it needs at least one frame of one pixel")
-    if frames.dtype == torch.uint8:
-        return
-    if not frames.is_floating_point():
+    if frames.dtype != torch.uint8 and not frames.is_floating_point():
         raise TypeError(f"tensor of {frames.dtype}, expected torch.uint8 in 0..255 or float in 0..1")
-    low, high = (value.item() for value in frames.aminmax())
-    if low != low:
-        raise ValueError("the frames hold NaN")
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"float frames must lie in 0..1, got {low:.4g}..{high:.4g}; divide 0..255 values by 255, or pass uint8"
-        )
+    return checked_range(frames)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from stmga._version import __version__
 from stmga.config import ARCHITECTURES
 from stmga.records import WeightRecord, WeightsError, bundled_records, read_record
+from stmga.text import closest, some
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +46,18 @@ def get_weights(name: str) -> WeightRecord:
     """
     records = bundled_records()
     if name not in records:
-        raise WeightsError(f"There are no weights called {name!r}; {_closest(name, records)}")
+        folder = f" (the folder of that name is './{name}')" if Path(name).is_dir() else ""
+        raise WeightsError(f"There are no weights called {name!r}{folder}; {_suggest(name, records)}")
     return records[name]
+
+
+def is_name(name: str | Path) -> bool:
+    """Whether it is ``"architecture"`` or ``"architecture.tag"``; a folder called so changes nothing.
+
+    >>> is_name("stmga_resnet50"), is_name("./stmga_resnet50"), is_name("owner/model")
+    (True, False, False)
+    """
+    return isinstance(name, str) and not re.search(r"[/\\]", name) and name.partition(".")[0] in ARCHITECTURES
 
 
 def get_transform(name: str | Path) -> ClipTransform:
@@ -56,13 +66,13 @@ def get_transform(name: str | Path) -> ClipTransform:
     >>> get_transform("stmga_resnet18_c4").size
     (256, 128)
     """
-    if Path(name).is_dir():
+    if not is_name(name) and Path(name).is_dir():
         return read_record(name).transform()
-    if "." in str(name):
-        return get_weights(str(name)).transform()
+    arch, record = _resolve(str(name), False, None)
+    if isinstance(record, WeightRecord):
+        return record.transform()
     from stmga.transforms import ClipTransform
 
-    arch, _ = _resolve(str(name), False, None)
     return ClipTransform.from_config(ARCHITECTURES[arch])
 
 
@@ -127,13 +137,13 @@ def _resolve(
     name: str, pretrained: bool, weights: str | Path | WeightRecord | None
 ) -> tuple[str, WeightRecord | Path | None]:
     """The architecture, and the record or folder of its trained weights, None for random ones."""
-    if not isinstance(name, str) or Path(name).is_dir() or re.search(r"[/\\]", name):
+    if not is_name(name) and (not isinstance(name, str) or Path(name).is_dir() or re.search(r"[/\\]", name)):
         raise WeightsError(
             f"{str(name)!r} is no architecture; a folder or a Hub id is loaded by STMGA.from_pretrained({str(name)!r})."
         )
     arch, _, tag = name.partition(".")
     if arch not in ARCHITECTURES:
-        raise WeightsError(f"There is no architecture {arch!r}; {_closest(arch, ARCHITECTURES)}")
+        raise WeightsError(f"There is no architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
     if tag:
         if weights is not None and weights not in (name, tag):
             raise WeightsError(f"{name!r} names its weights already; leave out weights={weights!r}, or write {arch!r}.")
@@ -178,9 +188,6 @@ def _check_arch(arch: str, record: WeightRecord, origin: str) -> None:
         )
 
 
-def _closest(name: str, names: Iterable[str]) -> str:
+def _suggest(name: str, names: Iterable[str]) -> str:
     names = list(names)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"there are {', '.join(names)}." if names else "this version of stmga knows none yet."
+    return closest(name, names) or (f"there are {some(names)}." if names else "this version of stmga knows none yet.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from stmga import hub as library
 from stmga import remote
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
+from stmga.records import WeightsError
 
 TINY = STMGAConfig(
     backbone="resnet18",
@@ -31,6 +33,7 @@ TINY = STMGAConfig(
     size=(32, 16),
 )
 REPO = "user/model"
+WEIGHTS = r"GET .*/model\.safetensors"
 
 
 def tiny(seed: int = 0) -> STMGA:
@@ -112,3 +115,26 @@ def litter(cache: Path) -> list[str]:
     """Files of a cache that are no whole download: half-written ones and links that lead nowhere."""
     found = [p for p in cache.rglob("*") if p.name.endswith((".incomplete", ".tmp"))]
     return [str(p) for p in found + [p for p in cache.rglob("*") if p.is_symlink() and not p.exists()]]
+
+
+def flip(data: bytes, at: int = -1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def refuse(*words: str, source=REPO, long=False, **options) -> str:
+    """Loading fails with ``words``, in three sentences at most (``long``: and the reason of a second try)."""
+    with pytest.raises(WeightsError) as caught:
+        library.load(source, **options)
+    text = str(caught.value)
+    for word in words:
+        assert word in text, text
+    assert text.count(". ") <= (3 if long else 2), text
+    assert "\n" not in text
+    assert len(text) < (1000 if long else 700), text
+    return text

@@ -1,79 +1,24 @@
-"""The embedder: the clip rule, independence of batch and workers, faults named or skipped, the model left as it was."""
+"""The embedder: the clip rule, independence of batch and workers, the model left as it was."""
 
-import multiprocessing
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from embedder_fixtures import TINY, build, model_fixture, one_thread, tracklets, write  # noqa: F401
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from stmga.config import ARCHITECTURES, STMGAConfig
-from stmga.embedder import TrackletEmbedder, _Clips, clip_indices
-from stmga.embeddings import Embeddings
+from stmga.embedder import TrackletEmbedder, _Clips, _on_device, clip_indices
+from stmga.gallery import Gallery
 from stmga.model import STMGA
-from stmga.readers import read_tracklets
 from stmga.tracklets import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
-TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(32, 16), clip_length=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny tensors on busy cores: a second thread costs a hundred times what it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def build(config: STMGAConfig) -> STMGA:
-    """A network whose normalisations are not the identity, so that leaving eval mode would show."""
-    torch.manual_seed(0)
-    model = STMGA(config)
-    for module in model.modules():
-        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
-            module.running_mean.uniform_(-0.1, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model
-
-
-@pytest.fixture(scope="module")
-def model() -> STMGA:
-    return build(TINY)
-
-
-def pixels(frames: int, seed: int, size: tuple[int, int] = (40, 20)) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    low = rng.integers(0, 256, (frames, 5, 3, 3), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(f).resize(size[::-1], Image.Resampling.BICUBIC)) for f in low])
-
-
-def tracklets(*lengths: int) -> list[Tracklet]:
-    return [
-        Tracklet(f"t{i}", pixels(n, i, (40 + i, 20 + i)), person=i // 2, camera=i % 2, extra={"role": "query"})
-        for i, n in enumerate(lengths)
-    ]
-
-
-def write(root: Path, lengths: dict[str, int]) -> Path:
-    for seed, (name, frames) in enumerate(lengths.items()):
-        (root / name).mkdir(parents=True)
-        for i, frame in enumerate(pixels(frames, seed)):
-            Image.fromarray(frame).save(root / name / f"{i}.jpg", quality=95)
-    return root
-
-
-def truncate(file: Path) -> None:
-    """What a full disk leaves behind: a good header, half a picture."""
-    data = file.read_bytes()
-    file.write_bytes(data[: len(data) // 2 + 150])
-
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 # ---- the rule
 
@@ -206,7 +151,14 @@ def test_half_precision_stays_close(model: STMGA, precision: str, least: float) 
     assert half.digest == full.digest
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_pixels_on_an_accelerator_are_left_to_this_process() -> None:
+    array, tensor = np.zeros((2, 8, 4, 3), np.uint8), torch.zeros(2, 3, 8, 4)
+    here = (array, tensor, list(array), list(tensor), ["a.jpg"])
+    assert not any(_on_device(Tracklet("a", frames)) for frames in here)
+    assert all(_on_device(Tracklet("a", frames)) for frames in (tensor.to("meta"), [tensor[0], tensor[0].to("meta")]))
+
+
+@CUDA
 def test_cuda_agrees_with_the_cpu() -> None:
     model = build(TINY)
     expected = TrackletEmbedder(model)(tracklets(4, 6, 9)).vectors
@@ -215,117 +167,22 @@ def test_cuda_agrees_with_the_cpu() -> None:
     torch.testing.assert_close(embedder(tracklets(4, 6, 9)).vectors, expected, atol=2e-3, rtol=0)
 
 
-# ---- bad input
+@CUDA
+def test_bf16_on_cuda_stays_close_and_its_gallery_finds_the_same(model: STMGA) -> None:
+    full = TrackletEmbedder(model)(tracklets(4, 6, 9))
+    half = TrackletEmbedder(build(TINY), device="cuda", precision="bf16")(tracklets(4, 6, 9))
+    assert half.vectors.device.type == "cpu"
+    assert half.vectors.dtype == torch.float32
+    assert (half.vectors * full.vectors).sum(1).min() > 0.999
+    here, there = (Gallery(full, device=device).search(full, k=2) for device in ("cpu", "cuda"))
+    assert [[match.id for match in row] for row in there] == [[match.id for match in row] for row in here]
+    assert [m.similarity for row in there for m in row] == pytest.approx([m.similarity for row in here for m in row])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_truncated_image_is_named_or_skipped(model: STMGA, tmp_path: Path, workers: int) -> None:
-    root = write(tmp_path, {"a": 3, "b": 9, "c": 4})
-    whole = TrackletEmbedder(model, batch_size=1)(root)
-    truncate(root / "b" / "7.jpg")
-    with pytest.raises(TrackletError, match=r'tracklet "b": cannot read .*b/7\.jpg') as caught:
-        TrackletEmbedder(model, batch_size=1, workers=workers)(root)
-    assert "Traceback" not in str(caught.value)
-    rest = TrackletEmbedder(model, batch_size=1, workers=workers, on_error="skip")(root)
-    assert rest.ids == ["a", "c"]
-    assert torch.equal(rest.vectors, whole.vectors[[0, 2]])
-    assert [fault["tracklet"] for fault in rest.skipped] == ["b"]
-    assert "7.jpg" in rest.skipped[0]["reason"]
-    rest.save(tmp_path / "e.safetensors")
-    assert Embeddings.load(tmp_path / "e.safetensors").skipped == rest.skipped
-
-
-def test_skipping_covers_files_that_are_missing_or_empty_too(model: STMGA, tmp_path: Path) -> None:
-    root = write(tmp_path, {"a": 3, "b": 2, "c": 4, "d": 1})
-    (root / "b" / "1.jpg").write_bytes(b"")
-    (root / "d" / "0.jpg").write_text("no picture")
-    gone = Tracklet("e", [root / "e" / "0.jpg"])
-    records = [*read_tracklets(root, check_files=False), gone]
-    with pytest.raises(TrackletError, match=r"(?s)3 faults.*b/1\.jpg.*d/0\.jpg.*e/0\.jpg"):
-        TrackletEmbedder(model)(records)
-    rest = TrackletEmbedder(model, on_error="skip")(records)
-    assert rest.ids == ["a", "c"]
-    assert [fault["tracklet"] for fault in rest.skipped] == ["b", "d", "e"]
-    assert TrackletEmbedder(model, on_error="skip")(root).ids == ["a", "c"]
-    with pytest.raises(TrackletError, match="duplicate id"):
-        TrackletEmbedder(model, on_error="skip")([*records, gone])
-
-
-def test_when_nothing_is_left_there_is_an_error(model: STMGA, tmp_path: Path) -> None:
-    root = write(tmp_path, {"a": 3, "b": 2})
-    truncate(root / "a" / "0.jpg")
-    truncate(root / "b" / "1.jpg")
-    with pytest.raises(TrackletError, match=r"(?s)2 faults.*0\.jpg.*1\.jpg"):
-        TrackletEmbedder(model, on_error="skip")(root)
-
-
-def test_bad_pixels_name_their_tracklet(model: STMGA) -> None:
-    good, bad = tracklets(4)[0], torch.rand(2, 3, 8, 8)
-    bad[1, 0, 0, 0] = torch.nan
-    with pytest.raises(TrackletError, match=r'tracklet "nan".*NaN'):
-        TrackletEmbedder(model)([good, Tracklet("nan", bad)])
-    with pytest.raises(TrackletError, match=r'tracklet "bytes".*0\.\.1'):
-        TrackletEmbedder(model)([good, Tracklet("bytes", torch.full((2, 3, 8, 8), 200.0))])
-    with pytest.raises(TrackletError, match=r'tracklet "little".*0\.\.1'):
-        TrackletEmbedder(model)([good, Tracklet("little", torch.full((2, 3, 8, 8), 1.2))])
-
-
-def test_a_result_that_is_not_finite_names_its_tracklet(model: STMGA, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode = model.encode
-
-    def broken(clips: torch.Tensor) -> torch.Tensor:
-        z = encode(clips)
-        z[clips.flatten(1).std(1) == 0] = torch.inf
-        return z
-
-    monkeypatch.setattr(model, "encode", broken)
-    records = [*tracklets(4, 6), Tracklet("grey", np.full((3, 32, 16, 3), 0, np.uint8))]
-    transform = ClipTransform(size=TINY.size, mean=(0, 0, 0), std=(1, 1, 1))
-    monkeypatch.setattr(ClipTransform, "from_config", lambda _: transform)
-    with pytest.raises(TrackletError, match=r'tracklet "grey".*not finite'):
-        TrackletEmbedder(model)(records)
-    assert TrackletEmbedder(model, on_error="skip")(records).ids == ["t0", "t1"]
-
-
-@pytest.mark.parametrize("source", [[], {}])
-def test_zero_tracklets(model: STMGA, source: object) -> None:
-    with pytest.raises(TrackletError, match="no tracklets"):
-        TrackletEmbedder(model)(source)
-
-
-@pytest.mark.parametrize(
-    "bad", [{"precision": "int8"}, {"sampling": "random"}, {"on_error": "ignore"}, {"batch_size": 0}, {"workers": -1}]
-)
-def test_bad_options(model: STMGA, bad: dict) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(bad))}.*{next(iter(bad.values()))}"):
-        TrackletEmbedder(model, **bad)
-
-
-def test_a_half_precision_model_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"torch.float16; use model.float\(\)"):
-        TrackletEmbedder(build(TINY).half())
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_stopping_ends_the_workers(
-    model: STMGA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    root = write(tmp_path, dict.fromkeys("abcdef", 8))
-    model.train()
-
-    def stop(_: torch.Tensor) -> torch.Tensor:
-        assert len(multiprocessing.active_children()) == 2
-        raise error
-
-    monkeypatch.setattr(model, "encode", stop)
-    with pytest.raises(error):
-        TrackletEmbedder(model, workers=2, batch_size=1)(root)
-    assert multiprocessing.active_children() == []
-    assert model.training
-
-
-def test_progress_counts_clips(model: STMGA, capfd: pytest.CaptureFixture[str]) -> None:
-    TrackletEmbedder(model, batch_size=2)(tracklets(9, 2))
-    assert capfd.readouterr().err == ""
-    TrackletEmbedder(model, batch_size=2, progress=True)(tracklets(9, 2))
-    assert "4/4" in capfd.readouterr().err
+@CUDA
+def test_frames_on_cuda_with_workers(model: STMGA) -> None:
+    frames = {record.id: torch.from_numpy(record.frames).movedim(-1, 1) for record in tracklets(4, 6)}
+    expected = TrackletEmbedder(model)(frames).vectors
+    on_device = {name: clip.cuda() for name, clip in frames.items()}
+    got = TrackletEmbedder(model, workers=2)({**on_device, "t1": list(on_device["t1"])})
+    assert torch.equal(got.vectors, expected)

@@ -144,6 +144,12 @@ def test_adding_keeps_order_and_refuses_what_does_not_belong() -> None:
     assert gallery.search(embeddings([[0, 1]], names="q"), k=1)[0][0].id == "h0"
 
 
+def test_ids_that_are_there_are_listed_up_to_ten() -> None:
+    gallery = Gallery(embeddings(torch.eye(12)))
+    with pytest.raises(GalleryError, match=r"12 of the ids .*: g0, g1, .*g9 and 2 more$"):
+        gallery.add(embeddings(torch.eye(12)))
+
+
 def test_other_weights_cannot_be_compared() -> None:
     gallery = Gallery(embeddings([[1, 0]], digest="a" * 64, model="stmga_resnet50.mars"))
     queries = embeddings([[1, 0]], names="q", digest="b" * 64, model="")
@@ -268,7 +274,7 @@ def test_select() -> None:
     [
         (torch.eye(2), [{"tracklet": "a"}], "2 vectors but 1 items"),
         (torch.eye(2), [{"tracklet": "a"}, {"tracklet": "a"}], "1 tracklet ids occur more than once: a"),
-        (torch.eye(2), [{"tracklet": "a"}, {"id": "b"}], r"without the key 'tracklet'.*\[1\]"),
+        (torch.eye(2), [{"tracklet": "a"}, {"id": "b"}], r"without the key 'tracklet'.*rows 1$"),
         (torch.tensor([[1.0], [math.nan]]), [{"tracklet": "a"}, {"tracklet": "b"}], "not finite: b"),
         (torch.zeros(2), [], r"float tensor \(n, c\), got \(2,\)"),
         ([[1.0]], [{"tracklet": "a"}], "got list"),

@@ -294,7 +294,7 @@ def test_imagenet_weights_are_torchvisions_and_a_missing_network_says_what_to_do
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr(_api, "load_state_dict_from_url", unreachable)
-    with pytest.raises(OSError, match="not cached.*backbone_weights=PATH"):
+    with pytest.raises(OSError, match=r"not cached.*backbone_weights=PATH"):
         load_backbone(build_backbone("resnet18", "c4"), "imagenet", name="resnet18")
 
 

@@ -236,6 +236,19 @@ def test_transforms_by_name(weights, tmp_path):
         zoo.get_transform("stmga_resnet5O")
 
 
+def test_a_folder_called_like_an_architecture_is_not_in_the_way(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = weights("walkers")
+    (tmp_path / ARCH).mkdir()
+    (tmp_path / f"{ARCH}.walkers").mkdir()
+    assert zoo.create_model(ARCH).record is None
+    assert same(zoo.create_model(f"{ARCH}.walkers"), model)
+    assert zoo.get_transform(ARCH).size == tiny().config.size
+    assert zoo.get_transform(f"{ARCH}.walkers").size == tiny().config.size
+    tiny().save_pretrained(f"{ARCH}.mine")
+    refuse(f"no weights called '{ARCH}.mine'", f"'./{ARCH}.mine'", name=f"{ARCH}.mine")
+
+
 def test_importing_stays_light():
     code = "import stmga.hub, stmga.zoo, sys; print(*({'torchvision', 'huggingface_hub', 'PIL'} & set(sys.modules)))"
     root = Path(__file__).parents[1]

@@ -1,0 +1,102 @@
+"""What the heads cost: the whole network over its trunk with average pooling, in turns, in one run.
+
+    python benchmarks/head_cost.py
+    python benchmarks/head_cost.py --models stmga_resnet18_c4 --batch 1 --json out.json
+
+Both sides see the same clips in eval mode, fp32, eager. A round times each side once; the table shows the medians over
+the rounds and the median of the rounds' ratios with its quartiles. GMAC are multiply-accumulates of one clip.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+
+import torch
+import torchvision
+from torch.utils.flop_counter import FlopCounterMode
+
+import stmga
+
+
+def trunk_alone(model: stmga.STMGA, clips: torch.Tensor) -> torch.Tensor:
+    """(b t 3 h w) -> (b c): the trunk and average pooling, the baseline of the paper without its neck."""
+    return model.forward_map(clips).mean((1, 3, 4))
+
+
+def gmac(run, *args) -> float:
+    with FlopCounterMode(display=False) as counter:
+        run(*args)
+    return counter.get_total_flops() / 2e9
+
+
+def measure(name: str, batch: int, rounds: int, channels_last: bool) -> dict:
+    torch.manual_seed(0)
+    model = stmga.create_model(name).eval()
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    h, w = model.config.size
+    clips = torch.rand(batch, model.config.clip_length, 3, h, w)
+    seconds: dict[str, list[float]] = {"trunk": [], "model": []}
+    with torch.inference_mode():
+        sides = {"trunk": lambda: trunk_alone(model, clips), "model": lambda: model(clips)}
+        for run in sides.values():
+            run()
+        for i in range(rounds):
+            for side in list(sides) if i % 2 else reversed(sides):  # whoever goes first changes
+                start = time.perf_counter()
+                sides[side]()
+                seconds[side].append(time.perf_counter() - start)
+        cost = {side: gmac(run) / batch for side, run in sides.items()}
+    ratios = [m / t for m, t in zip(seconds["model"], seconds["trunk"], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    trunk, whole = (statistics.median(seconds[side]) for side in ("trunk", "model"))
+    return {
+        "model": name,
+        "batch": batch,
+        "parameters_M": sum(p.numel() for p in model.parameters()) / 1e6,
+        "trunk_gmac": cost["trunk"],
+        "gmac": cost["model"],
+        "trunk_ms": trunk * 1e3,
+        "model_ms": whole * 1e3,
+        "clips_per_s": batch / whole,
+        "ratio": middle,
+        "ratio_quartiles": [low, high],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=stmga.list_models())
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    where = (
+        f"{platform.machine()}, {args.threads} threads, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"torchvision {torchvision.__version__}, stmga {stmga.__version__}, fp32 eager eval"
+        + (", channels_last" if args.channels_last else "")
+    )
+    print(f"{where}; {args.rounds} rounds, medians\n")
+    print(f"{'model':<24}{'b':>3}{'M par.':>8}{'GMAC':>7}{'trunk ms':>10}{'model ms':>10}{'ratio':>7}  quartiles")
+    rows = []
+    for name in args.models:
+        for batch in args.batch:
+            r = measure(name, batch, args.rounds, args.channels_last)
+            rows.append(r)
+            print(
+                f"{name:<24}{batch:>3}{r['parameters_M']:>8.1f}{r['gmac']:>7.1f}{r['trunk_ms']:>10.0f}"
+                f"{r['model_ms']:>10.0f}{r['ratio']:>7.3f}  " + "-".join(f"{q:.3f}" for q in r["ratio_quartiles"]),
+                flush=True,
+            )
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump({"where": where, "rows": rows}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

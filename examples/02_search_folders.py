@@ -1,0 +1,43 @@
+"""From folders of crops to ranked matches: a list, a score and a picture.
+
+The same as
+    stmga embed crops -o all.safetensors --layout "{person}/c{camera}/{tracklet}"
+    stmga search all.safetensors all.safetensors --where camera=0 --gallery-where camera=1 --picture ranked.png
+"""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+import stmga
+from stmga.data.walkers import walkers
+from stmga.metrics import rank_scores
+from stmga.readers import read_folder
+from stmga.report import cards
+from stmga.tracklets import load_cover
+from stmga.visualize import ranked_picture
+
+# Folders as people have them: crops/<person>/c<camera>/<tracklet>/<frame>.jpg
+root = Path("crops")
+for walker in walkers(6, frames=6):
+    folder = root / f"{walker.person:04d}" / f"c{walker.camera}" / walker.id
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, frame in enumerate(walker.frames):
+        Image.fromarray(frame).save(folder / f"{i:04d}.jpg")
+
+tracklets = read_folder(root, layout="{person}/c{camera}/{tracklet}")
+torch.manual_seed(0)
+model = stmga.create_model("stmga_resnet18_c4")  # random: see example 01
+embeddings = stmga.TrackletEmbedder(model, progress=True)(tracklets)
+embeddings.save("all.safetensors")  # vectors, ids, and the digest of the weights
+
+queries, seen = (embeddings.select([camera == wanted for camera in embeddings.cameras]) for wanted in ("0", "1"))
+gallery = stmga.Gallery(seen)
+matches = gallery.search(queries, k=5)
+for name, found in zip(queries.ids, matches, strict=True):
+    print(name, "->", ", ".join(f"{match.id} {match.similarity:.3f}" for match in found[:2]))
+
+print(rank_scores(queries.vectors @ seen.vectors.T, queries.persons, seen.persons))
+ranked_picture(*cards(queries, matches, seen, load_cover), title="First five matches").save("ranked.png")
+print("wrote ranked.png")

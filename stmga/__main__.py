@@ -1,0 +1,7 @@
+"""`python -m stmga` is the command `stmga`."""
+
+import sys
+
+from stmga.cli import main
+
+sys.exit(main())

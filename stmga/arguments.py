@@ -1,0 +1,132 @@
+"""The arguments of the `stmga` command, with their help; what they do is in `stmga.cli`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from stmga._version import __version__
+
+EXIT_CODES = """exit codes: 0 done; 1 it could not be done, the message says why (STMGA_DEBUG=1 shows where);
+2 the command is written wrongly; 130 interrupted"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; ``args.command`` is the name of the command."""
+    parser = argparse.ArgumentParser(
+        prog="stmga",
+        description="Person re-identification in video: tracklets in, ranked matches out.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"stmga {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_embed(commands)
+    _add_search(commands)
+    _add_weights(commands)
+    _add_push(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n{example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    example = "  stmga demo --out stmga-demo"
+    add = _command(
+        commands, "demo", "render walking figures, embed and rank them, draw one picture", example
+    ).add_argument
+    add("--out", metavar="FOLDER", default="stmga-demo", help="where demo.png goes (default: stmga-demo)")
+    add("--persons", type=_count, default=16, help="how many figures (default: 16)")
+    add("--seed", type=int, default=0, help="another number, other figures (default: 0)")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _add_embed(commands: Any) -> None:
+    example = """  stmga embed crops/ -o crops.safetensors --layout "{person}/{camera}/{tracklet}"
+  stmga embed tracklets.jsonl -o all.safetensors --workers 2
+  stmga embed cam1.txt -o cam1.safetensors --mot-frames cam1.mp4 --camera 1"""
+    add = _command(commands, "embed", "write one vector for each tracklet", example).add_argument
+    add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
+    add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
+    add(
+        "--model", metavar="NAME", default="stmga_resnet18_c4",
+        help="an architecture, architecture.tag, a folder of save_pretrained, or a Hub id (default: stmga_resnet18_c4)",
+    )  # fmt: skip
+    add("--revision", help="branch, tag or commit of a Hub id")
+    add(
+        "--backbone-weights", metavar="FILE", help='start an untrained trunk from "imagenet" or from a safetensors file'
+    )
+    add(
+        "--backbone-missing", metavar="STAGE", action="append", default=[],
+        help="a stage that this file is known to lack, such as layer4",
+    )  # fmt: skip
+    add("--layout", default="{tracklet}", help='what the folders mean, as "{person}/{camera}/{tracklet}"')
+    add("--mot-frames", metavar="PATH", help="SOURCE is a MOT track file over this folder of frames or video")
+    add("--camera", help="the camera of a MOT track file")
+    add(
+        "--first-index",
+        type=int,
+        metavar="N",
+        help="the number of the first frame in a MOT track file (default: 1)",
+    )
+    add("--min-frames", type=_count, metavar="N", help="leave out shorter tracks of a MOT track file (default: 1)")
+    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
+    add("--batch-size", type=_count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add(
+        "--sampling", choices=("all", "evenly"), default="all",
+        help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
+    )  # fmt: skip
+    add(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="what an unreadable tracklet does (default: raise)",
+    )
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _add_search(commands: Any) -> None:
+    example = """  stmga search queries.safetensors gallery.safetensors --other-camera --picture ranked.png
+  stmga search all.safetensors all.safetensors --where role=query -o matches.jsonl"""
+    add = _command(commands, "search", "find the most similar gallery tracklets of each query", example).add_argument
+    add("queries", metavar="QUERIES", help="embeddings of `stmga embed`")
+    add("gallery", metavar="GALLERY", nargs="+", help="one or more files of embeddings to search in")
+    add("--top", type=_count, default=10, metavar="K", help="matches of each query (default: 10)")
+    add("--threshold", type=float, help="only matches with at least this cosine, -1 to 1")
+    add("--other-camera", action="store_true", help="only matches from other cameras than the query's")
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these queries, as role=query")
+    add("--gallery-where", action="append", default=[], metavar="KEY=VALUE", help="only this part of the gallery")
+    add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
+    add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
+
+
+def _add_weights(commands: Any) -> None:
+    summary = "list the architectures and their trained weights"
+    add = _command(commands, "weights", summary, '  stmga weights "*resnet18*"').add_argument
+    add("pattern", metavar="PATTERN", nargs="?", default="*", help="only names like this, as *resnet18*")
+
+
+def _add_push(commands: Any) -> None:
+    example = "  stmga push my-weights/ my-name/my-weights --private"
+    add = _command(commands, "push", "send a folder made by save_pretrained to a Hub repository", example).add_argument
+    add("folder", metavar="FOLDER", help="holds model.safetensors, config.json and README.md")
+    add("repo_id", metavar="REPO_ID", help="owner/name; created if it does not exist")
+    add("--private", action="store_true", help="create it private")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return number

@@ -1,0 +1,296 @@
+"""The `stmga` command. Every command imports what it needs when it runs, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stmga.arguments import build_parser
+from stmga.text import some
+
+if TYPE_CHECKING:
+    from stmga.embeddings import Embeddings
+    from stmga.model import STMGA
+    from stmga.records import WeightRecord
+    from stmga.tracklets import Tracklet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the result is the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # ids are file names: not every one can be printed as it is
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(format="stmga: %(message)s", level=logging.WARNING)
+    logging.getLogger("stmga").setLevel(logging.INFO)
+    try:
+        COMMANDS[args.command](args)
+    except KeyboardInterrupt:
+        print("stmga: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `stmga weights | head` has read enough
+        sys.stdout = None  # nothing to flush at exit
+        return 0
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("STMGA_DEBUG"):
+            raise
+        unforeseen = type(error) in (TypeError, RuntimeError)
+        print(f"stmga: error: {error}{' (STMGA_DEBUG=1 shows where)' if unforeseen else ''}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# ---- embed
+
+
+def embed(args: argparse.Namespace) -> None:
+    """One vector for each tracklet, in a file."""
+    from stmga.embedder import TrackletEmbedder
+
+    _check_writable(args.out)
+    model, weights = _model(args)
+    print(f"weights   {weights}")
+    tracklets = _read(args)
+    persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
+    known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
+    print(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
+    device = args.device or _best_device()
+    print(f"device    {device}, {args.precision}")
+    embedder = TrackletEmbedder(
+        model,
+        device=device,
+        precision=args.precision,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        sampling=args.sampling,
+        on_error=args.on_error,
+        progress=not args.quiet,
+    )
+    start = time.perf_counter()
+    embeddings = embedder(tracklets)
+    seconds = time.perf_counter() - start
+    embeddings.model = embeddings.model or weights
+    embeddings.save(args.out)
+    for skip in embeddings.skipped:
+        print(f"skipped   {skip['reason']}")
+    kept, most = set(embeddings.ids), model.config.clip_length if args.sampling == "evenly" else sys.maxsize
+    frames = sum(min(len(tracklet), most) for tracklet in tracklets if tracklet.id in kept)
+    speed = f"{frames / seconds:,.0f} frames/s ({frames:,} frames in {seconds:.1f} s)"
+    print(f"speed     {speed}, peak memory {_peak_memory(device)}")
+    count, dim = embeddings.vectors.shape
+    lost = f", {len(embeddings.skipped):,} skipped" if embeddings.skipped else ""
+    print(f"wrote     {args.out}: {count:,} vectors of {dim} numbers{lost}, digest {embeddings.digest[:12]}")
+
+
+def _read(args: argparse.Namespace) -> list[Tracklet]:
+    check_files = args.on_error == "raise"
+    tracks = {key: getattr(args, key) for key in ("camera", "first_index", "min_frames")}
+    tracks = {key: value for key, value in tracks.items() if value is not None}
+    if args.mot_frames is None:
+        from stmga.readers import read_tracklets
+
+        for key in tracks:
+            hint = "; a folder says it in --layout, a manifest in its lines" if key == "camera" else ""
+            raise ValueError(f"--{key.replace('_', '-')} belongs to --mot-frames{hint}")
+        return read_tracklets(args.source, layout=args.layout, check_files=check_files)
+    from stmga.mot import read_mot
+
+    return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files)
+
+
+def _model(args: argparse.Namespace) -> tuple[STMGA, str]:
+    """The network that --model asks for, and what its weights are, in words."""
+    from stmga.model import STMGA
+    from stmga.zoo import create_model, is_name, list_weights
+
+    name, trunk = args.model, args.backbone_weights
+    place = not is_name(name) and (Path(name).is_dir() or "/" in name)
+    trained = place or "." in name or (not trunk and bool(list_weights(f"{name}.*")))
+    if trained and trunk:
+        raise ValueError(f"{name} has weights already; --backbone-weights is for an architecture by its bare name")
+    if place:
+        model = STMGA.from_pretrained(name, revision=args.revision)
+    elif args.revision:
+        raise ValueError(f"--revision is for a Hub id such as org/name, not for {name!r}")
+    elif trained:
+        model = create_model(name, pretrained=True)
+    else:
+        import torch
+
+        torch.manual_seed(0)  # the same numbers every time: queries and gallery may be embedded by two commands
+        model = create_model(name, backbone_weights=trunk, backbone_missing=tuple(args.backbone_missing))
+        origin = f"trunk from {Path(trunk).name}, the rest random" if trunk else "random"
+        return model, f"{name}, NOT TRAINED ({origin}, seed 0)"
+    record = model.record
+    return model, f"{(record and record.name) or name}" + (f", from {args.revision}" if args.revision else "")
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _peak_memory(device: str) -> str:
+    sizes = []
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        sizes.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB in this process")
+    if device.startswith("cuda"):
+        import torch
+
+        sizes.append(f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}")
+    return ", ".join(sizes) or "unknown"
+
+
+def _check_writable(path: str) -> None:
+    """Before minutes of work, not after them."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the folder {folder} does not exist; create it first")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
+
+
+# ---- search
+
+
+def search(args: argparse.Namespace) -> None:
+    """The most similar gallery tracklets of each query."""
+    from stmga import report
+    from stmga.embeddings import Embeddings
+    from stmga.gallery import Gallery
+
+    for path in filter(None, (args.out, args.picture)):
+        _check_writable(path)
+    if args.out:
+        report.check_suffix(args.out)
+    if args.picture:
+        report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
+    queries = _select(Embeddings.load(args.queries), args.where, args.queries)
+    gallery = Gallery()
+    for path in args.gallery:
+        gallery.add(_select(Embeddings.load(path), args.gallery_where, path))
+    matches = gallery.search(queries, args.top, threshold=args.threshold, other_camera=args.other_camera)
+    if args.out:
+        report.write_matches(args.out, queries, matches)
+    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {gallery.model or 'unnamed weights'}\n")
+    rows = report.answers(queries, matches)
+    print(report.text_table(report.ANSWER_HEADER, rows[:10]))
+    if len(rows) > 10:
+        print(f"... and {len(rows) - 10:,} more queries; write them all with -o matches.jsonl")
+    _print_score(queries, gallery.embeddings)
+    if args.out:
+        print(f"\nwrote {args.out}")
+    if args.picture:
+        _save_ranked(args.picture, queries, matches, gallery.embeddings)
+        print(f"wrote {args.picture}")
+
+
+def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddings:
+    for condition in where:
+        key, sign, value = condition.partition("=")
+        if not sign:
+            raise ValueError(f"expected key=value, got {condition!r}")
+        seen = sorted({str(item[key]) for item in embeddings.items if key in item})
+        if value not in seen:
+            keys = sorted({name for item in embeddings.items for name in item} - {"cover"})
+            hint = f"{key} is {some(seen)}" if seen else f"the keys are {', '.join(keys)}"
+            raise ValueError(f"{path} has no tracklet with {condition}; {hint}")
+        embeddings = embeddings.select([str(item.get(key)) == value for item in embeddings.items])
+    return embeddings
+
+
+def _print_score(queries: Embeddings, gallery: Embeddings) -> None:
+    from stmga import report
+
+    if all(p is None for p in queries.persons) or all(p is None for p in gallery.persons):
+        return
+    scores = report.score(queries, gallery)
+    if scores is None:
+        print("\nno query has a match to be found (its person, from another camera), so there is no score")
+    else:
+        print(f"\n{scores}\nrule: {report.RULE}")
+
+
+def _save_ranked(path: str, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, rows: int = 6) -> None:
+    from stmga import report
+    from stmga.tracklets import load_cover
+    from stmga.visualize import ranked_picture
+
+    shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load_cover)
+    note = f"Vectors by {gallery.model or 'unnamed weights'}."
+    report.write_picture(path, ranked_picture(shown, found, title="First matches", note=note))
+
+
+# ---- demo, weights, push
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Everything at once on rendered figures."""
+    from stmga.demo import run_demo
+
+    result = run_demo(args.out, persons=args.persons, seed=args.seed, progress=not args.quiet)
+    print(f"{result.text}\n\npicture: {result.picture}")
+
+
+def weights(args: argparse.Namespace) -> None:
+    """What can be loaded by name."""
+    import torch
+
+    from stmga.config import ARCHITECTURES
+    from stmga.model import STMGA
+    from stmga.report import text_table
+    from stmga.zoo import get_weights, list_models, list_weights
+
+    rows = []
+    for name in list_models(args.pattern):
+        with torch.device("meta"):
+            model = STMGA(ARCHITECTURES[name])
+        rows.append([name, f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M", model.dim])
+    print(text_table(("architecture", "parameters", "vector"), rows) if rows else f"no architecture {args.pattern!r}")
+    names = sorted({*list_weights(args.pattern), *list_weights(f"{args.pattern}.*")})
+    if not names:
+        print(f"\nno trained weights {args.pattern!r}" if list_weights() else "\nno trained weights yet")
+    for name in names:
+        _print_record(get_weights(name))
+
+
+def _print_record(record: WeightRecord) -> None:
+    file = record.folder / record.file if record.folder else None
+    places = [f"{file.stat().st_size / 1e6:.1f} MB in the package"] if file and file.is_file() else []
+    places += [f"Hub {record.repo_id}@{(record.revision or 'main')[:12]}"] if record.repo_id else []
+    print(f"\n{record.name}")
+    facts = {
+        "weights": ", ".join(places),
+        "trained on": record.training_data,
+        "licence": record.licence,
+        "terms": record.terms,
+    }
+    for key, value in facts.items():
+        print(f"  {key:<11}{value or 'not said'}")
+    for metric in record.metrics:
+        print(f"  {'measured':<11}" + ", ".join(f"{key} {value}" for key, value in metric.items()))
+
+
+def push(args: argparse.Namespace) -> None:
+    """Send a folder to the Hub."""
+    from stmga import hub
+
+    commit = hub.push(args.folder, args.repo_id, private=args.private)
+    print(f"pushed {args.folder} to {args.repo_id}")
+    print(f'load it with STMGA.from_pretrained("{args.repo_id}", revision="{commit}")')
+
+
+COMMANDS = {"demo": demo, "embed": embed, "search": search, "weights": weights, "push": push}

@@ -1,0 +1,88 @@
+"""Pixels of one frame: a picture as RGB, a box cut out of it, values that are a picture's."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels
+
+OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
+
+
+def read_image(file: Path) -> np.ndarray:
+    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        return rgb(image)
+
+
+def rgb(image: Image.Image) -> np.ndarray:
+    """A PIL image of any mode as `(h, w, 3)` uint8: grey repeated, alpha dropped, 16-bit grey scaled to 8 bits.
+
+    `ValueError` for pixels with no known range: mode "F", and "I" beyond 16 bits.
+    """
+    advice = f"PIL image of mode {image.mode!r} has no 8-bit colours; scale it to 0..255 and convert it to 'L' or 'RGB'"
+    if image.mode.startswith("F"):
+        raise ValueError(advice)
+    if image.mode.startswith("I"):  # Pillow would clip it at 255 instead of scaling it
+        grey = np.asarray(image)
+        if grey.size and (grey.min() < 0 or grey.max() > 0xFFFF):
+            raise ValueError(f"{advice}: its values are {grey.min()}..{grey.max()}")
+        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
+
+
+def to_pixels(frame: Any) -> torch.Tensor:
+    """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`."""
+    if isinstance(frame, torch.Tensor):
+        return frame.detach().cpu()
+    pixels = frame if isinstance(frame, np.ndarray) else rgb(frame)
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))  # a copy: the user's array may be read-only
+
+
+def checked_range(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 as it is, floats in 0..1; an overshoot of up to 0.001 is clamped, more is a `ValueError`, as is NaN."""
+    if not pixels.is_floating_point() or not pixels.numel():
+        return pixels
+    low, high = (bound.item() for bound in torch.aminmax(pixels.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("the frames hold NaN or infinite values; expected floats in 0..1")
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
+        raise ValueError(
+            f"float frames must lie in 0..1, got {low:.4g}..{high:.4g}; divide 0..255 values by 255, or pass uint8, "
+            "and never normalised pixels"
+        )
+    return pixels.clamp(0, 1) if low < 0 or high > 1 else pixels
+
+
+def outside(box: Box, width: int, height: int) -> Literal["", "partly", "wholly"]:
+    """How far a box lies outside a picture of this size."""
+    x, y, w, h = box
+    if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
+        return "wholly"
+    return "partly" if x < 0 or y < 0 or x + w > width or y + h > height else ""
+
+
+def crop(picture: np.ndarray, box: Box | None) -> torch.Tensor:
+    """The box of an `(h, w, 3)` picture, clipped to it and rounded to whole pixels (at least one), as `(3, h, w)`."""
+    if box is not None:
+        height, width = picture.shape[:2]
+        if outside(box, width, height) == "wholly":
+            raise ValueError(f"box {box} is outside the frame, {width} x {height} pixels")
+        (left, right), (top, bottom) = _span(box[0], box[2], width), _span(box[1], box[3], height)
+        picture = picture[top:bottom, left:right]
+    return torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C"))
+
+
+def _span(start: float, length: float, limit: int) -> tuple[int, int]:
+    first = min(max(round(start), 0), limit - 1)
+    return first, min(max(round(start + length), first + 1), limit)

@@ -1,0 +1,173 @@
+"""Ranked matches as text, as files, as cards for a picture, and their score: what the command line tells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from stmga.embeddings import Embeddings
+    from stmga.gallery import Match
+    from stmga.metrics import RankScores
+    from stmga.visualize import Card
+
+MATCH_SUFFIXES, PICTURE_SUFFIXES = (".jsonl", ".csv"), (".png",)
+RULE = (
+    "cosine similarity; a query never finds itself; where cameras are known, tracklets of its person from its own "
+    "camera or an unknown one are left out; gallery tracklets without a person count as wrong"
+)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns of text under their names; numbers stand to the right, ``None`` is a dash.
+
+    >>> print(text_table(["name", "size"], [["a", 10], ["bcd", None]]))
+    name  size
+    a       10
+    bcd      -
+    """
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def score(queries: Embeddings, gallery: Embeddings) -> RankScores | None:
+    """Rank-k and mAP by :data:`RULE`; ``None`` if no query has a match that could be found."""
+    from stmga.metrics import NoMatchError, rank_scores
+
+    cameras = any(c is not None for c in queries.cameras) and any(c is not None for c in gallery.cameras)
+    try:
+        return rank_scores(
+            _rows(queries.vectors, gallery.vectors),
+            _labels(queries.persons),
+            _labels(gallery.persons),
+            query_cameras=_labels(queries.cameras) if cameras else None,
+            gallery_cameras=_labels(gallery.cameras) if cameras else None,
+            query_ids=queries.ids,
+            gallery_ids=gallery.ids,
+        )
+    except NoMatchError:
+        return None
+
+
+def answers(queries: Embeddings, matches: Sequence[Sequence[Match]]) -> list[list[Any]]:
+    """One row for each query: its id, person and camera, then its best match and whether that is right."""
+    rows = []
+    for item, found in zip(queries.items, matches, strict=True):
+        best: list[Any] = [None] * 5
+        if found:
+            best = [found[0].id, found[0].person, found[0].camera, f"{found[0].similarity:.3f}", ""]
+            if item.get("person") is not None and found[0].person is not None:
+                best[4] = "right" if str(item["person"]) == str(found[0].person) else "wrong"
+        rows.append([item["tracklet"], item.get("person"), item.get("camera"), *best])
+    return rows
+
+
+ANSWER_HEADER = ("query", "person", "camera", "best match", "person", "camera", "similarity", "")
+
+
+def write_matches(path: str | Path, queries: Embeddings, matches: Sequence[Sequence[Match]]) -> None:
+    """Every match of every query: ``.jsonl`` has one line a query, ``.csv`` one line a match. An old file stays whole.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    from stmga.files import atomic_write
+
+    path = Path(path)
+    check_suffix(path)
+    pairs = list(zip(queries.items, matches, strict=True))
+    text = io.StringIO(newline="")
+    if path.suffix == ".jsonl":
+        for item, found in pairs:
+            row = {"query": _who(item), "matches": [_found(match) for match in found]}
+            text.write(json.dumps(row) + "\n")
+    else:
+        writer = csv.writer(text)
+        writer.writerow(["query", "query_person", "query_camera", "rank", "tracklet", "similarity", "person", "camera"])
+        for item, found in pairs:
+            for match in found:
+                writer.writerow([*_who(item).values(), *_found(match).values()])
+    atomic_write(path, text.getvalue().encode("utf-8", "surrogateescape"))  # ids are file names, of any bytes
+
+
+def write_picture(path: str | Path, picture: Image.Image) -> None:
+    """The picture as PNG; an old file stays whole.
+
+    Raises:
+        ValueError: another suffix than ``.png``.
+    """
+    from stmga.files import atomic_write
+
+    check_suffix(path, "a picture", PICTURE_SUFFIXES)
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    atomic_write(path, data.getvalue())
+
+
+def check_suffix(path: str | Path, what: str = "matches", suffixes: Sequence[str] = MATCH_SUFFIXES) -> None:
+    """Refuse a file that could not be written, before any work is done."""
+    if Path(path).suffix not in suffixes:
+        raise ValueError(f"{what} can be written as {' or '.join(suffixes)}, got {str(path)!r}")
+
+
+def cards(
+    queries: Embeddings,
+    matches: Sequence[Sequence[Match]],
+    gallery: Embeddings,
+    picture: Callable[[Mapping[str, Any]], Any],
+    *,
+    best: int = 5,
+) -> tuple[list[Card], list[list[Card]]]:
+    """What :func:`stmga.visualize.ranked_picture` takes; ``picture`` gives the crop of an item, or ``None``."""
+    from stmga.visualize import Card
+
+    def card(item: Mapping[str, Any], similarity: float | None = None) -> Card:
+        tracklet, person, camera = _labels(_who(item).values())
+        return Card(picture=picture(item), tracklet=str(tracklet), person=person, camera=camera, similarity=similarity)
+
+    found = [[card(gallery.items[match.row], match.similarity) for match in row[:best]] for row in matches]
+    return [card(item) for item in queries.items], found
+
+
+def _rows(queries: Tensor, gallery: Tensor, block: int = 256) -> Iterator[Any]:
+    """The rows of the similarity matrix, without the matrix."""
+    turned = gallery.double().T
+    for part in queries.double().split(block):
+        yield from (part @ turned).numpy()
+
+
+def _labels(values: Any) -> list[str | None]:
+    return [None if value is None else str(value) for value in values]  # a folder says "7" where a manifest says 7
+
+
+def _who(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item.get(key) for key in ("tracklet", "person", "camera")}
+
+
+def _found(match: Match) -> dict[str, Any]:
+    return {
+        "rank": match.rank,
+        "tracklet": match.id,
+        "similarity": round(match.similarity, 6),
+        "person": match.person,
+        "camera": match.camera,
+    }
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
