@@ -1,0 +1,37 @@
+"""The configuration as data."""
+
+import pytest
+
+from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backbone": "resnet19"},
+        {"stage": "c3"},
+        {"part_scales": (2, 3)},
+        {"temporal_scales": (2,)},
+        {"temporal_scales": ()},
+        {"t_mga": False},
+        {"parts": "none"},
+        {"parts": "stripes", "s_mga": False, "t_mga": False, "temporal_scales": ()},
+        {"order": "st", "s_mga": False},
+        {"tau": 0.0},
+        {"size": (256,)},
+    ],
+)
+def test_a_configuration_that_is_no_network_is_refused(wrong):
+    with pytest.raises(ValueError, match="no such network"):
+        STMGAConfig(**wrong)
+
+
+def test_configuration_round_trip_and_keys_of_a_newer_version():
+    for config in PAPER_CONFIGS.values():
+        assert STMGAConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match=r"colour.*stmga 9\.0"):
+        STMGAConfig.from_dict({"colour": "red"}, written_by="9.0")
+    with pytest.raises(ValueError, match="wrong type"):
+        STMGAConfig.from_dict({"tau": "hot"})
+    with pytest.raises(ValueError, match="table8/s-mga"):
+        paper_config("table8/smga")
