@@ -60,8 +60,6 @@ class Repo:
                     return revision
                 # One request that fails at once where a download would try for half a minute.
                 return str(_patiently(lambda: api.model_info(self.repo_id, revision=revision).sha))
-            if not hasattr(api, "resolve_revision"):  # huggingface_hub < 1.29: the commit is the name of the snapshot
-                return Path(self._download(CONFIG_FILE, revision)).parent.name
             options: dict[str, Any] = {
                 "revision": revision,
                 "cache_dir": self.cache_dir,

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import os
+import pathlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,10 @@ def read_only(folder: Path) -> Iterator[None]:
         patch.setattr(os, "open", guard(os.open, flags_write))
         for name in ("mkdir", "unlink", "remove", "rename", "replace", "utime"):
             patch.setattr(os, name, guard(getattr(os, name), lambda *args, **kwargs: True))
+        if accessor := getattr(pathlib, "_normal_accessor", None):  # Python 3.10 keeps the functions it found in os
+            for name in ("mkdir", "unlink", "rename", "replace"):
+                patch.setattr(accessor, name, getattr(os, name))
+            patch.setattr(accessor, "open", io.open)
         yield
 
 

@@ -107,19 +107,6 @@ def test_cache_dir_is_where_the_files_go(hub, files, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_older_huggingface_hub(hub, model, files, monkeypatch):
-    from huggingface_hub import HfApi
-
-    monkeypatch.delattr(HfApi, "resolve_revision")
-    commit = hub.commit(REPO, files)
-    again = library.load(REPO)
-    assert same(again, model)
-    assert again.record.revision == commit
-    hub.log.clear()
-    assert same(library.load(REPO, local_files_only=True), model)
-    assert hub.log == []
-
-
 def test_tokens(files, model, monkeypatch, tmp_path):
     with FakeHub(token="hf_right") as private:
         use(monkeypatch, private.url, tmp_path)
