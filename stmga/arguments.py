@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from stmga import cli_data, cli_eval, cli_train
 from stmga._version import __version__
 
 EXIT_CODES = """exit codes: 0 done; 1 it could not be done, the message says why (STMGA_DEBUG=1 shows where);
@@ -25,10 +26,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_weights(commands)
     _add_push(commands)
+    for module in (cli_data, cli_eval, cli_train):
+        module.add_arguments(commands)
     return parser
 
 
-def _command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+def command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -41,11 +44,11 @@ def _command(commands: Any, name: str, summary: str, example: str) -> argparse.A
 
 def _add_demo(commands: Any) -> None:
     example = "  stmga demo --out stmga-demo"
-    add = _command(
+    add = command(
         commands, "demo", "render walking figures, embed and rank them, draw one picture", example
     ).add_argument
     add("--out", metavar="FOLDER", default="stmga-demo", help="where demo.png goes (default: stmga-demo)")
-    add("--persons", type=_count, default=16, help="how many figures (default: 16)")
+    add("--persons", type=count, default=16, help="how many figures (default: 16)")
     add("--seed", type=int, default=0, help="another number, other figures (default: 0)")
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
@@ -54,7 +57,7 @@ def _add_embed(commands: Any) -> None:
     example = """  stmga embed crops/ -o crops.safetensors --layout "{person}/{camera}/{tracklet}"
   stmga embed tracklets.jsonl -o all.safetensors --workers 2
   stmga embed cam1.txt -o cam1.safetensors --mot-frames cam1.mp4 --camera 1"""
-    add = _command(commands, "embed", "write one vector for each tracklet", example).add_argument
+    add = command(commands, "embed", "write one vector for each tracklet", example).add_argument
     add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
     add(
@@ -78,10 +81,10 @@ def _add_embed(commands: Any) -> None:
         metavar="N",
         help="the number of the first frame in a MOT track file (default: 1)",
     )
-    add("--min-frames", type=_count, metavar="N", help="leave out shorter tracks of a MOT track file (default: 1)")
+    add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a MOT track file (default: 1)")
     add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
-    add("--batch-size", type=_count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
+    add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
     add(
         "--sampling", choices=("all", "evenly"), default="all",
@@ -99,10 +102,10 @@ def _add_embed(commands: Any) -> None:
 def _add_search(commands: Any) -> None:
     example = """  stmga search queries.safetensors gallery.safetensors --other-camera --picture ranked.png
   stmga search all.safetensors all.safetensors --where role=query -o matches.jsonl"""
-    add = _command(commands, "search", "find the most similar gallery tracklets of each query", example).add_argument
+    add = command(commands, "search", "find the most similar gallery tracklets of each query", example).add_argument
     add("queries", metavar="QUERIES", help="embeddings of `stmga embed`")
     add("gallery", metavar="GALLERY", nargs="+", help="one or more files of embeddings to search in")
-    add("--top", type=_count, default=10, metavar="K", help="matches of each query (default: 10)")
+    add("--top", type=count, default=10, metavar="K", help="matches of each query (default: 10)")
     add("--threshold", type=float, help="only matches with at least this cosine, -1 to 1")
     add("--other-camera", action="store_true", help="only matches from other cameras than the query's")
     add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these queries, as role=query")
@@ -113,19 +116,19 @@ def _add_search(commands: Any) -> None:
 
 def _add_weights(commands: Any) -> None:
     summary = "list the architectures and their trained weights"
-    add = _command(commands, "weights", summary, '  stmga weights "*resnet18*"').add_argument
+    add = command(commands, "weights", summary, '  stmga weights "*resnet18*"').add_argument
     add("pattern", metavar="PATTERN", nargs="?", default="*", help="only names like this, as *resnet18*")
 
 
 def _add_push(commands: Any) -> None:
     example = "  stmga push my-weights/ my-name/my-weights --private"
-    add = _command(commands, "push", "send a folder made by save_pretrained to a Hub repository", example).add_argument
+    add = command(commands, "push", "send a folder made by save_pretrained to a Hub repository", example).add_argument
     add("folder", metavar="FOLDER", help="holds model.safetensors, config.json and README.md")
     add("repo_id", metavar="REPO_ID", help="owner/name; created if it does not exist")
     add("--private", action="store_true", help="create it private")
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")

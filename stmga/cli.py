@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stmga import cli_data, cli_eval, cli_train
 from stmga.arguments import build_parser
 from stmga.text import some
 
@@ -293,4 +294,13 @@ def push(args: argparse.Namespace) -> None:
     print(f'load it with STMGA.from_pretrained("{args.repo_id}", revision="{commit}")')
 
 
-COMMANDS = {"demo": demo, "embed": embed, "search": search, "weights": weights, "push": push}
+COMMANDS = {
+    "demo": demo,
+    "embed": embed,
+    "search": search,
+    "weights": weights,
+    "push": push,
+    **cli_data.COMMANDS,
+    **cli_eval.COMMANDS,
+    **cli_train.COMMANDS,
+}

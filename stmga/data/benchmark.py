@@ -1,0 +1,29 @@
+"""A data set with its roles and its rules: who is trained on, who is looked for, among whom, and how it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stmga.metrics.protocol import Protocol
+from stmga.tracklets import Tracklet
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Benchmark:
+    """Tracklets by role, and the protocol they are evaluated by.
+
+    Attributes:
+        name: of the data set, as ``"mars"``.
+        train: tracklets to train on; every one has a person.
+        query, gallery: of the test, in official order. ``gallery`` holds no queries (``protocol.queries_in_gallery``
+            says whether they join it) and still holds junk, which the protocol drops. Both may be empty.
+        protocol: how the test counts.
+        terms: what the data may be used for, and where to ask for it.
+    """
+
+    name: str
+    train: list[Tracklet]
+    query: list[Tracklet]
+    gallery: list[Tracklet]
+    protocol: Protocol
+    terms: str = ""

@@ -1,0 +1,104 @@
+"""The rules of an evaluation as one checked object: printed with every result, stored with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+CHOICES = {
+    "distance": ("cosine", "euclidean"),
+    "same_camera": ("remove", "keep"),
+    "unknown_camera": ("remove", "keep"),
+    "ap": ("hits", "trapezoid"),
+    "clips": ("all", "evenly"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranking:
+    """k-reciprocal re-ranking of Zhong et al. 2017: neighbours k1, expansion k2, weight of the first distance."""
+
+    k1: int = 20
+    k2: int = 6
+    weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.k1 < 1 or self.k2 < 1 or not 0 <= self.weight <= 1:
+            raise ValueError(f"re-ranking needs k1 and k2 of at least 1 and a weight in 0..1, got {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How an evaluation counts; two figures compare only where their protocols are equal.
+
+    Attributes:
+        data: data set and split, in words.
+        queries_in_gallery: the other queries are in each query's gallery.
+        junk: persons whose tracklets leave the gallery, as -1 in MARS.
+        distractors: persons who are nobody's match and stay in the gallery, as 0 in MARS. So do unknown persons.
+        same_camera: ``"remove"`` leaves out the query's own person in the query's own camera.
+        unknown_camera: the same for its own person where either camera is not known: ``"remove"``, or ``"keep"`` them
+            as matches. It has no effect where no camera is known at all: then nothing is removed.
+        ap: ``"hits"``, the mean of the precision at each match; ``"trapezoid"``, as the MATLAB code of old.
+        clips: how a tracklet is cut: ``"all"`` frames, or one clip of frames spread ``"evenly"``.
+        distance: ``"cosine"`` or ``"euclidean"``.
+        reranking: None for none.
+
+    >>> print(Protocol(data="MARS test", junk=(-1,), distractors=(0,)).describe())
+    MARS test; cosine distance; gallery with the other queries; junk -1 dropped; distractors 0 stay; own person in own or \
+unknown camera removed; AP over hits; all frames; no re-ranking
+    """
+
+    data: str = ""
+    queries_in_gallery: bool = True
+    junk: tuple[str | int, ...] = ()
+    distractors: tuple[str | int, ...] = ()
+    same_camera: str = "remove"
+    unknown_camera: str = "remove"
+    ap: str = "hits"
+    clips: str = "all"
+    distance: str = "cosine"
+    reranking: Reranking | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name in ("junk", "distractors"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON knows only lists
+        if both := set(self.junk) & set(self.distractors):
+            raise ValueError(f"persons {sorted(map(str, both))} cannot be both junk and distractors")
+        if isinstance(self.reranking, Mapping):
+            object.__setattr__(self, "reranking", Reranking(**self.reranking))
+
+    def describe(self) -> str:
+        """All rules in one line."""
+        removed = [w for w, rule in (("own", self.same_camera), ("unknown", self.unknown_camera)) if rule == "remove"]
+        rules = [
+            self.data or "data not named",
+            f"{self.distance} distance",
+            f"gallery {'with' if self.queries_in_gallery else 'without'} the other queries",
+            f"junk {', '.join(map(str, self.junk))} dropped" if self.junk else "",
+            f"distractors {', '.join(map(str, self.distractors))} stay" if self.distractors else "",
+            f"own person in {' or '.join(removed)} camera removed" if removed else "own camera not removed",
+            {"hits": "AP over hits", "trapezoid": "trapezoid AP"}[self.ap],
+            {"all": "all frames", "evenly": "one clip, frames spread evenly"}[self.clips],
+            f"re-ranked (Zhong et al. 2017, k1 {r.k1}, k2 {r.k2}, weight {r.weight:g})"
+            if (r := self.reranking)
+            else "no re-ranking",
+        ]
+        return "; ".join(rule for rule in rules if rule)
+
+    __str__ = describe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Protocol:
+        """The inverse of :meth:`to_dict`; an unknown key is a ValueError."""
+        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
+            raise ValueError(f"unknown protocol keys {unknown}; they come from a newer stmga")
+        return cls(**data)
