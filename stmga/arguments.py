@@ -7,9 +7,7 @@ from typing import Any
 
 from stmga import cli_data, cli_eval, cli_train
 from stmga._version import __version__
-
-EXIT_CODES = """exit codes: 0 done; 1 it could not be done, the message says why (STMGA_DEBUG=1 shows where);
-2 the command is written wrongly; 130 interrupted"""
+from stmga.command import EXIT_CODES, command, count
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,17 +26,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_push(commands)
     for module in (cli_data, cli_eval, cli_train):
         module.add_arguments(commands)
-    return parser
-
-
-def command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example:\n{example}\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     return parser
 
 
@@ -126,10 +113,3 @@ def _add_push(commands: Any) -> None:
     add("folder", metavar="FOLDER", help="holds model.safetensors, config.json and README.md")
     add("repo_id", metavar="REPO_ID", help="owner/name; created if it does not exist")
     add("--private", action="store_true", help="create it private")
-
-
-def count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return number
