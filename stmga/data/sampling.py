@@ -1,0 +1,177 @@
+"""P x K batches: P identities with K tracklets each, the same whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from stmga.text import some
+
+_PASSES, _DRAWS = 1, 2  # what a stream of random numbers is for
+
+
+class PKSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of ``p`` distinct identities with ``k`` tracklets each, for ``DataLoader(batch_sampler=...)`` (D40).
+
+    In every pass the m tracklets of an identity are cut at random into max(1, m // k) groups of k; the m % k left over
+    sit this pass out. With m < k the one group holds every tracklet k // m or k // m + 1 times. A pass has as many
+    batches of p distinct identities as these groups can make, the same number every time; groups that cannot fill one
+    sit it out as well: those of an identity beyond one for each batch, and then fewer than p at random.
+
+    Each step gives a list of ``(row, draw)``, identity after identity: the row in ``persons``, and a number from which
+    whoever loads it makes its random numbers. No other place, step or epoch of this seed has this draw. Of ``world``
+    processes the one of ``rank`` gets the rank-th p / world identities; together they have what one alone would have.
+    What comes is a function of seed, epoch and step only: there is no state, and iterating twice gives the same twice.
+
+    Args:
+        persons: the identity of every row; 7 and "7" are one.
+        p, k: identities, and tracklets of each, in the batch of all processes together.
+        seed: another one, other batches.
+        rank, world: number of this process, and of how many.
+        steps: batches in an epoch. Default: one pass. Otherwise passes follow one another across the epochs' ends.
+
+    Raises:
+        ValueError: fewer identities than ``p`` or than 2, a row without one, ``p`` that ``world`` does not divide, or a
+            number out of its range.
+
+    >>> persons = ["ann", "ann", "bob", "bob", "bob", "eve"]
+    >>> sampler = PKSampler(persons, p=3, k=2)
+    >>> len(sampler), [sorted(persons[row] for row, _ in batch) for batch in sampler]
+    (1, [['ann', 'ann', 'bob', 'bob', 'eve', 'eve']])
+    """
+
+    def __init__(
+        self,
+        persons: Sequence[str | int],
+        *,
+        p: int,
+        k: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        steps: int | None = None,
+    ) -> None:
+        _check_numbers(p, k, seed, rank, world, steps)
+        self.rows = _rows_by_identity(persons)
+        if len(self.rows) < max(p, 2):
+            count = f"only {len(self.rows)} identit{'y' if len(self.rows) == 1 else 'ies'}: {some(self.rows) or 'none'}"
+            if len(self.rows) < 2:
+                raise ValueError(f"{count}; telling persons apart needs at least 2")
+            raise ValueError(
+                f"{count}; a batch of p={p} distinct ones needs more: use persons={len(self.rows)} or fewer"
+            )
+        self.p, self.k, self.seed, self.rank, self.world = p, k, seed, rank, world
+        self._groups = np.array([max(1, len(rows) // k) for rows in self.rows.values()])
+        self._per_pass = _most_batches(self._groups, p)
+        self.steps = self._per_pass if steps is None else steps
+        self._first_draw = int(np.random.SeedSequence([_DRAWS, seed]).generate_state(1, np.uint64)[0])
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Which epoch comes next, and its first step: with ``start`` its later batches only, as after an interruption.
+
+        Raises ValueError for a negative epoch, or a start that is no step of an epoch (its end is allowed).
+        """
+        if epoch < 0 or not 0 <= start <= self.steps:
+            raise ValueError(f"expected epoch >= 0 and 0 <= start <= {self.steps} steps, got {epoch} and {start}")
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch, also when the next one starts in its middle."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        share = self.p * self.k // self.world
+        mine = range(self.rank * share, (self.rank + 1) * share)
+        number, batches = -1, np.empty(0)
+        for step in range(self.epoch * self.steps + self.start, (self.epoch + 1) * self.steps):
+            if step // self._per_pass != number:
+                number = step // self._per_pass
+                batches = self._pass(number)
+            rows = batches[step % self._per_pass]
+            first = self._first_draw + step * self.p * self.k
+            yield [(int(rows[place]), (first + place) % 2**63) for place in mine]
+
+    def _pass(self, number: int) -> np.ndarray:
+        """Pass `number` over the tracklets, from the first of the first epoch: rows (batches, p k)."""
+        rng = np.random.default_rng([_PASSES, self.seed, number])
+        groups = [_cut(rng, rows, self.k, n) for rows, n in zip(self.rows.values(), self._groups, strict=True)]
+        batches = _schedule(rng, self._groups, self.p, self._per_pass)
+        used = np.zeros(len(groups), dtype=int)
+        out = np.empty((len(batches), self.p, self.k), dtype=int)
+        for batch, identities in zip(out, batches, strict=True):
+            batch[:] = [groups[i][used[i]] for i in identities]
+            used[identities] += 1
+        return out.reshape(len(batches), -1)
+
+
+def _rows_by_identity(persons: Sequence[str | int]) -> dict[str, list[int]]:
+    unknown = [row for row, person in enumerate(persons) if person is None]
+    if unknown:
+        raise ValueError(f"rows {some(unknown)} have no person; leave out tracklets of nobody known")
+    rows: dict[str, list[int]] = {}
+    for row, person in enumerate(persons):
+        rows.setdefault(str(person), []).append(row)
+    return {person: rows[person] for person in sorted(rows)}
+
+
+def _cut(rng: np.random.Generator, rows: list[int], k: int, groups: int) -> np.ndarray:
+    """Groups of k of one identity's rows (groups, k); too few rows are repeated, all as often as possible."""
+    shuffled = rng.permutation(rows)
+    if len(rows) < k:
+        shuffled = rng.permutation(np.resize(shuffled, k))
+    return shuffled[: groups * k].reshape(groups, k)
+
+
+def _most_batches(groups: np.ndarray, p: int) -> int:
+    """The most batches of p distinct identities that these numbers of groups can make.
+
+    b batches can be made exactly if the identities, none used more than b times, have p b groups.
+
+    >>> _most_batches(np.array([5, 1, 1]), 2), _most_batches(np.array([2, 2, 2]), 2)
+    (2, 3)
+    """
+    low, high = 1, int(groups.sum()) // p
+    while low < high:
+        middle = (low + high + 1) // 2
+        if np.minimum(groups, middle).sum() >= p * middle:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _schedule(rng: np.random.Generator, groups: np.ndarray, p: int, batches: int) -> list[np.ndarray]:
+    """Identities of each batch, p distinct ones at random, so that all batches get full: (p,) each."""
+    left = _keep(rng, np.minimum(groups, batches), p * batches)
+    plan = []
+    for remaining in range(batches, 0, -1):
+        # A race that identities win in proportion to their groups left; who must be in every batch left wins it.
+        time = np.full(len(left), np.inf)
+        time[left > 0] = rng.exponential(size=np.count_nonzero(left)) / left[left > 0]
+        time[left == remaining] = -1
+        chosen = np.argsort(time, kind="stable")[:p]
+        left[chosen] -= 1
+        plan.append(rng.permutation(chosen))
+    return plan
+
+
+def _keep(rng: np.random.Generator, groups: np.ndarray, total: int) -> np.ndarray:
+    """The numbers of groups that stay when `total` of them are kept at random."""
+    kept = rng.permutation(np.repeat(np.arange(len(groups)), groups))[:total]
+    return np.bincount(kept, minlength=len(groups))
+
+
+def _check_numbers(p: int, k: int, seed: int, rank: int, world: int, steps: int | None) -> None:
+    if p < 1 or k < 1:
+        raise ValueError(f"p and k must be at least 1, got p={p} and k={k}")
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be at least 1, or None for one pass over the tracklets, got {steps}")
+    if seed < 0 or not 0 <= rank < world:
+        raise ValueError(f"expected seed >= 0 and 0 <= rank < world, got seed={seed}, rank={rank}, world={world}")
+    if p % world:
+        below, above = p - p % world, p + world - p % world
+        advice = f"persons={below} or persons={above}" if below else f"persons={above}"
+        raise ValueError(f"{world} processes cannot share p={p} identities equally; use {advice}")

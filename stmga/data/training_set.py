@@ -1,0 +1,131 @@
+"""Training tracklets as a data set: one random clip for each (row, draw) that `PKSampler` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stmga.data.clips import cut_pieces, train_clip
+from stmga.text import some
+from stmga.tracklets import Tracklet, TrackletError
+
+
+class TrainingSet(Dataset[dict[str, Any]]):
+    """Rows to train on: the tracklets, the long ones cut into pieces where ``dense_step`` says so (D38, D41).
+
+    ``set[row, draw]`` reads one clip, chosen by ``draw`` alone:
+
+    - ``clip``: uint8 ``(t, 3, h, w)``, resized as by :class:`stmga.transforms.ClipTransform` and rounded;
+    - ``label``: number of the identity; ``row`` and ``draw``: as asked for.
+
+    Attributes:
+        persons: the identity of each row, as text, for :class:`stmga.data.PKSampler`.
+        identities: each of them once, sorted as text. labels: for each row the place of its identity in there.
+
+    Args:
+        tracklets: every one with a person.
+        length, stride: of a clip, in frames.
+        size: height and width of a frame, in pixels.
+        dense_step: frames of a piece; 0 does not cut.
+
+    Raises:
+        ValueError: no tracklets, some without a person or without frames, or a number out of its range.
+        TrackletError: on reading, a frame that cannot be read; it names the tracklet and the file.
+
+    >>> walk = np.zeros((70, 64, 32, 3), np.uint8)
+    >>> data = TrainingSet([Tracklet("a", walk, person=7), Tracklet("b", walk, person="9")],
+    ...                    length=8, stride=4, size=(128, 64), dense_step=32)
+    >>> data.persons, data.labels, data[2, 0]["clip"].shape
+    (['7', '7', '9', '9'], [0, 0, 1, 1], torch.Size([8, 3, 128, 64]))
+    """
+
+    def __init__(
+        self, tracklets: Sequence[Tracklet], *, length: int, stride: int, size: tuple[int, int], dense_step: int = 0
+    ) -> None:
+        if min(length, stride, *size) < 1 or dense_step < 0:
+            raise ValueError(
+                "length, stride and size must be at least 1 and dense_step at least 0, got "
+                f"{length}, {stride}, {tuple(size)} and {dense_step}"
+            )
+        _check_tracklets(tracklets)
+        self.tracklets = list(tracklets)
+        self.length, self.stride, self.size = length, stride, (int(size[0]), int(size[1]))
+        self.pieces = [(i, piece) for i, t in enumerate(tracklets) for piece in cut_pieces(len(t), dense_step)]
+        self.persons = [str(self.tracklets[i].person) for i, _ in self.pieces]
+        self.identities = sorted(set(self.persons))
+        places = {person: place for place, person in enumerate(self.identities)}
+        self.labels = [places[person] for person in self.persons]
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
+        row, draw = place
+        owner, piece = self.pieces[row]
+        chosen = train_clip(len(piece), self.length, self.stride, np.random.default_rng(draw))
+        distinct = sorted(set(chosen))  # a frame that comes twice is read and resized once
+        tracklet = self.tracklets[owner]
+        frames = tracklet.load(piece[i] for i in distinct)
+        try:
+            clip = resized(frames, self.size)
+        except (ValueError, TypeError) as error:
+            raise TrackletError(f'tracklet "{tracklet.id}": {error}') from error
+        return {"clip": clip[[distinct.index(i) for i in chosen]], "label": self.labels[row], "draw": draw, "row": row}
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """Items of a `TrainingSet` -> ``clip`` (b, t, 3, h, w) uint8, ``label``, ``draw`` and ``row`` (b,) int64."""
+    batch = {key: torch.tensor([sample[key] for sample in samples]) for key in ("label", "draw", "row")}
+    return {"clip": torch.stack([sample["clip"] for sample in samples]), **batch}
+
+
+def resized(frames: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """n frames (3, h, w), uint8 or float in 0..1, each of its own size -> (n, 3, *size) uint8.
+
+    Bicubic and antialiased; frames that have the size keep their pixels. Raises ValueError for what is no RGB frame.
+
+    >>> resized([torch.zeros(3, 9, 5, dtype=torch.uint8), torch.ones(3, 8, 4)], (8, 4)).flatten(1).amax(1)
+    tensor([  0, 255], dtype=torch.uint8)
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, frame in enumerate(frames):
+        if frame.ndim != 3 or frame.shape[0] != 3 or not frame.numel():
+            raise ValueError(f"frame of shape {tuple(frame.shape)}, expected (3, h, w): channels first and RGB")
+        groups.setdefault((frame.shape, frame.dtype), []).append(i)
+    out = torch.empty((len(frames), 3, *size), dtype=torch.uint8)
+    for places in groups.values():
+        out[places] = _resized(torch.stack([frames[i] for i in places]), size)
+    return out
+
+
+def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """(n, 3, h, w) of one size -> (n, 3, *size) uint8."""
+    if frames.dtype == torch.uint8 and frames.shape[-2:] == size:
+        return frames
+    # Contiguous and float, as in ClipTransform: the other kernels round differently.
+    x = frames.to(torch.float32, memory_format=torch.contiguous_format)
+    if frames.dtype != torch.uint8:
+        x = x * 255
+    if x.shape[-2:] != size:
+        x = F.interpolate(x, size, mode="bicubic", antialias=True).clamp_(0, 255)
+    return x.round().to(torch.uint8)
+
+
+def _check_tracklets(tracklets: Sequence[Tracklet]) -> None:
+    if not len(tracklets):
+        raise ValueError("no tracklets to train on")
+    nobody = [tracklet.id for tracklet in tracklets if tracklet.person is None]
+    if nobody:
+        raise ValueError(
+            f"{len(nobody)} of {len(tracklets)} tracklets have no person: {some(nobody)}; training needs to know who "
+            "each one shows: leave these out, or read them with a layout that names the {person}"
+        )
+    empty = [tracklet.id for tracklet in tracklets if not len(tracklet)]
+    if empty:
+        raise ValueError(f"{len(empty)} of {len(tracklets)} tracklets have no frames: {some(empty)}; leave them out")
