@@ -1,18 +1,57 @@
 """Torchvision trunks that end where ST-MGA wants its map: 1/16 of the frame, whole or cut after layer3."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stmga.text import some
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 
 
-def build_backbone(name: str, stage: str) -> nn.Sequential:
+class Trunk(nn.Sequential):
+    """(b 3 h w) -> (b c h/16 w/16), torchvision's stages one after another.
+
+    ``recompute`` names stages whose activations are not kept for the backward pass but computed again in it: slower by
+    their forward pass, smaller by their activations, and the same to the bit, running statistics included.
+    """
+
+    recompute: tuple[str, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name, stage in self.named_children():
+            again = name in self.recompute and self.training and torch.is_grad_enabled()
+            x = recomputed(stage, x) if again else stage(x)
+        return x
+
+
+def recomputed(stage: nn.Module, x: Tensor) -> Tensor:
+    """``stage(x)``, whose activations are computed again when the backward pass needs them."""
+    contexts = lambda: (nullcontext(), frozen_statistics(stage))  # noqa: E731
+    y: Tensor = checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    return y
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Inside, batch norms normalise by the batch and leave their running statistics alone."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def build_backbone(name: str, stage: str) -> Trunk:
     """An untrained ResNet trunk: (b 3 h w) -> (b c h/16 w/16); its parameters have torchvision's names.
 
     ``stage="c5"`` is the whole network with the stride of layer4 removed, ``"c4"`` ends after layer3.
@@ -27,7 +66,7 @@ def build_backbone(name: str, stage: str) -> nn.Sequential:
         first = children["layer4"][0]
         (first.conv2 if hasattr(first, "conv3") else first.conv1).stride = (1, 1)
         first.downsample[0].stride = (1, 1)
-    return nn.Sequential(children)
+    return Trunk(children)
 
 
 def backbone_dim(trunk: nn.Sequential) -> int:

@@ -3,12 +3,229 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from stmga.command import command, count
+
+if TYPE_CHECKING:
+    from stmga.config import STMGAConfig
+    from stmga.data.benchmark import Benchmark
+    from stmga.model import STMGA
+    from stmga.train import TrainConfig
 
 
 def add_arguments(commands: Any) -> None:
     """Add these commands to the parser."""
+    example = """  stmga train --data crops/ --layout "{role}/{person}/{camera}/{tracklet}" -o runs/mine
+  stmga train --data MARS/ --model stmga_resnet50 --backbone-weights imagenet -o runs/mars --precision bf16
+  stmga train --data crops/ --holdout 0.2 --from stmga_resnet18_c4 --recipe small -o runs/fine-tuned
+  torchrun --nproc-per-node 4 -m stmga train --data MARS/ -o runs/mars"""
+    parser = command(commands, "train", "train a network, or go on with a run", example)
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="the architecture (default: stmga_resnet18_c4)")
+    add("--from", dest="start", metavar="WEIGHTS", help="fine-tune these: a name, a folder, a run's best/, a Hub id")
+    _add_shared(parser)
+    add("--tensorboard", action="store_true", help="write curves for TensorBoard into the run folder")
+
+    example = """  stmga ablate table8 --data MARS/ --backbone-weights imagenet -o runs/table8
+  stmga ablate table8 --data walkers/manifest.jsonl --rows baseline s-mga --backbone resnet18 --stage c4 \\
+      --size 128 64 --recipe cpu --seeds 3 -o runs/table8"""
+    parser = command(commands, "ablate", "train the rows of a table of the paper, show it beside the paper's", example)
+    add = parser.add_argument
+    add("table", metavar="TABLE", help="table4, table5, table6, table7 or table8")
+    add("--rows", nargs="+", default=[], metavar="ROW", help="only these rows, as baseline s-mga (default: all)")
+    add("--seeds", type=count, default=3, help="runs of each row (default: 3)")
+    add("--backbone", default="resnet50", help="the trunk (default: resnet50, the paper's)")
+    add("--stage", default="c5", help="c5: the whole trunk; c4: cut after layer3 (default: c5)")
+    _add_shared(parser)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {}
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """What train and ablate have in common."""
+    add = parser.add_argument_group("data").add_argument
+    add("--data", metavar="SOURCE", required=True, help="a folder, a .jsonl manifest, or a pack of `stmga pack`")
+    add("--dataset", default="auto", help="mars, duke, lsvid, ilids, prid, folders or manifest (default: by its look)")
+    add("--layout", default="{person}/{tracklet}", help='what folders mean (default: "{person}/{tracklet}")')
+    add(
+        "--holdout", type=float, default=0.0, metavar="SHARE",
+        help="set aside this share of the persons as a test, where the data has no roles (default: 0)",
+    )  # fmt: skip
+    add = parser.add_argument_group("start of the trunk").add_argument
+    add("--backbone-weights", metavar="FILE", help='"imagenet" or a safetensors file (default: random)')
+    add("--backbone-missing", metavar="STAGE", action="append", default=[], help="a stage that this file lacks")
+    add = parser.add_argument_group("recipe").add_argument
+    add("--recipe", default="paper", help="paper, small or cpu (default: paper)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="input size in pixels (default: 256 128)")
+    add("--epochs", type=count, help="instead of the recipe's")
+    add("--lr", type=float, help="instead of the recipe's")
+    add("--seed", type=int, help="of weights, sampling and augmentation (default: 0)")
+    add("--precision", choices=("fp32", "bf16", "fp16"), help="default: fp32")
+    add(
+        "--set", dest="changes", metavar="KEY=VALUE", action="append", default=[],
+        help="any other setting of the recipe, as persons=8 or margin=null; see stmga.train.TrainConfig",
+    )  # fmt: skip
+    add = parser.add_argument_group("run").add_argument
+    add(
+        "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; goes on if it is there"
+    )
+    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+# ---- train
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, validate, and say where the weights are."""
+    from stmga.train import StoppedError
+    from stmga.train import train as run
+
+    config = _config(args)
+    benchmark = _benchmark(args, config)
+    model, start = _network(args, config)
+    _say(f"network   {start}")
+    _say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
+    try:
+        result = run(model, benchmark, config, args.out, **_options(args), tensorboard=args.tensorboard,
+                     started_from=start)  # fmt: skip
+    except StoppedError as stopped:
+        _say(f"stmga: {stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.signum)
+    _say(f"\n{result.table()}\n\nlog       {args.out}/log.jsonl")
+    best = "best" if result.best else "last"
+    _say(f"weights   {args.out}/{best}: stmga embed SOURCE --model {args.out}/{best} -o vectors.safetensors")
+    if not result.best:
+        _say("there was no test, so nothing was validated; --holdout 0.2 sets some persons aside")
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """The recipe with the changes that were asked for."""
+    from stmga.train import recipe
+
+    changes: dict[str, Any] = {}
+    for change in args.changes:
+        key, sign, value = change.partition("=")
+        if not sign:
+            raise ValueError(f"--set takes KEY=VALUE, got {change!r}")
+        changes[key] = _plain(value)
+    direct = {key: getattr(args, key) for key in ("epochs", "lr", "seed", "precision")}
+    return recipe(args.recipe, **changes, **{key: value for key, value in direct.items() if value is not None})
+
+
+def _plain(text: str) -> Any:
+    """``"0.3"`` as a number, ``"null"`` as None, ``"[1,2]"`` as a list, other text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _benchmark(args: argparse.Namespace, config: TrainConfig) -> Benchmark:
+    from stmga.data import load_benchmark
+
+    found = load_benchmark(args.data, dataset=args.dataset, layout=args.layout, holdout=args.holdout, seed=config.seed)
+    persons = len({t.person for t in found.train})
+    _say(f"data      {found.name}: {len(found.train):,} tracklets of {persons:,} persons to train on")
+    if found.query:
+        _say(f"test      {len(found.query):,} queries, {len(found.gallery):,} gallery tracklets")
+        _say(f"protocol  {found.protocol}")
+    if found.terms:
+        _say(f"terms     {found.terms}")
+    return found
+
+
+def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]:
+    """The network to train and what it starts from, in words; the same for the same seed."""
+    import torch
+
+    from stmga.config import ARCHITECTURES
+    from stmga.zoo import create_model, is_name
+
+    if args.start is not None:
+        from stmga.model import STMGA
+
+        for option in ("model", "size", "backbone_weights"):
+            if getattr(args, option) is not None:
+                raise ValueError(f"--from brings its own network: leave out --{option.replace('_', '-')}")
+        if is_name(args.start):
+            model = create_model(args.start, pretrained="." not in args.start)
+        else:
+            model = STMGA.from_pretrained(args.start)
+        record = model.record
+        return model.train(), (record and record.name) or str(args.start)
+    name = args.model or "stmga_resnet18_c4"
+    if name not in ARCHITECTURES:
+        create_model(name)  # says what is wrong with it
+        raise ValueError(f"{name} has trained weights; to fine-tune them write --from {name}")
+    torch.manual_seed(config.seed)
+    return _built(args, config, ARCHITECTURES[name]), f"{name}, {_trunk_words(args)}"
+
+
+def _built(args: argparse.Namespace, config: TrainConfig, net: STMGAConfig) -> STMGA:
+    """An untrained network, its trunk filled as asked; its parts begin where the losses of the recipe want them."""
+    from dataclasses import replace
+
+    from stmga.backbones import load_backbone
+    from stmga.model import STMGA
+    from stmga.train.objective import set_part_start
+
+    model = STMGA(replace(net, size=tuple(args.size)) if args.size else net)
+    set_part_start(model, config)
+    if args.backbone_weights:
+        load_backbone(model.backbone, args.backbone_weights, name=net.backbone, missing=tuple(args.backbone_missing))
+    elif args.backbone_missing:
+        raise ValueError("--backbone-missing says what a trunk's file lacks; give that file as --backbone-weights")
+    return model
+
+
+def _trunk_words(args: argparse.Namespace) -> str:
+    if not args.backbone_weights:
+        return "random weights"
+    return f"trunk from {os.path.basename(args.backbone_weights)}, the rest random"
+
+
+# ---- ablate
+
+
+def ablate(args: argparse.Namespace) -> None:
+    """Train the rows of a table and print it beside the paper's."""
+    from stmga.config import STMGAConfig
+    from stmga.train import StoppedError
+    from stmga.train.tables import run_table, show_table, table_rows
+
+    config = _config(args)
+    table_rows(args.table, args.rows)  # what is wrong with them is said before the data is read
+    trunk = {"backbone": args.backbone, "stage": args.stage}
+    STMGAConfig(**trunk)
+    benchmark = _benchmark(args, config)
+    _say(f"network   {args.backbone} {args.stage}, {_trunk_words(args)}")
+    _say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")
+    try:
+        rows = run_table(
+            args.table, benchmark, config, args.out, build=lambda net: _built(args, config, net), trunk=trunk,
+            rows=args.rows, seeds=args.seeds, started_from=_trunk_words(args), **_options(args),
+        )  # fmt: skip
+    except StoppedError as stopped:
+        _say(f"stmga: {stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.signum)
+    _say(show_table(rows))
+    _say(f"\nmean (smallest-largest) over the seeds, last epoch, in %, on {benchmark.name}; paper: MARS, ResNet-50")
+    _say(f"wrote {args.out}/{args.table}.json")
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    return {"device": args.device, "workers": args.workers, "progress": not args.quiet}
+
+
+def _say(text: str, file: Any = None) -> None:
+    """Print once, however many processes torchrun started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=file or sys.stdout, flush=True)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": train, "ablate": ablate}

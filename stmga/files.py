@@ -6,8 +6,8 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -20,6 +20,27 @@ def atomic_write(path: str | Path, data: bytes) -> None:
         OSError: the file cannot be written; the message names it.
     """
     write_all({Path(path): data})
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A place to write a large file to; at the end it takes the place of ``path``, or leaves nothing if it fails.
+
+    Raises:
+        OSError: the file cannot be written; the message names it, and an old file is untouched.
+    """
+    path = Path(path)
+    temp = _beside(path)
+    try:
+        yield temp
+        with open(temp, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temp, path)
+    except OSError as error:
+        reason = f"{error.strerror or error}; the file was not written, and what was there before is untouched"
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
+    finally:
+        temp.unlink(missing_ok=True)
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:

@@ -1,5 +1,27 @@
-"""Training, so far the losses of the paper; an optional submodule that nothing else of stmga imports."""
+"""Training: heads, losses, recipes, engine; an optional submodule that nothing else of stmga imports."""
 
+from stmga.train.config import RECIPES, TrainConfig, recipe
+from stmga.train.engine import Trainer, train
+from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
+from stmga.train.heads import IdentityHeads
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
+from stmga.train.objective import Objective
+from stmga.train.result import Result
 
-__all__ = ["identity_loss", "part_attention_loss", "part_class_loss", "triplet_loss"]
+__all__ = [
+    "RECIPES",
+    "IdentityHeads",
+    "NotFiniteError",
+    "Objective",
+    "Result",
+    "StoppedError",
+    "TrainConfig",
+    "Trainer",
+    "TrainingError",
+    "identity_loss",
+    "part_attention_loss",
+    "part_class_loss",
+    "recipe",
+    "train",
+    "triplet_loss",
+]

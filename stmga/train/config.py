@@ -1,0 +1,151 @@
+"""TrainConfig: everything that decides what a run ends with, as plain data; and the recipes that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from stmga.text import closest
+from stmga.train.losses import DISTANCES
+
+CHOICES = {
+    "distance": DISTANCES,
+    "triplet_on": ("post_bn", "pre_bn"),
+    "residual": ("direct", "none", "own_min", "shared_min"),
+    "schedule": ("step", "cosine"),
+    "precision": ("fp32", "bf16", "fp16"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run as data; the defaults are the paper's recipe (D31-D42 of the method notes).
+
+    Attributes:
+        persons, clips: P identities and K clips of each in a batch, over all processes.
+        stride: frames between two frames of a training clip (D38). dense_step: cut longer training tracklets into
+            pieces of so many frames (D41); 0 does not.
+        flip, erase: chance, once a clip, of mirroring it and of erasing a rectangle of it (D39).
+        margin, distance, triplet_on: of the triplet loss; a margin of None is the soft margin. ``"post_bn"`` takes the
+            features after the BN neck.
+        smoothing: label smoothing of the identity loss.
+        weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
+        residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
+        epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
+        lr, weight_decay: of Adam; the decay is L2. schedule: ``"step"`` multiplies lr by ``decay`` at each of
+            ``milestones`` (epochs), ``"cosine"`` lets it fall to 0. warmup: epochs in which lr rises to its value.
+        seed: of weights, sampling and augmentation.
+        precision: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"`` (with loss scaling). Softmaxes, norms of vectors
+            and losses stay in float32 (D42).
+        recompute: stages of the trunk whose activations are computed again in the backward pass, to save memory.
+        compile: torch.compile the network and its losses.
+        eval_every: validate each so many epochs and after the last; 0 only after the last.
+
+    Raises:
+        ValueError: a value that is none of its choices or makes no sense.
+    """
+
+    persons: int = 16
+    clips: int = 4
+    stride: int = 4
+    dense_step: int = 0
+    flip: float = 0.5
+    erase: float = 0.5
+    margin: float | None = 0.3
+    distance: str = "cosine"
+    triplet_on: str = "post_bn"
+    smoothing: float = 0.0
+    weight_pa: float = 1.0
+    lambda_pce: float = 0.1
+    residual: str = "direct"
+    epochs: int = 150
+    steps: int | None = None
+    lr: float = 3.5e-4
+    weight_decay: float = 5e-4
+    schedule: str = "step"
+    milestones: tuple[int, ...] = (40, 80, 120)
+    decay: float = 0.1
+    warmup: float = 0.0
+    seed: int = 0
+    precision: str = "fp32"
+    recompute: tuple[str, ...] = ()
+    compile: bool = False
+    eval_every: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("milestones", "recompute"):  # JSON knows only lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for fault in self._faults():
+            raise ValueError(f"no such training: {fault}")
+
+    def _faults(self) -> Iterable[str]:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}"
+        counts = {"persons": 2, "clips": 1, "stride": 1, "epochs": 1, "dense_step": 0, "eval_every": 0, "seed": 0}
+        for name, least in counts.items():
+            if getattr(self, name) < least:
+                yield f"{name} is {getattr(self, name)}, expected at least {least}"
+        for name in ("flip", "erase", "smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
+        for name in ("weight_pa", "lambda_pce", "weight_decay", "warmup"):
+            if getattr(self, name) < 0:
+                yield f"{name} is {getattr(self, name)}, expected at least 0"
+        if self.lr <= 0 or self.decay <= 0 or (self.steps is not None and self.steps < 1):
+            yield f"lr {self.lr} and decay {self.decay} must be above 0, steps {self.steps} at least 1 or None"
+        if self.compile and self.recompute:
+            yield "compile and recompute exclude each other: the compiler chooses itself what to compute again"
+
+    def lr_at(self, epoch: float) -> float:
+        """The learning rate after ``epoch`` epochs (a fraction within one).
+
+        >>> [round(TrainConfig().lr_at(epoch), 8) for epoch in (0, 39.9, 40, 149)]
+        [0.00035, 0.00035, 3.5e-05, 3.5e-07]
+        """
+        from math import cos, pi
+
+        if epoch < self.warmup:
+            return self.lr * max(epoch, 1e-3) / self.warmup  # never 0: the first step counts too
+        if self.schedule == "cosine":
+            return self.lr * (1 + cos(pi * (epoch - self.warmup) / max(self.epochs - self.warmup, 1e-9))) / 2
+        return self.lr * self.decay ** sum(epoch >= m for m in self.milestones)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """The inverse of :meth:`to_dict`; an unknown key is a ValueError."""
+        known = [f.name for f in fields(cls)]
+        for name in data:
+            if name not in known:
+                raise ValueError(f"training has no setting {name!r}; {closest(name, known) or ', '.join(known)}")
+        return cls(**data)
+
+
+RECIPES: dict[str, TrainConfig] = {
+    "paper": TrainConfig(),
+    "small": TrainConfig(
+        persons=8, epochs=40, schedule="cosine", warmup=2, smoothing=0.1, eval_every=5
+    ),
+    "cpu": TrainConfig(
+        persons=8, clips=4, stride=1, epochs=12, schedule="cosine", warmup=1, erase=0.25, eval_every=4
+    ),
+}  # fmt: skip
+
+
+def recipe(name: str, **changes: Any) -> TrainConfig:
+    """A recipe by name, with changes.
+
+    >>> recipe("paper", epochs=2).epochs
+    2
+
+    Raises:
+        ValueError: no such recipe, no such setting.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; {closest(name, RECIPES) or 'there are ' + ', '.join(RECIPES)}")
+    return TrainConfig.from_dict(RECIPES[name].to_dict() | changes) if changes else replace(RECIPES[name])

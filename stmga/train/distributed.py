@@ -1,0 +1,97 @@
+"""One process or many: who this one is, and the few things that all of them do together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together; one alone is ``World()``."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files and talks."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined(device: str | torch.device | None = None) -> Iterator[World]:
+    """Join the processes that ``torchrun`` started; without it this is the only one.
+
+    ``device`` None is the GPU where there is one, of several the one of this process's number.
+    """
+    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    if device is None:
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    if size == 1 or dist.is_initialized():
+        yield World(dist.get_rank(), dist.get_world_size(), place) if dist.is_initialized() else World(device=place)
+        return
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), place)
+    finally:
+        dist.destroy_process_group()
+
+
+def gathered(x: Tensor) -> Tensor:
+    """(b ...) of each process -> (world b ...) of all, in order of rank, with gradients to every process's rows."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return x
+    rows: Tensor = _Gather.apply(x)
+    return rows
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        # The loss of every process has a gradient for these rows: their sum, which DDP then divides by the world size.
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def any_of(flags: Tensor) -> Tensor:
+    """(n) bools of each process -> True where any process says so."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        flags = flags.to(torch.int32)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return flags.bool()
+
+
+def mean_of(values: Tensor) -> Tensor:
+    """Numbers of each process -> their mean over the processes."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(values)
+        values = values / dist.get_world_size()
+    return values
+
+
+def objects_of_all(item: Any) -> list[Any]:
+    """A plain object of each process -> those of all, in order of rank."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return [item]
+    items: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(items, item)
+    return items

@@ -1,0 +1,21 @@
+"""What ends a training run before its time. In each case the last good checkpoint is whole."""
+
+from __future__ import annotations
+
+import signal
+
+
+class TrainingError(RuntimeError):
+    """The run cannot start, or cannot go on; the message says why and what to do."""
+
+
+class NotFiniteError(TrainingError):
+    """A batch, a loss or a gradient holds NaN or infinity; the message names the batch."""
+
+
+class StoppedError(TrainingError):
+    """Somebody asked the run to stop: it wrote a checkpoint and left. ``signum`` is the signal."""
+
+    def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signum = signum

@@ -1,0 +1,93 @@
+"""The folder of a run: what was asked for, the log, the checkpoint, and the weights that came out so far."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stmga._version import __version__
+from stmga.files import atomic_write
+from stmga.train.errors import TrainingError
+
+CONFIG, LOG, CHECKPOINT = "run.json", "log.jsonl", "checkpoint.safetensors"
+
+
+class RunFolder:
+    """``run.json``, ``log.jsonl``, ``checkpoint.safetensors``, and ``best/`` and ``last/`` as saved networks.
+
+    Args:
+        path: a new or empty folder, or that of the same run, which then goes on.
+        asked: everything that decides the result, as plain JSON values.
+
+    Raises:
+        TrainingError: the folder holds something else, or a run that was asked for differently.
+    """
+
+    def __init__(self, path: str | Path, asked: Mapping[str, Any], *, leads: bool = True) -> None:
+        self.path = Path(path)
+        self.checkpoint = self.path / CHECKPOINT
+        asked = json.loads(json.dumps({"stmga": __version__, **asked}))
+        config = self.path / CONFIG
+        if config.is_file():
+            self._check_same(config, asked)
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise TrainingError(f"{self.path} holds something, but no {CONFIG} of a run; name a new folder")
+        if leads:
+            self.path.mkdir(parents=True, exist_ok=True)
+            atomic_write(config, (json.dumps(asked, indent=1) + "\n").encode())
+
+    def _check_same(self, config: Path, asked: dict[str, Any]) -> None:
+        try:
+            had = json.loads(config.read_bytes())
+        except ValueError as error:
+            raise TrainingError(f"{config} is no JSON ({error}); name a new folder") from error
+        differ = [f"{name} was {before!r}, now {now!r}" for name, before, now in _differences(had, asked)]
+        if differ:
+            raise TrainingError(
+                f"{self.path} is the run of another configuration: {'; '.join(differ)}. Ask for the same to go on with "
+                f"it, name a new folder, or start a new run from its weights with --from {self.path / 'last'}"
+            )
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.checkpoint.is_file()
+
+    def lines(self, epochs: int | None = None) -> list[dict[str, Any]]:
+        """The log, of the first ``epochs`` epochs; a line that was cut short is left out."""
+        file = self.path / LOG
+        rows = []
+        for line in file.read_text().splitlines() if file.is_file() else []:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return [row for row in rows if epochs is None or row["epoch"] <= epochs]
+
+    def rewind(self, epochs: int) -> None:
+        """Keep the lines of the first ``epochs`` epochs: those after the checkpoint are computed again."""
+        text = "".join(json.dumps(row) + "\n" for row in self.lines(epochs))
+        atomic_write(self.path / LOG, text.encode())
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """One more line of the log, on the disk before this returns."""
+        with open(self.path / LOG, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _differences(had: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[tuple[str, Any, Any]]:
+    """(name, value before, value now) of every setting that is not the same, nested ones with a dotted name."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in [*had, *(k for k in now if k not in had)]:
+        before, after, name = had.get(key), now.get(key), f"{at}{key}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, f"{name}.")
+        elif before != after:
+            found.append((name, before, after))
+    return found

@@ -1,0 +1,53 @@
+"""The heads that training hangs on the features, and throws away after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Judged(NamedTuple):
+    """A feature after its BN neck, and what its classifier says."""
+
+    feature: Tensor  # (b c)
+    logits: Tensor  # (b identities)
+
+
+class IdentityHeads(nn.Module):
+    """one (b c) for each feature -> its :class:`Judged`: a BN neck and a linear classifier for each (D31).
+
+    The feature that is tested with has its neck in the network, since inference needs it; only its classifier is here.
+
+    Args:
+        dim: channels c.
+        identities: number of persons.
+        features: names of the supervised features, as ``("p_g", "z_f", "z_t", "z_c")``.
+        final: the one whose neck the network has.
+
+    Example:
+        >>> import torch
+        >>> heads = IdentityHeads(16, identities=5, features=("z_f", "z_c"), final="z_c")
+        >>> judged = heads({name: torch.rand(4, 16) for name in ("z_f", "z_c")}, neck=nn.BatchNorm1d(16))
+        >>> judged["z_f"].logits.shape
+        torch.Size([4, 5])
+    """
+
+    def __init__(self, dim: int, *, identities: int, features: Sequence[str], final: str) -> None:
+        super().__init__()
+        if identities < 2 or final not in features:
+            raise ValueError(f"expected at least 2 identities and {final!r} among {tuple(features)}, got {identities}")
+        self.final = final
+        self.necks = nn.ModuleDict({name: nn.BatchNorm1d(dim) for name in features if name != final})
+        self.classifiers = nn.ModuleDict({name: nn.Linear(dim, identities) for name in features})
+        for classifier in self.classifiers.children():
+            nn.init.normal_(classifier.weight, std=0.001)
+            nn.init.zeros_(classifier.bias)
+
+    def forward(self, features: Mapping[str, Tensor], neck: nn.Module) -> dict[str, Judged]:
+        judged = {}
+        for name, classifier in self.classifiers.items():
+            feature = neck(features[name]) if name == self.final else self.necks[name](features[name])
+            judged[name] = Judged(feature, classifier(feature))
+        return judged

@@ -1,0 +1,140 @@
+"""The joint objective: the network, its heads and all losses as one module whose forward gives the terms (eq. 12)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from stmga.blocks import CPASupervision
+from stmga.blocks.ops import no_autocast
+from stmga.config import STMGAConfig
+from stmga.model import STMGA, Features
+from stmga.train.config import TrainConfig
+from stmga.train.distributed import gathered
+from stmga.train.heads import IdentityHeads
+from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Objective(nn.Module):
+    """(b t 3 h w), (b) -> every term of the loss by name, and ``"total"`` (eq. 5 and 12, D36):
+
+        total = sum over P_g, Z^F, Z^T, Z^C of (cross-entropy + triplet)  +  weight_pa L_PA  +  lambda_pce L_PCE
+
+    Terms whose feature the network does not have are not there: the baseline has those of Z^F alone. With several
+    processes the triplets are chosen from the batch of all of them.
+
+    Args:
+        model: the network that is trained.
+        identities: number of persons; labels are 0..identities - 1.
+        config: weights and kinds of the losses, and the precision.
+
+    Example:
+        >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4"))
+        >>> objective = Objective(model, identities=2, config=TrainConfig())
+        >>> terms = objective(torch.rand(4, 2, 3, 64, 32), torch.arange(4) // 2)
+        >>> sorted(terms)[:3], len(terms)
+        (['ce/p_g', 'ce/z_c', 'ce/z_f'], 11)
+    """
+
+    def __init__(self, model: STMGA, *, identities: int, config: TrainConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.heads = IdentityHeads(
+            model.dim, identities=identities, features=supervised(model.config), final=final(model.config)
+        )
+        parts = max(model.config.part_scales)
+        # C_p: one classifier for all parts, which says which part it is (eq. 3)
+        classify = model.cpa is not None and config.lambda_pce > 0
+        self.part_classifier = nn.Linear(model.dim, parts) if classify else None
+
+    def forward(self, clips: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        dtype = AUTOCAST.get(self.config.precision)
+        with torch.autocast(clips.device.type, dtype=dtype) if dtype else nullcontext():
+            found = self.model.forward_features(clips)
+            judged = self.heads(features_of(found), self.model.neck)
+            part_logits = None
+            if self.part_classifier is not None and found.cpa is not None:
+                part_logits = self.part_classifier(found.cpa.pooled_parts)
+        with no_autocast(clips.device.type):  # losses in float32
+            terms: dict[str, Tensor] = {}
+            for name, (feature, logits) in judged.items():
+                terms[f"ce/{name}"] = identity_loss(logits, labels, smoothing=self.config.smoothing)
+                raw = feature if self.config.triplet_on == "post_bn" else features_of(found)[name]
+                terms[f"triplet/{name}"] = self._triplet(raw, labels)
+            total = torch.stack(list(terms.values())).sum()
+            if found.cpa is not None and self.config.weight_pa > 0:
+                terms["pa"] = part_attention_loss(*attention_target(found.cpa, self.config.residual))
+                total = total + self.config.weight_pa * terms["pa"]
+            if part_logits is not None:
+                terms["pce"] = part_class_loss(part_logits)
+                total = total + self.config.lambda_pce * terms["pce"]
+        return terms | {"total": total}
+
+    def _triplet(self, feature: Tensor, labels: Tensor) -> Tensor:
+        others = (gathered(feature.float()), gathered(labels))
+        return triplet_loss(feature, labels, margin=self.config.margin, distance=self.config.distance, others=others)
+
+
+def supervised(config: STMGAConfig) -> list[str]:
+    """Names of the features that a network has and the losses look at."""
+    has = {"p_g": config.parts == "cpa", "z_f": True, "z_t": config.t_mga, "z_c": config.s_mga}
+    return [name for name, there in has.items() if there]
+
+
+def final(config: STMGAConfig) -> str:
+    """The name of the feature that is tested with."""
+    return supervised(config)[-1]
+
+
+def features_of(found: Features) -> dict[str, Tensor]:
+    """The features by their names here; those that the network does not have are left out."""
+    pooled = found.cpa.pooled_global if found.cpa else None
+    every = {"p_g": pooled, "z_f": found.z_f, "z_t": found.z_t, "z_c": found.z_c}
+    return {name: feature for name, feature in every.items() if feature is not None}
+
+
+def attention_target(cpa: CPASupervision, residual: str) -> tuple[Tensor, Tensor]:
+    """The part attentions (b t n h w) and the target of their sum (b t 1 h w) that L_PA compares (D7-D9).
+
+    ``"direct"``: the parts as they are against the global attention less its minimum in each frame. ``"none"``: against
+    the global attention itself. ``"own_min"``: each part less its own minimum, and ``"shared_min"``: each part less its
+    share of the global attention's minimum, against the global attention less its minimum. The modes differ in the
+    loss alone: the parts that are pooled are the network's own in each of them.
+    """
+    parts, whole = cpa.part_attention, cpa.global_attention
+    if residual == "none":
+        return parts, whole
+    if residual == "own_min":
+        parts = parts - parts.amin((-2, -1), keepdim=True)
+    elif residual == "shared_min":
+        parts = parts - whole.detach().amin((-2, -1), keepdim=True) / parts.shape[2]
+    return parts, cpa.residual
+
+
+def set_part_start(model: STMGA, config: TrainConfig) -> None:
+    """Let the parts of an untrained CPA begin where their loss wants them on average (D6).
+
+    Their sum begins near 0.4, the mean of the residual global attention, near 0.5 where the target is the global
+    attention itself, and each part at 0.5 where no loss ties them to it.
+    """
+    if model.cpa is None:
+        return
+    n = max(model.config.part_scales)
+    start = 0.5
+    if config.weight_pa > 0 and config.residual in ("direct", "none"):
+        start = {"direct": 0.4, "none": 0.5}[config.residual] / n
+    norm = model.cpa.part_heads[-1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.constant_(norm.bias, math.log(start / (1 - start)))
+
+
+def term_names(names: Sequence[str]) -> list[str]:
+    """The order in which terms are shown: the total first, then as they come."""
+    return ["total", *(name for name in names if name != "total")]

@@ -1,0 +1,54 @@
+"""Validation by the protocol of the data, the tracklets shared out over the processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stmga.data.benchmark import Benchmark
+from stmga.embedder import TrackletEmbedder
+from stmga.embeddings import Embeddings
+from stmga.model import STMGA
+from stmga.train.distributed import World, objects_of_all
+from stmga.train.errors import TrainingError
+
+if TYPE_CHECKING:
+    from stmga.metrics import Evaluation
+
+
+def embed_test(model: STMGA, benchmark: Benchmark, world: World, **options: Any) -> tuple[Embeddings, Embeddings]:
+    """Queries and gallery embedded, each process its share; every process gets all of them.
+
+    ``options`` are those of :class:`stmga.TrackletEmbedder`; clips are cut as the protocol says.
+    """
+    every = [*benchmark.query, *benchmark.gallery]
+    embedder = TrackletEmbedder(model, sampling=benchmark.protocol.clips, **options)  # type: ignore[arg-type]
+    share = embedder(every[world.rank :: world.size]) if every[world.rank :: world.size] else None
+    vectors, rows = [None] * len(every), [None] * len(every)
+    for rank, part in enumerate(objects_of_all(None if share is None else (share.vectors, share.items))):
+        if part is not None:
+            for place, (vector, item) in enumerate(zip(*part, strict=True)):
+                vectors[rank + place * world.size], rows[rank + place * world.size] = vector, item
+    digest = model.digest()
+    found = Embeddings(torch.stack(vectors), rows, digest)  # type: ignore[arg-type]
+    count = len(benchmark.query)
+    return found.select(range(count)), found.select(range(count, len(every)))
+
+
+def validate(model: STMGA, benchmark: Benchmark, world: World, **options: Any) -> Evaluation:
+    """The score of the network on the benchmark's test, by its protocol; the same on every process.
+
+    Raises:
+        TrainingError: the network's embeddings are not finite.
+        NoMatchError: no query has a match.
+    """
+    from stmga.metrics import evaluate
+
+    try:
+        query, gallery = embed_test(model, benchmark, world, **options)
+    except ValueError as error:
+        if "not finite" in str(error):
+            raise TrainingError(f"validation: {error}") from error
+        raise
+    return evaluate(query, gallery, benchmark.protocol)
