@@ -100,6 +100,7 @@ class Embeddings:
             chosen = chosen.nonzero().flatten()
         if chosen.ndim != 1 or chosen.is_floating_point():
             raise TypeError(f"select takes a boolean mask or a list of row numbers, got {which!r}")
+        chosen = chosen.long()
         if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
             raise IndexError(f"row numbers {int(chosen.min())}..{int(chosen.max())} for {len(self)} embeddings")
         return Embeddings(self.vectors[chosen], [self.items[i] for i in chosen.tolist()], self.digest, self.model)

@@ -117,11 +117,9 @@ def test_small_pieces():
 
 
 def test_says_what_it_is():
-    scores = RankScores(mAP=0.5, cmc=(0.25, 0.75), queries=4, unmatched=(2,))
-    assert (
-        str(scores)
-        == "mAP 50.0%, rank-1 25.0%, rank-5 75.0%, rank-10 75.0% (4 queries; 1 without a match do not count)"
-    )
+    scores = RankScores(mAP=0.5, cmc=(0.25, 0.75), mINP=0.4, queries=4, matches=2.5, unmatched=(2,))
+    ranks = "mAP 50.0%, rank-1 25.0%, rank-5 75.0%, rank-10 75.0%, mINP 40.0%"
+    assert str(scores) == f"{ranks} (4 queries; 1 without a match do not count)"
     with pytest.raises(ValueError, match="k >= 1"):
         scores.rank(0)
 

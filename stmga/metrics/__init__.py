@@ -1,5 +1,20 @@
-"""How good a ranking is: rank-k and mAP."""
+"""How good a ranking is, counted by a stated protocol: CMC, mAP, mINP, re-ranking, thresholds."""
 
-from stmga.metrics.ranking import NoMatchError, RankScores, average_precision, match_places, rank_scores
+from stmga.metrics.counting import match_places
+from stmga.metrics.evaluation import Evaluation, evaluate
+from stmga.metrics.protocol import Protocol, Reranking
+from stmga.metrics.ranking import NoMatchError, RankScores, average_precision, rank_scores
+from stmga.metrics.reranking import rerank
 
-__all__ = ["NoMatchError", "RankScores", "average_precision", "match_places", "rank_scores"]
+__all__ = [
+    "Evaluation",
+    "NoMatchError",
+    "Protocol",
+    "RankScores",
+    "Reranking",
+    "average_precision",
+    "evaluate",
+    "match_places",
+    "rank_scores",
+    "rerank",
+]

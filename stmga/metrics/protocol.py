@@ -46,8 +46,8 @@ class Protocol:
         reranking: None for none.
 
     >>> print(Protocol(data="MARS test", junk=(-1,), distractors=(0,)).describe())
-    MARS test; cosine distance; gallery with the other queries; junk -1 dropped; distractors 0 stay; own person in own or \
-unknown camera removed; AP over hits; all frames; no re-ranking
+    MARS test; cosine distance; gallery with the other queries; junk -1 dropped; distractors 0 stay; own person in own \
+or unknown camera removed; AP over hits; all frames; no re-ranking
     """
 
     data: str = ""

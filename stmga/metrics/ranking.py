@@ -1,4 +1,4 @@
-"""Rank-k (CMC) and mean average precision from similarities: small, exact, numpy only."""
+"""Rank-k (CMC), mean average precision and mINP from similarities: exact, in blocks of queries, by counting."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from stmga.arrays import to_numpy
+from stmga.metrics.answers import Answers, Side, check_lengths, to_codes
+from stmga.metrics.counting import block_places, comparable
+from stmga.metrics.protocol import CHOICES
+
+ROWS = 256  # rows of a whole matrix that are copied at once
 
 
 class NoMatchError(ValueError):
@@ -18,12 +25,18 @@ class NoMatchError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class RankScores:
-    """What a ranking is worth: ``cmc[k - 1]`` is rank-k; queries in ``unmatched`` had nothing to find, do not count."""
+    """What a ranking is worth: ``cmc[k - 1]`` is rank-k; queries in ``unmatched`` had nothing to find, do not count.
+
+    ``mINP`` is the mean over the queries of right answers / rank of the last right answer (Ye et al. 2021): how far
+    down one must look to have found all. ``matches`` is the number of right answers of an average query.
+    """
 
     mAP: float  # noqa: N815 - its name everywhere
     cmc: tuple[float, ...]
+    mINP: float  # noqa: N815
     queries: int
-    unmatched: tuple[int, ...]
+    matches: float
+    unmatched: tuple[int, ...] = ()
 
     def rank(self, k: int) -> float:
         """Share of the counted queries with a right answer among their first ``k``."""
@@ -34,32 +47,31 @@ class RankScores:
     def __str__(self) -> str:
         ranks = ", ".join(f"rank-{k} {self.rank(k):.1%}" for k in (1, 5, 10))
         none = f"; {len(self.unmatched)} without a match do not count" if self.unmatched else ""
-        return f"mAP {self.mAP:.1%}, {ranks} ({self.queries} queries{none})"
+        return f"mAP {self.mAP:.1%}, {ranks}, mINP {self.mINP:.1%} ({self.queries} queries{none})"
 
 
-def match_places(similarity: ArrayLike, relevant: ArrayLike, ignored: ArrayLike) -> NDArray[np.int64]:
-    """``(g,)`` each -> places (from 0) of the relevant entries in the ranked list.
-
-    Ignored entries leave the list; equal similarities keep gallery order.
-
-    >>> match_places([0.1, 0.9, 0.5, 0.9], relevant=[1, 0, 0, 1], ignored=[0, 1, 0, 0])
-    array([0, 2])
-    """
-    order = np.argsort(-to_numpy(similarity).astype(np.float64), kind="stable")
-    order = order[~to_numpy(ignored).astype(bool)[order]]
-    return np.flatnonzero(to_numpy(relevant).astype(bool)[order])
-
-
-def average_precision(places: ArrayLike) -> float:
+def average_precision(places: ArrayLike, *, ap: str = "hits") -> float:
     """Mean of the precision at each right answer, from the places (0 = first) of all right answers.
+
+    ``ap="trapezoid"`` takes, at each right answer, the mean of the precision there and one place before (1 before the
+    first place), as the MATLAB code of old did; it is lower by up to a few points.
 
     >>> average_precision([0, 2])   # (1/1 + 2/3) / 2
     0.8333333333333333
+    >>> average_precision([0, 2], ap="trapezoid")   # ((1 + 1) / 2 + (1/2 + 2/3) / 2) / 2
+    0.7916666666666666
     """
-    places = to_numpy(places)
+    places = np.sort(to_numpy(places))
     if places.size == 0:
         raise ValueError("average precision is undefined without a right answer")
-    return float(np.mean((np.arange(places.size) + 1) / (places + 1)))
+    if ap not in CHOICES["ap"]:
+        raise ValueError(f"ap must be one of {', '.join(CHOICES['ap'])}, got {ap!r}")
+    hits = np.arange(places.size)
+    precision = (hits + 1) / (places + 1)
+    if ap == "trapezoid":
+        before = np.where(places > 0, hits / np.maximum(places, 1), 1.0)
+        precision = (precision + before) / 2
+    return float(np.mean(precision))
 
 
 def rank_scores(
@@ -71,15 +83,20 @@ def rank_scores(
     gallery_cameras: Sequence[Any] | None = None,
     query_ids: Sequence[Any] | None = None,
     gallery_ids: Sequence[Any] | None = None,
+    ap: str = "hits",
 ) -> RankScores:
-    """``(q, g)`` similarities (larger = more alike) and who is who -> rank-k and mAP.
+    """``(q, g)`` similarities (larger = more alike) and who is who -> rank-k, mAP and mINP.
+
+    For embeddings and a stated protocol there is :func:`stmga.metrics.evaluate`, which counts by this function's rules.
 
     Args:
-        similarity: array or tensor ``(q, g)``, or any iterable of its ``q`` rows, so that it need not fit in memory.
+        similarity: array or tensor ``(q, g)``, or any iterable of its ``q`` rows or of blocks ``(b, g)`` of rows, so
+            that it need not fit in memory. It is not changed.
         query_persons, gallery_persons: one identity each. A gallery entry of person ``None`` is always a wrong answer.
         query_cameras, gallery_cameras: with both given, a gallery entry of the query's person leaves the query's list
             if it comes from the query's camera, or may come from it, because either camera is ``None``.
         query_ids, gallery_ids: with both given, an entry with the query's own id is left out too.
+        ap: see :func:`average_precision`.
 
     Equal similarities rank in gallery order. A query without a match does not count; ``unmatched`` has its index.
 
@@ -89,90 +106,102 @@ def rank_scores(
 
     >>> cameras = {"query_cameras": [1], "gallery_cameras": [1, 2, 2]}
     >>> scores = rank_scores([[0.9, 0.8, 0.7]], ["ann"], ["ann", "bob", "ann"], **cameras)
-    >>> scores.mAP, scores.rank(1), scores.rank(2)
-    (0.5, 0.0, 1.0)
+    >>> scores.mAP, scores.rank(1), scores.rank(2), scores.mINP
+    (0.5, 0.0, 1.0, 0.5)
     """
-    person, persons = _codes("persons", query_persons, gallery_persons)
-    known = [("cameras", query_cameras, gallery_cameras), ("ids", query_ids, gallery_ids)]
-    cameras, ids = (_optional_codes(what, q, g, shape=(len(person), len(persons))) for what, q, g in known)
+    persons = to_codes("persons", _listed(query_persons), _listed(gallery_persons))
+    shape = len(persons[0]), len(persons[1])
+    cameras = _optional_codes("cameras", query_cameras, gallery_cameras, shape=shape)
+    ids = _optional_codes("ids", query_ids, gallery_ids, shape=shape)
+    answers = Answers(*(Side(*codes) for codes in zip(persons, cameras, ids, strict=True)))
+    return score_blocks(_own_blocks(similarity, *shape), answers, ap=ap)
+
+
+def score_blocks(blocks: Iterable[Any], answers: Answers, *, ap: str = "hits") -> RankScores:
+    """Blocks ``(b, g)`` of similarities, all rows in order -> scores. The blocks are written into.
+
+    Raises:
+        NoMatchError: no query that counts.
+    """
+    queries, gallery = len(answers.queries), len(answers.gallery)
     precisions: list[float] = []
-    firsts = np.zeros(len(persons), dtype=np.int64)  # how many queries have their first right answer at each place
+    penalties: list[float] = []
+    matches, start = 0, 0
+    firsts = np.zeros(gallery, dtype=np.int64)  # how many queries have their first right answer at each place
     unmatched: list[int] = []
-    for i, row in enumerate(_checked_rows(similarity, len(person), len(persons))):
-        relevant = (persons == person[i]) & (person[i] != NOBODY)
-        ignored = np.zeros(len(persons), dtype=bool)
-        if cameras is not None:
-            ignored |= relevant & _maybe_same(cameras[0][i], cameras[1])
-        if ids is not None:
-            ignored |= (ids[1] == ids[0][i]) & (ids[0][i] != NOBODY)
-        places = match_places(row, relevant, ignored)
-        if places.size:
-            precisions.append(average_precision(places))
-            firsts[places[0]] += 1
-        else:
-            unmatched.append(i)
+    for block in blocks:
+        right, removed = zip(*(answers.of(i) for i in range(start, start + len(block))), strict=True)
+        for i, places in enumerate(block_places(block, right, removed), start=start):
+            if places.size:
+                precisions.append(average_precision(places, ap=ap))
+                penalties.append(places.size / (places[-1] + 1))
+                matches += places.size
+                firsts[places[0]] += 1
+            else:
+                unmatched.append(i)
+        start += len(block)
+    assert start == queries
     if not precisions:
-        raise NoMatchError(
-            f"none of the {len(person)} queries has a match in the gallery, so there is nothing to score"
-        )
-    cmc = np.cumsum(firsts) / len(precisions)
+        raise NoMatchError(f"none of the {queries} queries has a match in the gallery, so there is nothing to score")
     return RankScores(
-        mAP=float(np.mean(precisions)), cmc=tuple(cmc.tolist()), queries=len(precisions), unmatched=tuple(unmatched)
+        mAP=float(np.mean(precisions)),
+        cmc=tuple((np.cumsum(firsts) / len(precisions)).tolist()),
+        mINP=float(np.mean(penalties)),
+        queries=len(precisions),
+        matches=matches / len(precisions),
+        unmatched=tuple(unmatched),
     )
 
 
-NOBODY = -1  # the code of None
-Codes = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-def _codes(what: str, queries: Sequence[Any], gallery: Sequence[Any]) -> Codes:
-    """Labels of any hashable kind as numbers that are equal where the labels are; ``1`` and ``"1"`` differ."""
-    seen: dict[Any, int] = {None: NOBODY}
-    try:
-        q, g = (
-            np.array([seen.setdefault(label, len(seen)) for label in side], dtype=np.int64)
-            for side in map(_listed, (queries, gallery))
-        )
-    except TypeError as error:
-        raise TypeError(f"{what} must be plain values such as strings or numbers: {error}") from None
-    return q, g
-
-
-def _listed(labels: Any) -> Iterable[Any]:
+def _listed(labels: Any) -> Sequence[Any]:
     return labels.tolist() if hasattr(labels, "tolist") else labels  # the entries of a tensor equal nothing
 
 
 def _optional_codes(
     what: str, queries: Sequence[Any] | None, gallery: Sequence[Any] | None, *, shape: tuple[int, int]
-) -> Codes | None:
+) -> Sequence[NDArray[np.int64] | None]:
     if queries is None and gallery is None:
-        return None
+        return None, None
     if queries is None or gallery is None:
         raise ValueError(f"query_{what} and gallery_{what} go together: give both or neither")
-    if (len(queries), len(gallery)) != shape:
-        raise ValueError(
-            f"expected one of {what} for each of {shape[0]} queries and {shape[1]} gallery entries, "
-            f"got {len(queries)} and {len(gallery)}"
-        )
-    return _codes(what, queries, gallery)
+    check_lengths(what, queries, gallery, shape)
+    return to_codes(what, _listed(queries), _listed(gallery))
 
 
-def _maybe_same(camera: int, cameras: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True where the cameras are the same or, one being unknown, may be."""
-    return (cameras == camera) | (cameras == NOBODY) | (camera == NOBODY)
-
-
-def _checked_rows(similarity: Iterable[Any], queries: int, gallery: int) -> Iterator[NDArray[np.float64]]:
+def _own_blocks(similarity: Iterable[Any], queries: int, gallery: int) -> Iterator[Any]:
+    """The caller's rows or blocks, checked, as copies that may be written into."""
+    expected = f"expected similarity ({queries}, {gallery}) for these persons"
     rows = 0
-    for row in similarity:
-        values = to_numpy(row).astype(np.float64)
-        if rows >= queries or values.shape != (gallery,):
-            raise ValueError(
-                f"expected similarity ({queries}, {gallery}) for these persons; row {rows} has shape {values.shape}"
-            )
-        if np.isnan(values).any():
-            raise ValueError(f"similarity holds NaN in row {rows}")
-        rows += 1
-        yield values
+    for block in _pieces(similarity):
+        if rows >= queries or block.shape[1:] != (gallery,):
+            raise ValueError(f"{expected}; row {rows} has shape {tuple(block.shape[1:])}")
+        if rows + len(block) > queries:
+            raise ValueError(f"{expected}, got row {queries} and more")
+        if broken := _first_nan(block):
+            raise ValueError(f"similarity holds NaN in row {rows + broken - 1}")
+        rows += len(block)
+        yield block
     if rows != queries:
-        raise ValueError(f"expected similarity ({queries}, {gallery}) for these persons, got {rows} rows")
+        raise ValueError(f"{expected}, got {rows} rows")
+
+
+def _pieces(similarity: Iterable[Any]) -> Iterator[Any]:
+    """Blocks ``(b, ...)`` of anything that holds rows: copies, tensors of a device stay there."""
+    whole: Any = similarity
+    if hasattr(whole, "shape") and len(whole.shape) == 2:
+        similarity = (whole[i : i + ROWS] for i in range(0, len(whole), ROWS))
+    for piece in similarity:
+        if isinstance(piece, Tensor) and piece.device.type != "cpu":
+            wide = piece.dtype in (torch.float32, torch.float64)
+            block: Any = piece.detach().to(piece.dtype if wide else torch.float64, copy=True)
+        else:
+            block = comparable(to_numpy(piece))
+        yield block if block.ndim > 1 else block[None]
+
+
+def _first_nan(block: Any) -> int:
+    """Number (from 1) of the first row that holds NaN; 0 if none does."""
+    if block.shape[1] == 0 or not np.isnan(float(block.min())):  # the least of numbers with NaN among them is NaN
+        return 0
+    rows = np.isnan(to_numpy(block)).any(axis=1)
+    return int(np.flatnonzero(rows)[0]) + 1

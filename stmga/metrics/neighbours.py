@@ -1,0 +1,117 @@
+"""The nearest of every vector among all, each pair computed once and no matrix kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+STRIP = 24 << 20  # bytes of the strip of the distance matrix that is worked on
+GROUP = 16  # of so many entries the nearest is looked at, to bound what can be among the k nearest
+_FAR = (0x7F800000 << 32) | 0xFFFFFFFF  # the key of an infinite distance: nothing yet
+
+
+@dataclass(eq=False)
+class Neighbours:
+    """Of n vectors: ``indices`` and ``squares`` (n, k), the k nearest of each with their d^2, nearest first.
+
+    A vector is among its own, first unless others are equal to it. ``farthest`` (n,) is the greatest d^2 of each, and
+    ``head`` the part of the matrix that was asked for, or None. Everything lies on the CPU.
+    """
+
+    indices: Tensor
+    squares: Tensor
+    farthest: Tensor
+    head: Tensor | None
+
+
+def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
+    """``(n, c)`` float32 -> the k nearest of each by Euclidean distance; equal distances in order of the rows.
+
+    The matrix is symmetric, so only its upper half is multiplied, in strips: what a strip says serves its rows and its
+    columns. ``keep=q`` keeps the squared distances of the first q vectors to all others, (q, n - q).
+
+    >>> nearest(torch.tensor([[0.0], [1.0], [3.0]]), 2).indices
+    tensor([[0, 1],
+            [1, 0],
+            [2, 1]])
+    """
+    n = len(x)
+    squares = x.square().sum(1)
+    best = _Best(n, min(k, n), x.device)
+    farthest = x.new_zeros(n)
+    head = torch.empty(keep, n - keep) if keep else None
+    rows = max(4 * GROUP, STRIP // (4 * n) // GROUP * GROUP)
+    buffer = x.new_empty(min(rows, n) * n)
+    for start in range(0, n, rows):
+        stop = min(start + rows, n)
+        strip = buffer[: (stop - start) * (n - start)].view(stop - start, n - start)
+        distances(x[start:stop], x[start:], squares[start:stop], squares[start:], out=strip)
+        strip.diagonal().zero_()  # a vector's distance to itself, whatever the rounding
+        if head is not None and start < keep:
+            head[start:stop] = strip[: keep - start, keep - start :].cpu()
+        farthest[start:stop] = torch.maximum(farthest[start:stop], strip.amax(1))
+        farthest[start:] = torch.maximum(farthest[start:], strip.amax(0))
+        best.add_rows(strip, start)
+        if stop < n:
+            best.add_columns(strip[:, stop - start :], start, stop)
+    indices, near = (t.cpu() for t in best.sorted())
+    return Neighbours(indices, near, farthest.cpu(), head)
+
+
+def distances(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, *, out: Tensor) -> Tensor:
+    """Squared Euclidean distances ``(n, m)`` of rows with the squared lengths ``xx``, ``yy``; never below zero."""
+    torch.add(xx[:, None], yy[None], out=out)
+    return out.addmm_(x, y.T, alpha=-2).clamp_(min=0)
+
+
+class _Best:
+    """The k smallest keys of every row. A key is a distance's bits above and the index below: no two are equal."""
+
+    def __init__(self, n: int, k: int, device: torch.device) -> None:
+        self.k = k
+        self.keys = torch.full((n, k), _FAR, dtype=torch.int64, device=device)
+
+    def add_rows(self, strip: Tensor, start: int) -> None:
+        """``(b, m)`` distances of the rows from ``start`` on to the columns from ``start`` on."""
+        b, m = strip.shape
+        limit = self._limit(strip[:, : m // GROUP * GROUP].view(b, -1, GROUP).amin(2), slice(start, start + b))
+        row, column = (strip <= limit[:, None]).nonzero(as_tuple=True)
+        self._merge(row, column + start, strip[row, column], slice(start, start + b))
+
+    def add_columns(self, strip: Tensor, start: int, first: int) -> None:
+        """The same ``(b, m)`` for its columns, which are the vectors from ``first`` on."""
+        b, m = strip.shape
+        groups = strip[: b // GROUP * GROUP].view(-1, GROUP, m).amin(1).T
+        limit = self._limit(groups, slice(first, first + m))
+        row, column = (strip <= limit).nonzero(as_tuple=True)
+        order = column.argsort(stable=True)
+        row, column = row[order], column[order]
+        self._merge(column, row + start, strip[row, column], slice(first, first + m))
+
+    def sorted(self) -> tuple[Tensor, Tensor]:
+        """Indices and squared distances."""
+        return self.keys & 0xFFFFFFFF, _distance(self.keys)
+
+    def _limit(self, groups: Tensor, part: slice) -> Tensor:
+        """What is farther than this is not among the k: k groups have an entry within it, or k were found already."""
+        limit = _distance(self.keys[part, -1])
+        if groups.shape[1] < self.k:
+            return limit
+        return torch.minimum(limit, groups.kthvalue(self.k, dim=1).values)
+
+    def _merge(self, owner: Tensor, other: Tensor, distance: Tensor, part: slice) -> None:
+        """New entries, in rising order of their owner (counted from the part's first row)."""
+        if not len(owner):
+            return
+        old = self.keys[part]
+        counts = torch.bincount(owner, minlength=len(old))
+        place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
+        new = old.new_full((len(old), int(counts.max())), _FAR)
+        new[owner, place] = ((distance + 0.0).view(torch.int32).long() << 32) | other
+        self.keys[part] = torch.cat([old, new], dim=1).topk(self.k, dim=1, largest=False).values
+
+
+def _distance(keys: Tensor) -> Tensor:
+    return (keys >> 32).to(torch.int32).view(torch.float32)
