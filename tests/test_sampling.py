@@ -154,6 +154,17 @@ def test_identities_come_in_every_place_of_the_batch_equally_often():
     assert (abs(counts - 2000 / 6) < 5 * np.sqrt(2000 / 6)).all()
 
 
+def test_an_identity_with_many_tracklets_is_spread_evenly_over_the_pass():
+    persons = ["many"] * 16 + [f"person {i}" for i in range(40) for _ in range(2)]
+    sampler = PKSampler(persons, p=4, k=2)
+    assert len(sampler) == 12  # 48 groups, 8 of them of one identity
+    there = np.zeros(12)
+    for epoch in range(600):
+        there += [any(row < 16 for row in batch) for batch in rows_of(epochs_of(sampler, epoch))]
+    assert there.sum() == 600 * 8
+    assert (abs(there / 600 - 8 / 12) < 5 * (2 / 9 / 600) ** 0.5).all()
+
+
 def test_numbers_and_texts_name_the_same_identity():
     assert list(PKSampler([7, "8", "7", 8], p=2, k=2)) == list(PKSampler(["7", "8", "7", "8"], p=2, k=2))
 

@@ -148,11 +148,11 @@ def _schedule(rng: np.random.Generator, groups: np.ndarray, p: int, batches: int
     left = _keep(rng, np.minimum(groups, batches), p * batches)
     plan = []
     for remaining in range(batches, 0, -1):
-        # A race that identities win in proportion to their groups left; who must be in every batch left wins it.
-        time = np.full(len(left), np.inf)
-        time[left > 0] = rng.exponential(size=np.count_nonzero(left)) / left[left > 0]
-        time[left == remaining] = -1
-        chosen = np.argsort(time, kind="stable")[:p]
+        # Systematic sampling: every identity is taken with the chance left / remaining, which is at most 1. So one with
+        # a group for every batch left is taken for sure, and all are spread evenly over the pass.
+        order = rng.permutation(len(left))
+        marks = rng.integers(remaining) + remaining * np.arange(p)
+        chosen = order[np.searchsorted(left[order].cumsum(), marks, side="right")]
         left[chosen] -= 1
         plan.append(rng.permutation(chosen))
     return plan
