@@ -34,7 +34,8 @@ def by_loop(queries, gallery, p):
     entries = list(zip(gallery.items, gallery.vectors, strict=True))
     entries += list(zip(queries.items, queries.vectors, strict=True)) if p.queries_in_gallery else []
     entries = [e for e in entries if str(e[0]["person"]) not in map(str, p.junk)]
-    blind = any(all(c is None for c in side.cameras) for side in (queries, gallery))
+    kept = [[i for i in side.items if str(i["person"]) not in map(str, p.junk)] for side in (queries, gallery)]
+    blind = any(all(item["camera"] is None for item in items) for items in kept)
     hits_ap, trapezoid, firsts, penalties, uncounted = [], [], [], [], 0
     for item, vector in zip(queries.items, queries.vectors, strict=True):
         if str(item["person"]) in map(str, p.junk):

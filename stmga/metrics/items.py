@@ -29,7 +29,9 @@ def answers_of_items(queries: Items, gallery: Items, protocol: Protocol, *, trac
     ids = to_codes("ids", *(labels(side, "tracklet") for side in (queries, gallery)))
     sides = camera_sides(queries, gallery)
     q, g = (Side(p, s.cameras, i, s.candidates) for p, s, i in zip(persons, sides, ids, strict=True))
-    told = all(side.camera_known() for side in camera_sides(queries, gallery[:tracklets]))
+    junk = {str(person) for person in protocol.junk}
+    kept = [item for item in gallery[:tracklets] if str(item.get("person")) not in junk]
+    told = all(side.camera_known() for side in camera_sides(queries, kept))
     unknown = protocol.unknown_camera if told else "keep"
     return Answers(q, g, same_camera=protocol.same_camera, unknown_camera=unknown)
 

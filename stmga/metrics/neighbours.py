@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from stmga.metrics.similarity import product
+
 STRIP = 24 << 20  # bytes of the strip of the distance matrix that is worked on
-GROUP = 16  # of so many entries the nearest is looked at, to bound what can be among the k nearest
+GROUP, WIDE = 16, 64  # of so many entries the nearest is looked at, to bound what can be among the k nearest
 _FAR = (0x7F800000 << 32) | 0xFFFFFFFF  # the key of an infinite distance: nothing yet
 
 
@@ -38,7 +41,7 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
             [2, 1]])
     """
     n = len(x)
-    squares = x.square().sum(1)
+    squares = squared_lengths(x)
     best = _Best(n, min(k, n), x.device)
     farthest = x.new_zeros(n)
     head = torch.empty(keep, n - keep) if keep else None
@@ -50,9 +53,10 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
         distances(x[start:stop], x[start:], squares[start:stop], squares[start:], out=strip)
         strip.diagonal().zero_()  # a vector's distance to itself, whatever the rounding
         if head is not None and start < keep:
-            head[start:stop] = strip[: keep - start, keep - start :].cpu()
+            head[start:stop] = strip[: keep - start, keep - start :].clamp(min=0).cpu()
         farthest[start:stop] = torch.maximum(farthest[start:stop], strip.amax(1))
-        farthest[start:] = torch.maximum(farthest[start:], strip.amax(0))
+        if stop < n:
+            farthest[start:] = torch.maximum(farthest[start:], strip.view(-1, GROUP, n - start).amax(1).amax(0))
         best.add_rows(strip, start)
         if stop < n:
             best.add_columns(strip[:, stop - start :], start, stop)
@@ -61,9 +65,14 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
 
 
 def distances(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, *, out: Tensor) -> Tensor:
-    """Squared Euclidean distances ``(n, m)`` of rows with the squared lengths ``xx``, ``yy``; never below zero."""
-    torch.add(xx[:, None], yy[None], out=out)
-    return out.addmm_(x, y.T, alpha=-2).clamp_(min=0)
+    """Squared Euclidean distances ``(n, m)`` of rows with squared lengths ``xx``, ``yy``; rounding may go below 0."""
+    product(x * -2, y, out=out)
+    return out.add_(xx[:, None]).add_(yy)
+
+
+def squared_lengths(x: Tensor) -> Tensor:
+    """``(n, c)`` -> ``(n,)``, without a copy of all."""
+    return torch.cat([part.square().sum(1) for part in x.split(1024)])
 
 
 class _Best:
@@ -76,16 +85,21 @@ class _Best:
     def add_rows(self, strip: Tensor, start: int) -> None:
         """``(b, m)`` distances of the rows from ``start`` on to the columns from ``start`` on."""
         b, m = strip.shape
-        limit = self._limit(strip[:, : m // GROUP * GROUP].view(b, -1, GROUP).amin(2), slice(start, start + b))
-        row, column = (strip <= limit[:, None]).nonzero(as_tuple=True)
+        limit = _distance(self.keys[start : start + b, -1])  # what is farther cannot be among the k
+        if m > start and m // WIDE >= self.k:  # k groups of columns have an entry within their k-th nearest
+            groups = strip[:, : m // WIDE * WIDE].unflatten(1, (-1, WIDE)).amin(2)
+            limit = torch.minimum(limit, groups.kthvalue(self.k, dim=1).values)
+        row, column = _within(strip, limit[:, None])
         self._merge(row, column + start, strip[row, column], slice(start, start + b))
 
     def add_columns(self, strip: Tensor, start: int, first: int) -> None:
         """The same ``(b, m)`` for its columns, which are the vectors from ``first`` on."""
         b, m = strip.shape
-        groups = strip[: b // GROUP * GROUP].view(-1, GROUP, m).amin(1).T
-        limit = self._limit(groups, slice(first, first + m))
-        row, column = (strip <= limit).nonzero(as_tuple=True)
+        limit = _distance(self.keys[first:, -1])
+        if start == 0 and b // GROUP >= self.k:
+            groups = strip.unflatten(0, (-1, GROUP)).amin(1)
+            limit = torch.minimum(limit, groups.kthvalue(self.k, dim=0).values)
+        row, column = _within(strip, limit)
         order = column.argsort(stable=True)
         row, column = row[order], column[order]
         self._merge(column, row + start, strip[row, column], slice(first, first + m))
@@ -94,23 +108,26 @@ class _Best:
         """Indices and squared distances."""
         return self.keys & 0xFFFFFFFF, _distance(self.keys)
 
-    def _limit(self, groups: Tensor, part: slice) -> Tensor:
-        """What is farther than this is not among the k: k groups have an entry within it, or k were found already."""
-        limit = _distance(self.keys[part, -1])
-        if groups.shape[1] < self.k:
-            return limit
-        return torch.minimum(limit, groups.kthvalue(self.k, dim=1).values)
-
     def _merge(self, owner: Tensor, other: Tensor, distance: Tensor, part: slice) -> None:
-        """New entries, in rising order of their owner (counted from the part's first row)."""
+        """New entries in rising order of their owners, which are counted from the part's first."""
         if not len(owner):
             return
         old = self.keys[part]
         counts = torch.bincount(owner, minlength=len(old))
         place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
         new = old.new_full((len(old), int(counts.max())), _FAR)
-        new[owner, place] = ((distance + 0.0).view(torch.int32).long() << 32) | other
+        new[owner, place] = ((distance.clamp_(min=0) + 0.0).view(torch.int32).long() << 32) | other
         self.keys[part] = torch.cat([old, new], dim=1).topk(self.k, dim=1, largest=False).values
+
+
+def _within(strip: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of what is not beyond its limit, row by row."""
+    if strip.device.type == "cpu":  # numpy's form takes a fifth of the time
+        at = torch.from_numpy(np.flatnonzero(strip.numpy() <= limit.numpy()))
+    else:
+        at = (strip <= limit).flatten().nonzero()[:, 0]
+    row = at // strip.shape[1]
+    return row, at - row * strip.shape[1]
 
 
 def _distance(keys: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stmga.metrics.neighbours import Neighbours, distances, nearest
+from stmga.metrics.neighbours import Neighbours, distances, nearest, squared_lengths
 from stmga.metrics.protocol import CHOICES, Reranking
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 SCRATCH = 16 << 20  # entries of the dense rows that are worked on at once
 HEAD = 256 << 20  # bytes of query-gallery distances that are kept from the first pass; more is computed again
-PAIRS = 2048  # vectors gathered at once
+PAIRS = 256  # vectors gathered at once
 TINY = 1e-12
 
 
@@ -61,14 +62,15 @@ def rerank(
 
 
 def _blocks(x: Tensor, q: int, k1: int, k2: int, weight: float, block: int, *, keep: int) -> Iterator[Tensor]:
-    near = nearest(x, max(k1 + 1, k2), keep=keep)
-    sets = _reciprocal_sets(near.indices.numpy(), k1)
-    weights = _weights(x, near, sets)
+    with _one_thread():
+        near = nearest(x, max(k1 + 1, k2), keep=keep)
+        sets = _reciprocal_sets(near.indices.numpy(), k1)
+        weights = _weights(x, near, sets)
     if k2 > 1:
         weights = _expanded(weights, near.indices[:, :k2].numpy())
     jaccard = _Jaccard(weights, q)
     farthest = near.farthest.clamp_min(TINY)[:, None]
-    lengths = None if keep else x.square().sum(1)
+    lengths = None if keep else squared_lengths(x)
     for start in range(0, q, block):
         part = slice(start, min(start + block, q))
         if near.head is not None:
@@ -76,8 +78,22 @@ def _blocks(x: Tensor, q: int, k1: int, k2: int, weight: float, block: int, *, k
         else:
             assert lengths is not None
             out = x.new_empty(part.stop - start, len(x) - q)
-            first = distances(x[part], x[q:], lengths[part], lengths[q:], out=out).cpu() / farthest[part]
+            first = distances(x[part], x[q:], lengths[part], lengths[q:], out=out).clamp_(min=0).cpu() / farthest[part]
         yield first.mul_(weight).add_(torch.from_numpy(jaccard.rows(part)), alpha=1 - weight)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch's passes over a strip are bound by memory: more threads only wait for each other, and cost twice the CPU.
+
+    The product, which has most of the work, is not torch's on a CPU and keeps its threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _joined(queries: Tensor, gallery: Tensor, distance: str) -> Tensor:
@@ -117,9 +133,11 @@ class _Rows:
 
 def _mutual(indices: Ints) -> NDArray[np.bool_]:
     """``(n, k)`` neighbours -> which of them have the row among their own k."""
-    n = len(indices)
-    row = np.arange(n)[:, None]
-    return np.isin(indices * n + row, row * n + indices)
+    out = np.empty(indices.shape, dtype=bool)
+    for part in _chunks(len(indices), SCRATCH // indices.shape[1]):
+        row = np.arange(part.start, part.stop)[:, None, None]
+        out[part] = (indices[indices[part]] == row).any(2)
+    return out
 
 
 def _chunks(n: int, entries: int = SCRATCH) -> Iterator[slice]:
@@ -135,19 +153,16 @@ def _reciprocal_sets(indices: Ints, k1: int) -> tuple[Ints, Ints]:
     half_size = half_mutual.sum(1)
     found = []
     for part in _chunks(n):
-        inside = np.zeros((part.stop - part.start, n), dtype=bool)
+        inside = np.zeros((part.stop - part.start) * n, dtype=bool)
         row, place = np.nonzero(mutual[part])
         candidate = near[part][row, place]
-        inside[row, candidate] = True
-        members, real = half[candidate], half_mutual[candidate]
-        shared = (inside[row[:, None], members] & real).sum(1)
+        inside[row * n + candidate] = True
+        codes, real = half[candidate] + row[:, None] * n, half_mutual[candidate]
+        shared = (inside[codes] & real).sum(1)
         taken = 3 * shared > 2 * half_size[candidate]  # more than 2/3, without rounding
-        owner = np.broadcast_to(row[:, None], members.shape)
-        added = real & taken[:, None]
-        inside[owner[added], members[added]] = True
-        rows, columns = np.nonzero(inside)
-        found.append((rows + part.start, columns))
-    rows, columns = (np.concatenate(column) for column in zip(*found, strict=True))
+        inside[codes[taken][real[taken]]] = True
+        found.append(np.flatnonzero(inside) + part.start * n)
+    rows, columns = np.divmod(np.concatenate(found), n)
     return rows, columns
 
 
@@ -158,8 +173,9 @@ def _weights(x: Tensor, near: Neighbours, sets: tuple[Ints, Ints]) -> _Rows:
     square = _known(near, rows * n + columns)
     missing = np.flatnonzero(np.isnan(square))
     for part in np.array_split(missing, -(-len(missing) // PAIRS)) if len(missing) else []:
-        a, b = (x[torch.from_numpy(i[part]).to(x.device)] for i in (rows, columns))
-        square[part] = (a.sub_(b)).square_().sum(1).cpu().numpy()
+        a, b = (x[torch.from_numpy(i[part]).to(x.device)].cpu().numpy() for i in (rows, columns))
+        a -= b
+        square[part] = np.einsum("nc,nc->n", a, a)
     values = np.exp(-square / near.farthest.clamp_min(TINY).numpy()[rows])
     return _Rows.of(rows, columns, (values / np.bincount(rows, values, n)[rows]).astype(np.float32), n)
 
@@ -175,17 +191,21 @@ def _known(near: Neighbours, codes: Ints) -> Floats:
 
 def _expanded(weights: _Rows, neighbours: Ints) -> _Rows:
     """Every row becomes the mean of the rows of its ``neighbours`` (n, k2)."""
-    n = len(neighbours)
+    n, k = neighbours.shape
+    total = np.zeros(min(n, max(1, SCRATCH // 4 // n)) * n, dtype=np.float32)
     found = []
     for part in _chunks(n, SCRATCH // 4):
-        mean = np.zeros((part.stop - part.start, n), dtype=np.float32)
+        entries = []
         for wanted in neighbours[part].T:
             owner, at = weights.gather(wanted)
-            mean[owner, weights.columns[at]] += weights.values[at]  # no entry occurs twice in one row
-        rows, columns = np.nonzero(mean)
-        found.append((rows + part.start, columns, mean[rows, columns] / np.float32(neighbours.shape[1])))
-    rows, columns, values = (np.concatenate(column) for column in zip(*found, strict=True))
-    return _Rows.of(rows, columns, values, n)
+            entries.append(owner * n + weights.columns[at])
+            total[entries[-1]] += weights.values[at]  # no entry occurs twice in one row
+        codes = np.sort(np.concatenate(entries))
+        codes = codes[np.diff(codes, prepend=-1) > 0]
+        found.append((codes + part.start * n, total[codes] / np.float32(k)))
+        total[codes] = 0
+    codes, values = (np.concatenate(column) for column in zip(*found, strict=True))
+    return _Rows.of(*np.divmod(codes, n), values, n)
 
 
 class _Jaccard:
