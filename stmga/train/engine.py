@@ -92,6 +92,8 @@ class Trainer:
     ) -> None:
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
         self.started_from = started_from
+        if world.device.type == "cuda":
+            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         net = model.config
         self.data = TrainingSet(
             benchmark.train, length=net.clip_length, stride=config.stride, size=net.size, dense_step=config.dense_step

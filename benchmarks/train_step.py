@@ -1,0 +1,121 @@
+"""What a training step of the whole model costs over one of its trunk with the baseline head.
+
+    python benchmarks/train_step.py
+    python benchmarks/train_step.py --model stmga_resnet18_c4 --size 128 64 --json out.json
+
+A step is `stmga.train.Trainer.step` itself: augmentation of a uint8 batch, forward, all losses, backward, the norm of
+the gradient, Adam. The baseline is the paper's: the same trunk, average pooling, BN neck, classifier, cross-entropy and
+triplet. Each side lives in a process of its own, so that its peak memory is its own; they take their steps in turns in
+one run, so that a slow minute of the machine hits both. `recompute=layer1` is the same step that does not keep the
+activations of the trunk's first stage (`--set recompute=...` of `stmga train`).
+"""
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+
+import torch
+
+import stmga
+
+PERSONS = 751  # identities of the classifiers; MARS has 625
+
+
+def side(pipe, network: str, recompute: tuple[str, ...], args: argparse.Namespace) -> None:
+    """One side in a process of its own: a step for each message, then its peak memory."""
+    from stmga.data.benchmark import Benchmark
+    from stmga.metrics.protocol import Protocol
+    from stmga.train import TrainConfig, Trainer
+    from stmga.train.distributed import World
+
+    torch.set_num_threads(args.threads)
+    config = stmga.config.ARCHITECTURES[args.model]
+    if network == "baseline":
+        base = stmga.paper_config("table8/baseline")
+        config = replace(base, backbone=config.backbone, stage=config.stage)
+    config = replace(config, size=tuple(args.size))
+    h, w = config.size
+    clip = torch.randint(256, (args.batch, config.clip_length, 3, h, w), dtype=torch.uint8)
+    tracklets = [stmga.Tracklet(f"{i}", clip[0], person=i) for i in range(PERSONS)]
+    data = Benchmark(name="random", train=tracklets, query=[], gallery=[], protocol=Protocol())
+    train = TrainConfig(persons=args.batch // 2, clips=2, recompute=recompute, precision=args.precision)
+    device = torch.device(args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(stmga.STMGA(config), data, train, f"{folder}/run", World(device=device))
+        trainer.objective.train()
+        rows = torch.arange(args.batch)
+        batch = {"clip": clip, "label": rows // 2, "draw": rows, "row": rows}
+        while pipe.recv():
+            start = time.perf_counter()
+            trainer.step(batch, epoch=0)
+            pipe.send(time.perf_counter() - start)
+        cuda = device.type == "cuda"
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        pipe.send((torch.cuda.max_memory_allocated() if cuda else rss) / 1e9)
+
+
+def measure(args: argparse.Namespace) -> dict[str, dict]:
+    """Seconds of every step and the peak memory of each side, in turns."""
+    context = multiprocessing.get_context("spawn")
+    sides = {"baseline": ("baseline", ()), "whole": ("whole", ())}
+    for stages in args.recompute:
+        sides[f"whole, recompute={stages}"] = ("whole", tuple(stages.split(",")))
+        sides[f"baseline, recompute={stages}"] = ("baseline", tuple(stages.split(",")))
+    pipes, found = {}, {name: {"seconds": []} for name in sides}
+    for name, what in sides.items():
+        pipes[name], other = context.Pipe()
+        context.Process(target=side, args=(other, *what, args), daemon=True).start()
+        other.close()  # so that a side that dies ends the benchmark
+    for turn in range(args.rounds + 1):
+        for name in sides if turn % 2 else reversed(sides):  # whoever goes first changes
+            pipes[name].send(True)
+            seconds = pipes[name].recv()
+            if turn:  # the first is the warm-up
+                found[name]["seconds"].append(seconds)
+    for name in sides:
+        pipes[name].send(False)
+        found[name]["peak_gb"] = pipes[name].recv()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="stmga_resnet50", choices=stmga.list_models())
+    parser.add_argument("--batch", type=int, default=8, help="clips (8)")
+    parser.add_argument("--size", type=int, nargs=2, default=(256, 128), metavar=("H", "W"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--recompute", nargs="*", default=["layer1"], metavar="STAGES", help="as layer1 or layer1,layer2"
+    )
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    found = measure(args)
+    where = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, stmga {stmga.__version__}"
+    print(f"{where}, {args.device}, {args.precision}")
+    print(f"{args.model}, {args.batch} clips of 8 x {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")
+    print(f"{'step':<28}{'s (median)':>11}{'spread':>15}{'peak GB':>9}{'time ratio':>12}{'memory ratio':>14}")
+    base = found["baseline"]
+    for row in found.values():
+        pairs = zip(row["seconds"], base["seconds"], strict=True)
+        row["time_ratio"] = statistics.median(a / b for a, b in pairs)
+        row["memory_ratio"] = row["peak_gb"] / base["peak_gb"]
+    for name, row in found.items():
+        spread = f"{min(row['seconds']):.2f}-{max(row['seconds']):.2f}"
+        print(f"{name:<28}{statistics.median(row['seconds']):>11.2f}{spread:>15}{row['peak_gb']:>9.2f}", end="")
+        print(f"{row['time_ratio']:>12.3f}{row['memory_ratio']:>14.3f}")
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump({"where": where, "settings": vars(args), "sides": found}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

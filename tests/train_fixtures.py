@@ -1,0 +1,40 @@
+"""What the tests of training share: a few walkers, a tiny network, and how to compare what two runs ended with."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from stmga import STMGA, STMGAConfig
+from stmga.data.benchmark import Benchmark
+from stmga.data.walkers import walkers
+from stmga.metrics.protocol import Protocol
+from stmga.train import TrainConfig
+
+TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=2)
+QUICK = TrainConfig(persons=4, clips=2, stride=1, epochs=2, steps=3, schedule="cosine", lr=1e-3, eval_every=1)
+
+
+def tiny(seed: int = 0, config: STMGAConfig = TINY) -> STMGA:
+    torch.manual_seed(seed)
+    return STMGA(config)
+
+
+def little_benchmark(persons: int = 6) -> Benchmark:
+    """Walkers to train on, and the same again as a test: only whether it runs is looked at."""
+    people = walkers(persons, cameras=2, tracklets=2, frames=3, size=(64, 32))
+    query = [t for t in people if t.id.endswith("_t0")]
+    gallery = [t for t in people if t.id.endswith("_t1")]
+    return Benchmark(name="little", train=people, query=query, gallery=gallery, protocol=Protocol(data="little"))
+
+
+def ended_with(run: Path) -> dict[str, torch.Tensor]:
+    """Every parameter, buffer and moment of the optimiser in a run's checkpoint."""
+    return load_file(run / "checkpoint.safetensors")
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """To the bit."""
+    ours, theirs = ended_with(a), ended_with(b)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
