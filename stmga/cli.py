@@ -185,10 +185,12 @@ def search(args: argparse.Namespace) -> None:
         gallery.add(_select(Embeddings.load(path), args.gallery_where, path))
     matches = gallery.search(queries, args.top, threshold=args.threshold, other_camera=args.other_camera)
     if args.out:
-        report.write_matches(args.out, queries, matches)
-    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {gallery.model or 'unnamed weights'}\n")
-    rows = report.answers(queries, matches)
-    print(report.text_table(report.ANSWER_HEADER, rows[:10]))
+        report.write_matches(args.out, queries, matches, gallery.calibration)
+    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {gallery.model or 'unnamed weights'}")
+    if gallery.calibration is not None:
+        print(f"verdict: {gallery.calibration.describe()}")
+    rows = report.answers(queries, matches, gallery.calibration)
+    print("\n" + report.text_table(report.answer_header(gallery.calibration), rows[:10]))
     if len(rows) > 10:
         print(f"... and {len(rows) - 10:,} more queries; write them all with -o matches.jsonl")
     _print_score(queries, gallery.embeddings)

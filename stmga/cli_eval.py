@@ -3,12 +3,166 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stmga.command import command, count
+
+if TYPE_CHECKING:
+    from stmga.embeddings import Embeddings
+    from stmga.metrics import Evaluation, Protocol
 
 
 def add_arguments(commands: Any) -> None:
     """Add these commands to the parser."""
+    _add_eval(commands)
+    _add_calibrate(commands)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {}
+def _add_eval(commands: Any) -> None:
+    example = """  stmga eval all.safetensors --data "my cameras, 2026" -o result.json
+  stmga eval all.safetensors --junk -1 --distractors 0 --rerank
+  stmga eval queries.safetensors gallery.safetensors --no-queries-in-gallery"""
+    add = command(commands, "eval", "score embeddings by a stated protocol: mAP, rank-k, mINP", example).add_argument
+    add("embeddings", metavar="EMBEDDINGS", help="of `stmga embed`; their role is query or gallery (train is left out)")
+    add("gallery", metavar="GALLERY", nargs="*", help="with these, all of EMBEDDINGS are queries")
+    add("--data", default="", metavar="TEXT", help="data set and split, in words, to be kept with the result")
+    add("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: cosine")
+    add("--rerank", action="store_true", help="k-reciprocal re-ranking (Zhong et al. 2017)")
+    add("--ap", choices=("hits", "trapezoid"), default="hits", help="average precision (default: hits)")
+    add("--keep-same-camera", action="store_true", help="keep the query's own person from the query's own camera")
+    add("--keep-unknown-camera", action="store_true", help="count its own person from an unknown camera as a match")
+    add(
+        "--queries-in-gallery", action=argparse.BooleanOptionalAction, default=True,
+        help="the other queries are in each query's gallery (default: yes)",
+    )  # fmt: skip
+    add("--junk", nargs="+", default=[], metavar="PERSON", help="persons to drop, as -1 in MARS")
+    add("--distractors", nargs="+", default=[], metavar="PERSON", help="persons who match nobody, as 0 in MARS")
+    add("--device", help="such as cpu or cuda:0 (default: cpu)")
+    add("-o", "--out", metavar="FILE", help="write scores, counts, protocol and weights, .json")
+
+
+def _add_calibrate(commands: Any) -> None:
+    example = """  stmga calibrate labelled.safetensors
+  stmga calibrate labelled.safetensors -o gallery-calibrated.safetensors --rates 0.01 0.001"""
+    summary = "measure which similarity means the same person, and keep it with the embeddings"
+    add = command(commands, "calibrate", summary, example).add_argument
+    add("embeddings", metavar="EMBEDDINGS", help="of `stmga embed`, of known persons and, better, cameras")
+    add("-o", "--out", metavar="FILE", help="write them here with their calibration (default: into the same file)")
+    add("--for", dest="target", metavar="FILE", help="store it in these embeddings of the same weights instead")
+    add(
+        "--rates", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4], metavar="RATE",
+        help="shares of the pairs of different persons that may pass (default: 0.01 0.001 0.0001)",
+    )  # fmt: skip
+    add("--block", type=count, metavar="N", help="tracklets compared at once; fewer take less memory")
+
+
+def protocol_of(args: argparse.Namespace) -> Protocol:
+    """The protocol that the options of `stmga eval` state."""
+    from stmga.metrics import Protocol, Reranking
+
+    return Protocol(
+        data=args.data,
+        queries_in_gallery=args.queries_in_gallery,
+        junk=tuple(args.junk),
+        distractors=tuple(args.distractors),
+        same_camera="keep" if args.keep_same_camera else "remove",
+        unknown_camera="keep" if args.keep_unknown_camera else "remove",
+        ap=args.ap,
+        distance=args.distance,
+        reranking=Reranking() if args.rerank else None,
+    )
+
+
+def evaluate_files(args: argparse.Namespace) -> None:
+    """Scores of embeddings that are there."""
+    from stmga.metrics import evaluate
+
+    check_json(args.out)
+    protocol = protocol_of(args)
+    queries, gallery = _sides(args)
+    report_evaluation(evaluate(queries, gallery, protocol, device=args.device), out=args.out)
+
+
+def check_json(out: str | None) -> None:
+    """Before the work, not after it."""
+    if out and (Path(out).suffix != ".json" or Path(out).is_dir()):
+        raise ValueError(f"the result can be written as .json, got {out!r}")
+    if out and not Path(out).absolute().parent.is_dir():
+        raise FileNotFoundError(f"the folder {Path(out).absolute().parent} does not exist; create it first")
+
+
+def report_evaluation(evaluation: Evaluation, *, out: str | None = None) -> None:
+    """Write the result with all that it depends on, if asked to, then print it."""
+    from stmga.files import atomic_write
+
+    if out:
+        atomic_write(out, (json.dumps(evaluation.to_dict(), indent=1) + "\n").encode())
+    print(evaluation)
+    print(f"weights   {evaluation.model or 'unnamed'}, digest {evaluation.digest[:12] or 'none'}")
+    if out:
+        print(f"wrote     {out}")
+
+
+def split_roles(embeddings: Embeddings, path: str) -> tuple[Embeddings, Embeddings]:
+    """Queries and gallery by the items' ``role``; those of role ``train`` are left out.
+
+    Raises:
+        ValueError: another role, or none of either side.
+    """
+    from stmga.text import some
+
+    roles = [item.get("role") for item in embeddings.items]
+    if strange := sorted({str(role) for role in roles} - {"query", "gallery", "train"}):
+        raise ValueError(
+            f"{path} holds tracklets of role {some(strange)}; every item needs the role query or gallery (or train), "
+            "or name the gallery in files of its own: stmga eval QUERIES GALLERY"
+        )
+    queries, gallery = (embeddings.select([role == wanted for role in roles]) for wanted in ("query", "gallery"))
+    if not len(queries) or not len(gallery):
+        raise ValueError(f"{path} holds {len(queries)} queries and {len(gallery)} gallery tracklets; both are needed")
+    return queries, gallery
+
+
+def _sides(args: argparse.Namespace) -> tuple[Embeddings, Embeddings]:
+    from stmga.embeddings import Embeddings
+    from stmga.gallery import Gallery
+
+    queries = Embeddings.load(args.embeddings)
+    if not args.gallery:
+        return split_roles(queries, args.embeddings)
+    gallery = Gallery()
+    for path in args.gallery:
+        gallery.add(Embeddings.load(path))
+    return queries, gallery.embeddings
+
+
+def calibrate_file(args: argparse.Namespace) -> None:
+    """Thresholds of labelled embeddings, kept in a file."""
+    from stmga.embeddings import Embeddings
+    from stmga.metrics import calibrate
+    from stmga.report import text_table
+
+    labelled = Embeddings.load(args.embeddings)
+    target = Embeddings.load(args.target) if args.target else labelled
+    if target.digest != labelled.digest:
+        raise ValueError(
+            f"{args.target} was made with other weights (digest {target.digest[:12] or 'none'}) than {args.embeddings} "
+            f"(digest {labelled.digest[:12] or 'none'}); a calibration holds for the weights it was measured with"
+        )
+    found = calibrate(labelled, false_match_rates=args.rates, block=args.block)
+    target.calibration = found
+    out = args.out or args.target or args.embeddings
+    target.save(out)
+    print(
+        f"{found.persons:,} persons: {found.impostor_pairs:,} pairs of different persons, "
+        f"{found.genuine_pairs:,} of one person; vectors by {labelled.model or 'unnamed weights'}\n"
+    )
+    rows = [[f"{p.false_match_rate:g}", f"{p.similarity:.4f}", f"{p.true_match_rate:.2%}"] for p in found.thresholds]
+    print(text_table(("false-match rate", "similarity", "true-match rate"), rows))
+    print(f"\nverdicts of `stmga search`: {found.describe()}\nwrote {out}")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"eval": evaluate_files, "calibrate": calibrate_file}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -17,8 +18,11 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from stmga._version import __version__
+from stmga.calibration import Calibration
 from stmga.files import atomic_write
 from stmga.text import some
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = "stmga-embeddings"
 _FORMAT_VERSION = 1
@@ -31,6 +35,8 @@ class Embeddings:
     An item is a plain dictionary: ``tracklet`` (its id, unique), ``person``, ``camera``, and what else the reader kept.
     ``digest`` says which weights made the vectors (``STMGA.digest()``): vectors of unequal digests cannot be compared.
     ``model`` is their name for people. ``skipped`` lists what could not be read, as ``{"tracklet", "reason"}``.
+    ``calibration`` says what their similarities mean (:func:`stmga.metrics.calibrate`), or is None; one that was
+    measured with other weights is dropped with a warning.
 
     Raises:
         ValueError: counts that differ, a vector that is not finite, an item without id, an id that occurs twice.
@@ -45,6 +51,7 @@ class Embeddings:
     digest: str
     model: str = ""
     skipped: list[dict[str, Any]] = field(default_factory=list)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.vectors, Tensor) or self.vectors.ndim != 2 or not self.vectors.is_floating_point():
@@ -59,6 +66,13 @@ class Embeddings:
         twice = [name for name, count in Counter(self.ids).items() if count > 1]
         if twice:
             raise ValueError(f"{len(twice)} tracklet ids occur more than once: {some(twice)}")
+        if self.calibration is not None and self.calibration.digest != self.digest:
+            logger.warning(
+                "the calibration was measured with weights %s and is dropped: these vectors are of %s",
+                self.calibration.digest[:12] or "unnamed",
+                self.digest[:12] or "unnamed weights",
+            )
+            self.calibration = None
         broken = (~self.vectors.isfinite().all(dim=1)).nonzero().flatten().tolist()
         if broken:
             raise ValueError(f"vectors that are not finite: {some(self.ids[i] for i in broken)}")
@@ -103,12 +117,14 @@ class Embeddings:
         chosen = chosen.long()
         if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
             raise IndexError(f"row numbers {int(chosen.min())}..{int(chosen.max())} for {len(self)} embeddings")
-        return Embeddings(self.vectors[chosen], [self.items[i] for i in chosen.tolist()], self.digest, self.model)
+        items = [self.items[i] for i in chosen.tolist()]
+        return Embeddings(self.vectors[chosen], items, self.digest, self.model, calibration=self.calibration)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one safetensors file; a failure (full disk, say) leaves an older file of that name as it was.
 
-        Tensors: ``vectors`` float32 and ``rows``, the bytes of the JSON ``{"items": [...], "skipped": [...]}``.
+        Tensors: ``vectors`` float32 and ``rows``, the bytes of the JSON ``{"items": [...], "skipped": [...]}``. A
+        calibration is JSON in the metadata.
         """
         # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
         rows = json.dumps({"items": self.items, "skipped": self.skipped}, default=_plain).encode("ascii")
@@ -120,6 +136,8 @@ class Embeddings:
             "model": self.model.encode(errors="backslashreplace").decode(),
             "stmga": __version__,
         }
+        if self.calibration is not None:
+            metadata["calibration"] = json.dumps(self.calibration.to_dict())
         path = Path(path)
         atomic_write(path, to_safetensors(tensors, metadata))
         return path
@@ -147,7 +165,9 @@ class Embeddings:
                     raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
                 vectors, rows = file.get_tensor("vectors"), file.get_tensor("rows")
             data = json.loads(rows.numpy().tobytes())
-            return cls(vectors, data["items"], metadata["digest"], metadata["model"], data["skipped"])
+            told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
+            calibration = None if told is None else Calibration.from_dict(told)
+            return cls(vectors, data["items"], metadata["digest"], metadata["model"], data["skipped"], calibration)
         except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
 

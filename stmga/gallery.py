@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmga.calibration import Calibration
 from stmga.embeddings import Embeddings
 from stmga.text import some
 
@@ -58,6 +59,7 @@ class Gallery:
         self.items: list[dict[str, Any]] = []
         self._parts: list[Tensor] = []
         self._ids: set[str] = set()
+        self._calibrations: list[Calibration] = []
         if embeddings is not None:
             self.add(embeddings)
 
@@ -74,10 +76,15 @@ class Gallery:
             raise GalleryError("the gallery is empty; put embeddings in with gallery.add(embeddings)")
         if len(self._parts) > 1:
             self._parts = [torch.cat(self._parts)]
-        return Embeddings(self._parts[0], self.items, self.digest, self.model)
+        return Embeddings(self._parts[0], self.items, self.digest, self.model, calibration=self.calibration)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the similarities mean: the calibration of the embeddings added; None without, or if they disagree."""
+        return self._calibrations[0] if len(self._calibrations) == 1 else None
 
     def add(self, embeddings: Embeddings) -> None:
-        """Append; on an error the gallery stays as it was.
+        """Append; on an error the gallery stays as it was. Two different calibrations leave none, with a warning.
 
         Raises:
             GalleryError: other weights than the gallery's, another width, or an id that the gallery has already.
@@ -92,6 +99,14 @@ class Gallery:
         self._parts.append(embeddings.vectors)
         self.items = [*self.items, *embeddings.items]
         self._ids.update(ids)
+        if embeddings.calibration is not None and embeddings.calibration not in self._calibrations:
+            self._calibrations.append(embeddings.calibration)
+            if len(self._calibrations) > 1:
+                logger.warning(
+                    "the embeddings in the gallery have %d different calibrations, so that it keeps none; "
+                    "calibrate all of them on the same tracklets",
+                    len(self._calibrations),
+                )
 
     def search(
         self,

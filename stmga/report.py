@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from torch import Tensor
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from stmga.calibration import Calibration
     from stmga.embeddings import Embeddings
     from stmga.gallery import Match
     from stmga.metrics import RankScores
@@ -47,25 +46,21 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def score(queries: Embeddings, gallery: Embeddings) -> RankScores | None:
     """Rank-k and mAP by :data:`RULE`; ``None`` if no query has a match that could be found."""
-    from stmga.metrics import NoMatchError, rank_scores
+    from stmga.metrics import NoMatchError, Protocol, evaluate
 
-    cameras = any(c is not None for c in queries.cameras) and any(c is not None for c in gallery.cameras)
     try:
-        return rank_scores(
-            _rows(queries.vectors, gallery.vectors),
-            _labels(queries.persons),
-            _labels(gallery.persons),
-            query_cameras=_labels(queries.cameras) if cameras else None,
-            gallery_cameras=_labels(gallery.cameras) if cameras else None,
-            query_ids=queries.ids,
-            gallery_ids=gallery.ids,
-        )
+        return evaluate(queries, gallery, Protocol(queries_in_gallery=False)).scores
     except NoMatchError:
         return None
 
 
-def answers(queries: Embeddings, matches: Sequence[Sequence[Match]]) -> list[list[Any]]:
-    """One row for each query: its id, person and camera, then its best match and whether that is right."""
+def answers(
+    queries: Embeddings, matches: Sequence[Sequence[Match]], calibration: Calibration | None = None
+) -> list[list[Any]]:
+    """One row for each query: its id, person and camera, then its best match and whether that is right.
+
+    With a calibration a last cell has its verdict; :func:`answer_header` names the cells.
+    """
     rows = []
     for item, found in zip(queries.items, matches, strict=True):
         best: list[Any] = [None] * 5
@@ -73,15 +68,27 @@ def answers(queries: Embeddings, matches: Sequence[Sequence[Match]]) -> list[lis
             best = [found[0].id, found[0].person, found[0].camera, f"{found[0].similarity:.3f}", ""]
             if item.get("person") is not None and found[0].person is not None:
                 best[4] = "right" if str(item["person"]) == str(found[0].person) else "wrong"
+        if calibration is not None:
+            best.append(calibration.verdict(found[0].similarity) if found else None)
         rows.append([item["tracklet"], item.get("person"), item.get("camera"), *best])
     return rows
 
 
-ANSWER_HEADER = ("query", "person", "camera", "best match", "person", "camera", "similarity", "")
+def answer_header(calibration: Calibration | None = None) -> tuple[str, ...]:
+    """The names of what :func:`answers` gives."""
+    names = ("query", "person", "camera", "best match", "person", "camera", "similarity", "")
+    return names if calibration is None else (*names, "verdict")
 
 
-def write_matches(path: str | Path, queries: Embeddings, matches: Sequence[Sequence[Match]]) -> None:
+def write_matches(
+    path: str | Path,
+    queries: Embeddings,
+    matches: Sequence[Sequence[Match]],
+    calibration: Calibration | None = None,
+) -> None:
     """Every match of every query: ``.jsonl`` has one line a query, ``.csv`` one line a match. An old file stays whole.
+
+    With a calibration every match has its ``verdict``: ``"same"``, ``"unsure"`` or ``"other"``.
 
     Raises:
         ValueError: another suffix.
@@ -94,14 +101,15 @@ def write_matches(path: str | Path, queries: Embeddings, matches: Sequence[Seque
     text = io.StringIO(newline="")
     if path.suffix == ".jsonl":
         for item, found in pairs:
-            row = {"query": _who(item), "matches": [_found(match) for match in found]}
+            row = {"query": _who(item), "matches": [_found(match, calibration) for match in found]}
             text.write(json.dumps(row) + "\n")
     else:
         writer = csv.writer(text)
-        writer.writerow(["query", "query_person", "query_camera", "rank", "tracklet", "similarity", "person", "camera"])
+        names = ["query", "query_person", "query_camera", "rank", "tracklet", "similarity", "person", "camera"]
+        writer.writerow(names if calibration is None else [*names, "verdict"])
         for item, found in pairs:
             for match in found:
-                writer.writerow([*_who(item).values(), *_found(match).values()])
+                writer.writerow([*_who(item).values(), *_found(match, calibration).values()])
     atomic_write(path, text.getvalue().encode("utf-8", "surrogateescape"))  # ids are file names, of any bytes
 
 
@@ -144,13 +152,6 @@ def cards(
     return [card(item) for item in queries.items], found
 
 
-def _rows(queries: Tensor, gallery: Tensor, block: int = 256) -> Iterator[Any]:
-    """The rows of the similarity matrix, without the matrix."""
-    turned = gallery.double().T
-    for part in queries.double().split(block):
-        yield from (part @ turned).numpy()
-
-
 def _labels(values: Any) -> list[str | None]:
     return [None if value is None else str(value) for value in values]  # a folder says "7" where a manifest says 7
 
@@ -159,14 +160,15 @@ def _who(item: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item.get(key) for key in ("tracklet", "person", "camera")}
 
 
-def _found(match: Match) -> dict[str, Any]:
-    return {
+def _found(match: Match, calibration: Calibration | None) -> dict[str, Any]:
+    row = {
         "rank": match.rank,
         "tracklet": match.id,
         "similarity": round(match.similarity, 6),
         "person": match.person,
         "camera": match.camera,
     }
+    return row if calibration is None else row | {"verdict": calibration.verdict(match.similarity)}
 
 
 def _cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """How good a ranking is, counted by a stated protocol: CMC, mAP, mINP, re-ranking, thresholds."""
 
+from stmga.metrics.calibration import Calibration, Threshold, calibrate
 from stmga.metrics.counting import match_places
 from stmga.metrics.evaluation import Evaluation, evaluate
 from stmga.metrics.protocol import Protocol, Reranking
@@ -7,12 +8,15 @@ from stmga.metrics.ranking import NoMatchError, RankScores, average_precision, r
 from stmga.metrics.reranking import rerank
 
 __all__ = [
+    "Calibration",
     "Evaluation",
     "NoMatchError",
     "Protocol",
     "RankScores",
     "Reranking",
+    "Threshold",
     "average_precision",
+    "calibrate",
     "evaluate",
     "match_places",
     "rank_scores",

@@ -1,0 +1,98 @@
+"""What a similarity means: thresholds measured on labelled tracklets, kept with the vectors they are for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DEFAULT_RATE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """At ``similarity`` and above, a share of at most ``false_match_rate`` of the pairs of different persons match.
+
+    ``true_match_rate`` is the share of the pairs of one person that do.
+    """
+
+    false_match_rate: float
+    similarity: float
+    true_match_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Thresholds for the similarities of one set of weights; made by :func:`stmga.metrics.calibrate`.
+
+    Attributes:
+        thresholds: one for each false-match rate asked for, the highest rate first.
+        lower: the similarity that 95 % of the pairs of one person reach.
+        roc: points (similarity, false-match rate, true-match rate), the highest similarity first.
+        impostor_pairs, genuine_pairs: how many pairs of different persons, and of one person, were compared.
+        persons: how many there were.
+        digest: of the weights.
+
+    >>> point = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.9)
+    >>> calibration = Calibration(thresholds=(point,), lower=0.5, impostor_pairs=5000, genuine_pairs=90, persons=40)
+    >>> [calibration.verdict(s) for s in (0.7, 0.6, 0.55, 0.4)]
+    ['same', 'same', 'unsure', 'other']
+    """
+
+    thresholds: tuple[Threshold, ...]
+    lower: float
+    impostor_pairs: int
+    genuine_pairs: int
+    persons: int
+    roc: tuple[tuple[float, float, float], ...] = ()
+    digest: str = ""
+
+    def threshold(self, false_match_rate: float | None = None) -> Threshold:
+        """The one measured for this rate; by default for 1e-3, or for what is nearest to it.
+
+        Raises:
+            ValueError: a rate that was not measured.
+        """
+        rates = [point.false_match_rate for point in self.thresholds]
+        if false_match_rate is None:
+            return min(self.thresholds, key=lambda p: abs(math.log(p.false_match_rate / DEFAULT_RATE)))
+        for point in self.thresholds:
+            if math.isclose(point.false_match_rate, false_match_rate):
+                return point
+        raise ValueError(f"no threshold for the false-match rate {false_match_rate:g}; measured are {rates}")
+
+    def verdict(self, similarity: float, *, false_match_rate: float | None = None) -> str:
+        """``"same"`` at or above the threshold; below it ``"other"`` where fewer than 5 % of true pairs lie, else
+        ``"unsure"``.
+        """
+        same = self.threshold(false_match_rate).similarity
+        if similarity >= same:
+            return "same"
+        return "other" if similarity < self.lower else "unsure"
+
+    def describe(self) -> str:
+        """In one line, for people."""
+        point = self.threshold()
+        return (
+            f'"same" from {point.similarity:.3f} (false-match rate {point.false_match_rate:g}, true-match rate '
+            f'{point.true_match_rate:.1%}), "other" below {min(self.lower, point.similarity):.3f}'
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        """The inverse of :meth:`to_dict`, also after JSON.
+
+        Raises:
+            ValueError: something else.
+        """
+        try:
+            thresholds = tuple(Threshold(**point) for point in data["thresholds"])
+            roc = tuple((float(s), float(f), float(t)) for s, f, t in data["roc"])
+            return cls(**{**data, "thresholds": thresholds, "roc": roc})
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"no calibration that this stmga knows: {error}") from error

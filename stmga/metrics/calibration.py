@@ -1,0 +1,121 @@
+"""Thresholds from labelled embeddings: how alike different persons look, and how alike one person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stmga.calibration import Calibration, Threshold
+from stmga.embeddings import Embeddings
+from stmga.metrics.answers import NOBODY, to_codes
+from stmga.metrics.items import camera_sides, labels
+from stmga.metrics.similarity import similarity_blocks
+
+BINS = 200_000  # of -1..1: similarities are told apart to 1e-5
+ROC_POINTS = 200
+TRUE_PAIRS_ABOVE = 0.95
+Counts = NDArray[np.int64]
+
+
+def calibrate(
+    labelled: Embeddings,
+    *,
+    false_match_rates: Sequence[float] = (1e-2, 1e-3, 1e-4),
+    device: str | torch.device | None = None,
+    block: int | None = None,
+) -> Calibration:
+    """Compare every pair of labelled tracklets once and read off the similarity at each false-match rate.
+
+    Pairs of different persons are impostors, whatever their cameras. Pairs of one person are genuine where they come
+    from different cameras; where no camera is known at all, all of them are. Tracklets without a person do not take
+    part. The threshold of a rate is the lowest similarity (to 1e-5) that at most this share of the impostors reaches.
+
+    Raises:
+        ValueError: fewer impostor pairs than 1 / rate, no genuine pair, a rate outside 0..1.
+
+    >>> torch.manual_seed(0)
+    <...>
+    >>> persons = torch.arange(20).repeat(3)
+    >>> vectors = torch.randn(20, 32)[persons] + 0.3 * torch.randn(60, 32)
+    >>> items = [{"tracklet": i, "person": int(p), "camera": i // 20} for i, p in enumerate(persons)]
+    >>> calibration = calibrate(Embeddings(vectors, items, digest="1f0c"), false_match_rates=[1e-2, 1e-3])
+    >>> calibration.impostor_pairs, calibration.genuine_pairs, calibration.verdict(0.9), calibration.verdict(0.2)
+    (1710, 60, 'same', 'other')
+    """
+    rates = sorted({float(rate) for rate in false_match_rates}, reverse=True)
+    if not rates or not all(0 < rate < 1 for rate in rates):
+        raise ValueError(f"false-match rates lie between 0 and 1, as 0.001; got {list(false_match_rates)}")
+    known = labelled.select([person is not None for person in labelled.persons])
+    persons = int(to_codes("persons", labels(known.items, "person"))[0].max(initial=0))
+    impostors, genuine = _histograms(known, device, block)
+    pairs, true_pairs = int(impostors.sum()), int(genuine.sum())
+    if pairs * rates[-1] < 1 - 1e-9:
+        least = math.ceil(1 / rates[-1])
+        raise ValueError(
+            f"a false-match rate of {rates[-1]:g} needs at least {least:,} pairs of different persons, got {pairs:,} "
+            f"from {len(known):,} labelled tracklets of {persons} persons; label more, or ask for higher rates"
+        )
+    if not true_pairs:
+        raise ValueError("no two tracklets of one person from different known cameras: nothing to compare as the same")
+    false, true = (_share_from(counts) for counts in (impostors, genuine))
+    return Calibration(
+        thresholds=tuple(_threshold(rate, false, true) for rate in rates),
+        lower=_edge(int(np.flatnonzero(true >= TRUE_PAIRS_ABOVE)[-1])),
+        roc=_roc(false, true),
+        impostor_pairs=pairs,
+        genuine_pairs=true_pairs,
+        persons=persons,
+        digest=labelled.digest,
+    )
+
+
+def _histograms(known: Embeddings, device: str | torch.device | None, block: int | None) -> tuple[Counts, Counts]:
+    """How many pairs of different persons, and of one, have each similarity."""
+    person = to_codes("persons", labels(known.items, "person"))[0]
+    camera = camera_sides(known.items)[0].persons
+    impostors, genuine = np.zeros(BINS + 1, np.int64), np.zeros(BINS + 1, np.int64)
+    start = 0
+    for rows in similarity_blocks(known.vectors, [known.vectors], block=block, device=device) if len(known) else ():
+        part, later = slice(start, start + len(rows)), slice(start + 1, None)  # each pair once: the later columns
+        bins = rows[:, start + 1 :].add_(1).mul_(BINS / 2).clamp_(0, BINS).to(torch.int32).cpu().numpy()
+        once = np.arange(start + 1, len(person))[None] > np.arange(start, part.stop)[:, None]
+        same = person[part, None] == person[None, later]
+        other = once & ~same
+        same &= once
+        if (camera != NOBODY).any():
+            mine, theirs = camera[part, None], camera[None, later]
+            same &= (mine != theirs) & (mine != NOBODY) & (theirs != NOBODY)
+        impostors += np.bincount(bins[other], minlength=BINS + 1)
+        genuine += np.bincount(bins[same], minlength=BINS + 1)
+        start += len(rows)
+    return impostors, genuine
+
+
+def _share_from(counts: Counts) -> NDArray[np.float64]:
+    """For every bin the share of the pairs in it or above; a last entry for above all."""
+    return np.append(counts[::-1].cumsum()[::-1] / counts.sum(), 0.0)
+
+
+def _edge(place: int) -> float:
+    return round(place * 2 / BINS - 1, 9)
+
+
+def _threshold(rate: float, false: NDArray[np.float64], true: NDArray[np.float64]) -> Threshold:
+    place = int(np.flatnonzero(false <= rate)[0])
+    return Threshold(false_match_rate=rate, similarity=_edge(place), true_match_rate=float(true[place]))
+
+
+def _roc(false: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
+    """Points where a rate changes, thinned evenly in rank from the strictest on; the ends stay."""
+    change = np.flatnonzero((np.diff(false, prepend=2) != 0) | (np.diff(true, prepend=2) != 0))[::-1]
+    scale = np.log10(np.maximum(false[change], false[false > 0].min() / 10)) + true[change]
+    wanted = np.linspace(scale[0], scale[-1], ROC_POINTS)
+    chosen = np.unique(np.searchsorted(scale, wanted).clip(max=len(change) - 1))
+    return tuple((_edge(int(i)), float(false[i]), float(true[i])) for i in change[chosen])
+
+
+__all__ = ["Calibration", "Threshold", "calibrate"]
