@@ -123,6 +123,8 @@ def _one_frame(frame: Any) -> str | None:
             return f"{frame.file}: the index of a video frame counts from 0, got {frame.index}"
         if frame.box is not None and not (all(map(math.isfinite, frame.box)) and min(frame.box[2:]) > 0):
             return f"{frame.file}: box {frame.box} has no area; expected x, y, width, height in pixels"
+        if frame.span is not None and (frame.index is not None or frame.span[0] < 0 or frame.span[1] < 1):
+            return f"{frame.file}: span {frame.span} must be (offset, length) in bytes of an image, and of no video"
         return None
     if isinstance(frame, np.ndarray):
         good = frame.ndim == 3 and frame.shape[-1] == 3 and frame.dtype == np.uint8 and frame.size > 0
@@ -148,6 +150,36 @@ def _files(tracklets: Sequence[Tracklet], place: Place) -> list[str]:
         for i, frame in enumerate(tracklet.frames)
         if isinstance(frame, Frame)
     ]
+    packed = [item for item in on_disk if item[2].span is not None]
+    if packed:
+        return _packed(packed, place) + _unpacked([item for item in on_disk if item[2].span is None], place)
+    return _unpacked(on_disk, place)
+
+
+def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
+    """Faults of the shards that frames are packed in: each is asked for its size once, none is opened."""
+    ends: dict[Path, tuple[int, int, int]] = {}
+    for number, i, frame in frames:
+        assert frame.span is not None
+        end = frame.span[0] + frame.span[1]
+        if end > ends.get(frame.file, (0, 0, 0))[0]:
+            ends[frame.file] = (end, number, i)
+    faults = []
+    for file, (end, number, i) in ends.items():
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            what = "does not exist" if missing else f"cannot be read: {error.strerror}"
+        else:
+            if size >= end:
+                continue
+            what = f"has {size:,} bytes, its frames go up to {end:,}: it is not whole"
+        faults.append(f"{place(number, i)}: {file} {what}; copy the pack again, or pack the data again")
+    return faults
+
+
+def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
     sizes = _sizes({frame.file: frame.index is not None for _, _, frame in on_disk})
     uses = Counter(frame.file for _, _, frame in on_disk)
     faults, clipped = [], []

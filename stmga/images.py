@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,15 +17,71 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
+OPEN_SHARDS = 16  # files of packs that a process keeps open
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
-def read_image(file: Path) -> np.ndarray:
-    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
+def read_image(file: Path, span: tuple[int, int] | None = None) -> np.ndarray:
+    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do.
+
+    With a `span` (offset, length) the image is that part of the file.
+    """
     from PIL import Image
 
-    with Image.open(file) as image:
+    with Image.open(file if span is None else io.BytesIO(read_span(file, span))) as image:
         return rgb(image)
+
+
+def read_span(file: Path, span: tuple[int, int]) -> bytes:
+    """Bytes `(offset, length)` of a file that is kept open; safe with threads and after a fork.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it ends before the span does.
+    """
+    offset, length = span
+    data = _shard(file).read(offset, length)
+    if len(data) != length:
+        raise ValueError(f"the file ends before byte {offset + length:,}: it is not whole; pack the data again")
+    return data
+
+
+class _Shard:
+    """A file kept open; closed when the cache has let go of it and nobody reads from it any more."""
+
+    def __init__(self, file: Path) -> None:
+        self.fd = -1
+        self.fd = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+
+    def read(self, offset: int, length: int) -> bytes:
+        # pread leaves the position alone, which threads and forked workers share.
+        return os.pread(self.fd, length, offset)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+class _Reopened:
+    """The same where there is no pread (Windows): opened for every read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def read(self, offset: int, length: int) -> bytes:
+        with open(self.file, "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+
+@lru_cache(maxsize=OPEN_SHARDS)
+def _shard(file: Path) -> _Shard | _Reopened:
+    return _Shard(file) if hasattr(os, "pread") else _Reopened(file)
+
+
+def close_shards() -> None:
+    """Forget the files kept open by `read_span`; whoever writes a pack anew calls it."""
+    _shard.cache_clear()
 
 
 def rgb(image: Image.Image) -> np.ndarray:

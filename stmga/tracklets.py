@@ -45,24 +45,28 @@ class TrackletError(ValueError):
         return TrackletError, (self.faults,)  # so that worker processes can send it whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: sets have millions of them
 class Frame:
     """One frame on disk: an image, or frame `index` (from 0) of a video; the whole of it, or a `box` in it.
 
-    `box` is (x, y, width, height) in pixels from the top left corner.
+    `box` is (x, y, width, height) in pixels from the top left corner. `span` is (offset, length) in bytes, for an image
+    that is a part of `file`: a shard of a pack (`stmga.data.packing`).
     """
 
     file: Path
     box: tuple[float, float, float, float] | None = None
     index: int | None = None
+    span: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The frame as plain JSON values; `box` and `index` only where there is one."""
+        """The frame as plain JSON values; `box`, `index` and `span` only where there is one."""
         row: dict[str, Any] = {"file": str(self.file)}
         if self.box is not None:
             row["box"] = list(self.box)
         if self.index is not None:
             row["index"] = self.index
+        if self.span is not None:
+            row["span"] = list(self.span)
         return row
 
 
@@ -143,7 +147,7 @@ class Tracklet:
             except ValueError as error:
                 raise TrackletError(f'tracklet "{self.id}": frame {i}: {error}') from error
         try:
-            return self._crop(read_image(frame.file), i)
+            return self._crop(read_image(frame.file, frame.span), i)
         except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
             raise TrackletError(f'tracklet "{self.id}": cannot read {frame.file}: {error}') from error
 
@@ -179,7 +183,8 @@ def load_cover(row: Mapping[str, Any]) -> Image.Image | None:
     cover = row.get("cover")
     if cover is None:
         return None
-    box = tuple(cover["box"]) if "box" in cover else None
-    tracklet = Tracklet(str(row.get("tracklet")), (Frame(Path(cover["file"]), box, cover.get("index")),))
+    box, span = (tuple(cover[key]) if key in cover else None for key in ("box", "span"))
+    frame = Frame(Path(cover["file"]), box, cover.get("index"), span)
+    tracklet = Tracklet(str(row.get("tracklet")), (frame,))
     object.__setattr__(tracklet, "_clipping_said", True)  # when the tracklet itself was read
     return Image.fromarray(tracklet.load()[0].permute(1, 2, 0).numpy())
