@@ -12,7 +12,7 @@ from PIL import Image
 
 import stmga
 from stmga.data.walkers import walkers
-from stmga.metrics import rank_scores
+from stmga.metrics import Protocol, evaluate
 from stmga.readers import read_folder
 from stmga.report import cards
 from stmga.tracklets import load_cover
@@ -38,6 +38,6 @@ matches = gallery.search(queries, k=5)
 for name, found in zip(queries.ids, matches, strict=True):
     print(name, "->", ", ".join(f"{match.id} {match.similarity:.3f}" for match in found[:2]))
 
-print(rank_scores(queries.vectors @ seen.vectors.T, queries.persons, seen.persons))
+print(evaluate(queries, seen, Protocol(data="rendered walkers", queries_in_gallery=False)))
 ranked_picture(*cards(queries, matches, seen, load_cover), title="First five matches").save("ranked.png")
 print("wrote ranked.png")

@@ -204,7 +204,7 @@ def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol,
     if both and protocol.queries_in_gallery:
         raise ValueError(
             f"{len(both)} queries are in the gallery already ({some(sorted(both))}), and queries_in_gallery would put "
-            "them there twice; use Protocol(queries_in_gallery=False), or a gallery without them"
+            "them there twice; use queries_in_gallery=False (--no-queries-in-gallery), or a gallery without them"
         )
 
 

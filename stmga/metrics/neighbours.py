@@ -12,6 +12,9 @@ from stmga.metrics.similarity import product
 
 STRIP = 24 << 20  # bytes of the strip of the distance matrix that is worked on
 GROUP, WIDE = 16, 64  # of so many entries the nearest is looked at, to bound what can be among the k nearest
+SPARE = 4  # neighbours more than asked for, among which the order at the edge is settled
+CLOSE = 1e-6  # of the squared lengths: what a product in float32 may be wrong by
+SETTLED = 64  # rows settled at once
 _FAR = (0x7F800000 << 32) | 0xFFFFFFFF  # the key of an infinite distance: nothing yet
 
 
@@ -42,7 +45,7 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
     """
     n = len(x)
     squares = squared_lengths(x)
-    best = _Best(n, min(k, n), x.device)
+    best = _Best(n, min(k + SPARE, n), x.device)
     farthest = x.new_zeros(n)
     head = torch.empty(keep, n - keep) if keep else None
     rows = max(4 * GROUP, STRIP // (4 * n) // GROUP * GROUP)
@@ -60,8 +63,22 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
         best.add_rows(strip, start)
         if stop < n:
             best.add_columns(strip[:, stop - start :], start, stop)
-    indices, near = (t.cpu() for t in best.sorted())
-    return Neighbours(indices, near, farthest.cpu(), head)
+    indices, near = best.sorted()
+    _settle(x, indices, near, CLOSE * (squares + squares.max()))
+    return Neighbours(indices[:, :k].cpu(), near[:, :k].cpu(), farthest.cpu(), head)
+
+
+def _settle(x: Tensor, indices: Tensor, squares: Tensor, close: Tensor) -> None:
+    """Order again, from differences in float64, the rows where some are nearer to each other than float32 tells apart.
+
+    So that the order is that of the definition, equal ones by index, whatever the device and the size of the strips.
+    """
+    unsure = ((squares[:, 1:] - squares[:, :-1]) <= close[:, None]).any(1).nonzero()[:, 0]
+    for rows in unsure.split(SETTLED):
+        found = indices[rows].sort(dim=1).values
+        exact = (x[found].double() - x[rows, None].double()).square_().sum(2)
+        order = exact.argsort(dim=1, stable=True)
+        indices[rows], squares[rows] = found.gather(1, order), exact.gather(1, order).float()
 
 
 def distances(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, *, out: Tensor) -> Tensor:
