@@ -86,6 +86,7 @@ def render_labelled(
 def walkers(
     persons: int = 16,
     *,
+    first: int = 0,
     cameras: int = 2,
     tracklets: int = 1,
     frames: int | tuple[int, int] = 8,
@@ -98,13 +99,14 @@ def walkers(
     """Every person in every camera, `tracklets` times each, in memory; person and camera are their numbers.
 
     `extra["role"]` is "query" for the first tracklet of camera 0 and "gallery" for all others. `frames` may be a range
-    (shortest, longest): then each tracklet has its own length. The rest is as in `render_tracklet`.
+    (shortest, longest): then each tracklet has its own length. Persons are `first` to `first + persons - 1`, the same
+    people as in a set that begins at 0: sets that share no number share nobody. The rest is as in `render_tracklet`.
 
     >>> people = walkers(2, cameras=2, frames=(3, 5))
     >>> [(t.id, t.extra["role"]) for t in people][:2]
     [('p0000_c0_t0', 'query'), ('p0000_c1_t0', 'gallery')]
     """
-    plan = _plan(persons, cameras, tracklets, frames, seed)
+    plan = _plan(persons, first, cameras, tracklets, frames, seed)
     found = []
     for person, camera, number, length in plan:
         pixels = render_tracklet(
@@ -112,7 +114,7 @@ def walkers(
             occlusion=occlusion, shift=shift, similar_clothes=similar_clothes,
         )  # fmt: skip
         role = "query" if camera == 0 and number == 0 else "gallery"
-        name = f"p{person:04d}_c{camera}_t{number}"
+        name = tracklet_name(person, camera, number)
         found.append(Tracklet(id=name, frames=pixels, person=person, camera=camera, extra={"role": role}))
     return found
 
@@ -121,6 +123,7 @@ def write_walkers(
     folder: str | Path,
     persons: int = 16,
     *,
+    first: int = 0,
     cameras: int = 2,
     tracklets: int = 1,
     frames: int | tuple[int, int] = 8,
@@ -147,7 +150,7 @@ def write_walkers(
         raise ValueError(f"{root} is no empty folder; name a new one for the walkers, or empty it")
     lines = []
     for item in walkers(
-        persons, cameras=cameras, tracklets=tracklets, frames=frames, size=size, seed=seed,
+        persons, first=first, cameras=cameras, tracklets=tracklets, frames=frames, size=size, seed=seed,
         occlusion=occlusion, shift=shift, similar_clothes=similar_clothes,
     ):  # fmt: skip
         (root / item.id).mkdir(parents=True)
@@ -161,21 +164,35 @@ def write_walkers(
     return manifest
 
 
+def tracklet_name(person: int, camera: int, tracklet: int) -> str:
+    """The id of a tracklet."""
+    return f"p{person:04d}_c{camera}_t{tracklet}"
+
+
+def length_range(frames: int | tuple[int, int]) -> tuple[int, int]:
+    """(shortest, longest) of the lengths that `frames` allows."""
+    shortest, longest = frames if isinstance(frames, tuple) and len(frames) == 2 else (frames, frames)
+    shortest, longest = whole("frames", shortest, 1), whole("frames", longest, 1)
+    if longest < shortest:
+        raise ValueError(f"frames={frames}: a range is (shortest, longest)")
+    return shortest, longest
+
+
 def _plan(
-    persons: int, cameras: int, tracklets: int, frames: int | tuple[int, int], seed: int
+    persons: int, first: int, cameras: int, tracklets: int, frames: int | tuple[int, int], seed: int
 ) -> Iterator[tuple[int, int, int, int]]:
     """(person, camera, tracklet, frames) of every tracklet, in order."""
     for name, value in (("persons", persons), ("cameras", cameras), ("tracklets", tracklets)):
-        _whole(name, value, 1)
-    _whole("seed", seed, 0)
-    shortest, longest = frames if isinstance(frames, tuple) and len(frames) == 2 else (frames, frames)
-    shortest, longest = _whole("frames", shortest, 1), _whole("frames", longest, 1)
-    if longest < shortest:
-        raise ValueError(f"frames={frames}: a range is (shortest, longest)")
+        whole(name, value, 1)
+    whole("seed", seed, 0)
+    whole("first", first, 0)
+    shortest, longest = length_range(frames)
     lengths = np.random.default_rng([seed, 4])
+    for _ in range(first * cameras * tracklets):  # one draw at a time: as if the persons before had been rendered
+        lengths.integers(shortest, longest + 1)
     return (
         (person, camera, number, int(lengths.integers(shortest, longest + 1)))
-        for person in range(persons)
+        for person in range(first, first + persons)
         for camera in range(cameras)
         for number in range(tracklets)
     )
@@ -197,8 +214,8 @@ class _Shot:
 
     def __post_init__(self) -> None:
         for name in ("person", "camera", "tracklet", "seed"):
-            _whole(name, getattr(self, name), 0)
-        _whole("frames", self.frames, 1)
+            whole(name, getattr(self, name), 0)
+        whole("frames", self.frames, 1)
         if len(self.size) != 2 or not all(isinstance(n, (int, np.integer)) and n >= 16 for n in self.size):
             raise ValueError(f"size={self.size}: give (height, width) in whole pixels, at least 16 each")
         for name in ("occlusion", "shift", "similar_clothes"):
@@ -263,7 +280,8 @@ def _folded(x: float, low: float, high: float) -> float:
     return low + span - abs((x - low) % (2 * span) - span)
 
 
-def _whole(name: str, value: object, least: int) -> int:
+def whole(name: str, value: object, least: int) -> int:
+    """`value` if it is a whole number of at least `least`."""
     if not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}={value!r}: give a whole number of at least {least}")
     return int(value)
