@@ -15,7 +15,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,7 +134,7 @@ def write_benchmark(
 
     Args:
         folder: new, empty, or of the same call.
-        workers: processes that render; 0 is this one. A script that asks for some needs ``if __name__ == "__main__":``.
+        workers: processes that render; 0 is this one.
         progress: show a bar.
 
     The rest, and what is an error, as in `walkers_benchmark`; a ValueError also for a folder with anything else in it.
@@ -268,8 +267,7 @@ def _written(root: Path, plan: _Plan, workers: int, progress: bool) -> list[str]
     with ExitStack() as stack:
         run: Any = map
         if workers:
-            # Fresh processes, not copies of this one: a copy of a process with running threads may hang.
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+            pool = stack.enter_context(ProcessPoolExecutor(workers))
             stack.callback(pool.shutdown, cancel_futures=True)
             run = partial(pool.map, chunksize=max(1, min(16, len(walks) // (4 * workers))))
         lines = run(partial(_write, root, plan), walks)
