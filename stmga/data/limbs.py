@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import hypot
 
 from .body import SHOULDER, Body, Leg, Tube, View
 from .canvas import Canvas, Label, Point
@@ -45,11 +46,36 @@ def draw_arm(canvas: Canvas, view: View, look: Look, arm: tuple[Body, Body, Body
     upper_end = elbow if look.sleeve > 0.5 else _between(shoulder, elbow, look.sleeve * 2)
     if look.sleeve <= 0.5:
         canvas.limb(shoulder, elbow, 0.029 * w, 0.024 * w, look.skin, Label.TORSO, view.light)
-    canvas.limb(elbow, cuff, 0.026 * w * plump, 0.021 * w * plump, lower, Label.TORSO, view.light)
-    canvas.limb(shoulder, upper_end, 0.034 * w * plump, 0.029 * w * plump, look.top_colour, Label.TORSO, view.light)
+    upper = look.accent if look.pattern == "halves" else look.top_colour
+    s = w * plump
+    canvas.limb(elbow, cuff, 0.026 * s, 0.021 * s, lower, Label.TORSO, view.light)
+    if look.sleeve > 0.5:
+        _decorate_sleeve(canvas, look, elbow, cuff, 0.023 * s)
+    canvas.limb(shoulder, upper_end, 0.034 * s, 0.029 * s, upper, Label.TORSO, view.light)
+    _decorate_sleeve(canvas, look, shoulder, upper_end, 0.031 * s)
     # A thin dark edge on the inner side keeps an arm apart from a torso of the same colour.
     inner = -1 if shoulder[0] > view.x else 1
     canvas.shade(_strip(shoulder, elbow, inner * 0.031 * w, inner * 0.009 * w), 60)
+
+
+def _decorate_sleeve(canvas: Canvas, look: Look, a: Point, b: Point, half: float) -> None:
+    """The pattern of the top on one part of a sleeve, between two joints: as coarse as it is on the torso."""
+    (ax, ay), (bx, by) = a, b
+    length = hypot(bx - ax, by - ay)
+    if length < 0.02:  # an arm that points at the camera
+        return
+    px, py = half * (by - ay) / length, half * (ax - bx) / length  # from the middle line to the edge
+    if look.pattern in ("stripes", "checks"):
+        for start in range(round(length / 0.056)):
+            low, high = (_between(a, b, min((start + at) * 0.056 / length, 1.0)) for at in (0.3, 0.75))
+            band = [(low[0] - px, low[1] - py), (low[0] + px, low[1] + py),
+                    (high[0] + px, high[1] + py), (high[0] - px, high[1] - py)]  # fmt: skip
+            canvas.polygon(band, look.accent, Label.TORSO)
+    if look.pattern in ("columns", "checks"):
+        canvas.limb(a, b, 0.3 * half, 0.3 * half, look.accent, Label.TORSO)
+    if look.pattern == "dots":
+        for share in (0.3, 0.75):
+            canvas.ellipse(*_between(a, b, share), 0.013, 0.015, look.accent, Label.TORSO)
 
 
 def _strip(a: Point, b: Point, out: float, thick: float) -> list[Point]:
