@@ -3,12 +3,109 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+
+from stmga.command import command, count
 
 
 def add_arguments(commands: Any) -> None:
     """Add these commands to the parser."""
+    _add_pack(commands)
+    _add_walkers(commands)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {}
+def _add_pack(commands: Any) -> None:
+    example = """  stmga pack /data/MARS mars.pack
+  stmga pack crops/ crops.pack --layout "{person}/c{camera}/{tracklet}"
+  stmga pack tracklets.jsonl tracklets.pack
+
+Killed or out of disk? Run the same command again: it goes on where it was."""
+    words = "copy the images of a data set into a few large files, which are read faster than a million small ones"
+    add = command(commands, "pack", words, example).add_argument
+    add("source", metavar="SOURCE", help="a data set in its official layout, a folder of folders of crops, a manifest")
+    add("out", metavar="OUT", help="the pack, a new folder; it is a SOURCE for every command that takes a data set")
+    add(
+        "--dataset", metavar="NAME", default="auto",
+        help="mars, duke, lsvid, ilids, prid, folders or manifest (default: auto, what it looks like)",
+    )  # fmt: skip
+    add("--layout", default="{person}/{tracklet}", help='what folders mean (default: "{person}/{tracklet}")')
+    add("--split", type=int, default=0, metavar="N", help="of iLIDS-VID and PRID-2011, 0 to 9 (default: 0)")
+    add("--shard-mib", type=count, default=256, metavar="N", help="size of the files, in MiB (default: 256)")
+    add("--workers", type=count, default=8, metavar="N", help="threads that read ahead (default: 8)")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def pack(args: argparse.Namespace) -> None:
+    """Images of a data set into shards and a manifest."""
+    from stmga.data import load_benchmark
+    from stmga.data.packing import pack
+
+    made = load_benchmark(args.source, dataset=args.dataset, layout=args.layout, split=args.split)
+    frames = sum(len(tracklet) for part in (made.train, made.query, made.gallery) for tracklet in part)
+    parts = f"{len(made.train):,} to train on, {len(made.query):,} queries, {len(made.gallery):,} in the gallery"
+    print(f"read      {made.name}: {parts}; {frames:,} frames")
+    if made.terms:
+        print(f"terms     {made.terms}")
+    manifest = pack(
+        made, args.out, shard_bytes=args.shard_mib * 1024 * 1024, progress=not args.quiet, workers=args.workers
+    )
+    files = list(manifest.parent.glob("shard-*.bin"))
+    size = sum(file.stat().st_size for file in files)
+    print(f"packed    {len(files)} files, {size / 1024**2:,.1f} MiB, in {manifest.parent}")
+
+
+def _add_walkers(commands: Any) -> None:
+    example = """  stmga walkers walkers
+  stmga walkers walkers --train-persons 200 --test-persons 100 --cameras 4 --difficulty hard --workers 4
+  stmga walkers walkers --train-persons 16 --test-persons 8 --size 64 32 --difficulty easy --occlusion 1
+
+Stopped? Run the same command again: it goes on where it was."""
+    words = "render a benchmark of walking figures: persons to train on and others to be found, nothing to download"
+    add = command(commands, "walkers", words, example).add_argument
+    add("out", metavar="OUT", help="a new folder; OUT/manifest.jsonl is a SOURCE for every command that takes data")
+    add("--train-persons", type=int, default=64, metavar="N", help="persons to train on (default: 64)")
+    add("--test-persons", type=int, default=32, metavar="N", help="other persons, to be found (default: 32)")
+    add("--distractors", type=int, default=0, metavar="N", help="persons more in the gallery (default: 0)")
+    add("--cameras", type=int, default=3, metavar="N", help="before which all of them walk (default: 3)")
+    add("--tracklets", type=int, default=2, metavar="N", help="of a person before a camera (default: 2)")
+    add("--frames", type=int, nargs="+", default=[8], metavar="N", help="of a tracklet, or least and most (default: 8)")
+    add("--size", type=int, nargs=2, default=[128, 64], metavar=("H", "W"), help="of a crop (default: 128 64)")
+    add("--difficulty", choices=("easy", "medium", "hard"), default="medium", help="default: medium")
+    add("--occlusion", type=float, metavar="P", help="instead: chance that something hides a walker, 0 to 1")
+    add("--shift", type=float, metavar="S", help="instead: how far boxes are off, 0 to 1")
+    add(
+        "--similar-clothes", type=float, metavar="P", help="instead: chance that a garment is one that all wear, 0 to 1"
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the population and the cameras (default: 0)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that render (default: 0, this one)")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def walkers(args: argparse.Namespace) -> None:
+    """Rendered walkers as crops and a manifest."""
+    from dataclasses import replace
+
+    from stmga.data.synthetic import DIFFICULTIES, write_benchmark
+
+    if len(args.frames) > 2:
+        raise ValueError(f"--frames takes one number, or least and most, got {len(args.frames)}")
+    own = {name: getattr(args, name) for name in ("occlusion", "shift", "similar_clothes")}
+    options = {name: getattr(args, name) for name in ("distractors", "cameras", "tracklets", "seed", "workers")}
+    manifest = write_benchmark(
+        args.out, args.train_persons, args.test_persons, **options, size=tuple(args.size), progress=not args.quiet,
+        frames=args.frames[0] if len(args.frames) == 1 else tuple(args.frames),
+        difficulty=replace(DIFFICULTIES[args.difficulty], **{k: v for k, v in own.items() if v is not None}),
+    )  # fmt: skip
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+    roles = Counter(row["role"] for row in rows)
+    parts = f"{roles['train']:,} to train on, {roles['query']:,} queries, {roles['gallery']:,} in the gallery"
+    print(f"walkers   {len(rows):,} tracklets, {sum(len(row['frames']) for row in rows):,} frames: {parts}")
+    print(f"written   {manifest}")
+    task = f"train --data {manifest} --recipe cpu -o runs/walkers" if roles["train"] else f"embed {manifest}"
+    print(f"next      stmga {task}")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"pack": pack, "walkers": walkers}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.official import About, Reading
+from stmga.data.official import About, Reading, collector_paused
 from stmga.metrics.protocol import Protocol
 from stmga.readers import read_folder
 from stmga.tracklets import Tracklet, TrackletError
@@ -27,6 +27,7 @@ ABOUT = About(
 )
 
 
+@collector_paused()
 def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = True) -> Benchmark:
     """DukeMTMC-VideoReID: ``train/0001/0003/0001C6F0099X30823.jpg``, and so ``query`` and ``gallery``.
 

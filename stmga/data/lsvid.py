@@ -10,7 +10,7 @@ import numpy as np
 
 from stmga.data.benchmark import Benchmark
 from stmga.data.matfile import read_mat
-from stmga.data.official import About, Reading, read_lines
+from stmga.data.official import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
 from stmga.readers import list_folder
 from stmga.tracklets import Frame, Tracklet, TrackletError
@@ -28,6 +28,7 @@ ABOUT = About(
 )
 
 
+@collector_paused()
 def read_lsvid(
     root: str | Path, *, queries_in_gallery: bool = True, check_files: bool = True, complete: bool = True
 ) -> Benchmark:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stmga.data.benchmark import Benchmark
 from stmga.data.matfile import read_mat
-from stmga.data.official import About, Reading, read_lines
+from stmga.data.official import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets import Frame, Tracklet, TrackletError
 
@@ -28,6 +28,7 @@ ABOUT = About(
 )
 
 
+@collector_paused()
 def read_mars(root: str | Path, *, check_files: bool = True, complete: bool = True) -> Benchmark:
     """MARS: ``bbox_train/0001/0001C1T0001F001.jpg``, ``bbox_test/...`` and the five lists in ``info/``.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -133,6 +135,18 @@ class Reading:
 
 def _with_role(tracklet: Tracklet, role: str) -> Tracklet:
     return replace(tracklet, extra={**tracklet.extra, "role": role})
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Makes millions of small objects in about half the time: no search for cycles while they are made."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def check_split(split: int) -> None:

@@ -1,0 +1,110 @@
+"""Any data to train on or to test on, from a folder, a manifest, a pack or an official data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from stmga.data import duke, ilids, lsvid, mars, prid
+from stmga.data.benchmark import Benchmark
+from stmga.data.official import About, collector_paused
+from stmga.data.packing import MANIFEST, about_pack, is_pack
+from stmga.data.roles import benchmark_from
+from stmga.readers import read_folder, read_manifest
+from stmga.tracklets import TrackletError
+
+
+class DataSet(NamedTuple):
+    """An official data set: the function that reads it, what it is, and whether it has ten splits."""
+
+    read: Callable[..., Benchmark]
+    about: About
+    looks_like: Callable[[Path], bool]
+    splits: bool = False
+
+    @property
+    def terms(self) -> str:
+        """What the data may be used for, and where to ask for it."""
+        return f"{self.about.terms} Where to ask for it: {self.about.ask}"
+
+
+DATASETS: dict[str, DataSet] = {
+    "mars": DataSet(mars.read_mars, mars.ABOUT, mars.ABOUT.is_at),
+    "duke": DataSet(duke.read_duke, duke.ABOUT, duke.looks_like_duke),
+    "lsvid": DataSet(lsvid.read_lsvid, lsvid.ABOUT, lsvid.ABOUT.is_at),
+    "ilids": DataSet(ilids.read_ilids, ilids.ABOUT, ilids.ABOUT.is_at, splits=True),
+    "prid": DataSet(prid.read_prid, prid.ABOUT, prid.ABOUT.is_at, splits=True),
+}
+CHOICES = ("auto", *DATASETS, "folders", "manifest")
+
+
+@collector_paused()
+def load_benchmark(
+    source: str | Path,
+    *,
+    dataset: str = "auto",
+    layout: str = "{person}/{tracklet}",
+    holdout: float = 0.0,
+    seed: int = 0,
+    split: int = 0,
+    check_files: bool = True,
+) -> Benchmark:
+    """What `source` holds, by role, with the protocol of its test.
+
+    Args:
+        source: a folder, a ``.jsonl`` manifest, or a pack (`stmga.data.packing.pack`), which evaluates as the data it
+            was made from.
+        dataset: one of `DATASETS`; ``"folders"`` (see `stmga.readers.read_folder`), ``"manifest"`` (a pack is one), or
+            ``"auto"``: a ``.jsonl`` file is a manifest, a folder is a pack or an official layout if it looks like one,
+            and else folders.
+        layout: of folders; a level ``{role}`` sorts them into ``train``, ``query`` and ``gallery``.
+        holdout, seed: see `stmga.data.benchmark_from`.
+        split: of iLIDS-VID and PRID-2011, 0 to 9.
+        check_files: open the header of every file now; of a pack, look at the size of each shard.
+
+    Raises:
+        ValueError: an unknown data set, a split where there are none, a holdout where a test is there.
+        TrackletError: everything that is wrong with the data, together.
+
+    >>> load_benchmark("/data/mine", dataset="market")
+    Traceback (most recent call last):
+    ValueError: dataset is one of auto, mars, duke, lsvid, ilids, prid, folders, manifest, got 'market'
+    """
+    if dataset not in CHOICES:
+        raise ValueError(f"dataset is one of {', '.join(CHOICES)}, got {dataset!r}")
+    source = Path(source).absolute()
+    if dataset == "auto":
+        dataset = guess(source)
+    known = DATASETS.get(dataset)
+    if split and not (known and known.splits):
+        raise ValueError(f"{dataset} has no splits: leave split at 0, got {split!r}")
+    if known:
+        if holdout:
+            raise ValueError(f"{known.about.title} has a test of its own: leave holdout at 0, got {holdout:g}")
+        return known.read(source, check_files=check_files, **({"split": split} if known.splits else {}))
+    name, protocol, terms = source.stem, None, ""
+    if dataset == "folders":
+        tracklets = read_folder(source, layout=layout, check_files=check_files)
+    else:
+        if source.is_dir():
+            if not is_pack(source):
+                raise TrackletError(f"{source} is no pack: give the .jsonl manifest itself, or dataset='folders'")
+            source /= MANIFEST
+        if source.name == MANIFEST and is_pack(source.parent):
+            name, protocol, terms = about_pack(source.parent)
+        tracklets = read_manifest(source, check_files=check_files)
+    return benchmark_from(tracklets, name=name, protocol=protocol, holdout=holdout, seed=seed, terms=terms)
+
+
+def guess(source: Path) -> str:
+    """What ``dataset="auto"`` takes `source` for."""
+    if not source.exists():
+        raise TrackletError(f"{source} does not exist")
+    if source.is_file():
+        if source.suffix == ".jsonl":
+            return "manifest"
+        raise TrackletError(f"{source} is no folder and no .jsonl manifest; for tracks over video use read_mot")
+    if is_pack(source):
+        return "manifest"
+    return next((name for name, known in DATASETS.items() if known.looks_like(source)), "folders")

@@ -1,0 +1,180 @@
+"""Packs: the images of a data set in a few large files, so that a million small ones do not bound the GPU.
+
+A pack is a folder with ``shard-00000.bin``, ... (the bytes of the image files one after another, nothing encoded anew),
+``manifest.jsonl`` (the tracklets, and where each frame lies), ``protocol.json`` (name, terms and protocol) and
+``pack.json`` (what it was made from and with). The manifest comes last: a folder without it is a pack not yet finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stmga.checks import check_tracklets
+from stmga.data.benchmark import Benchmark
+from stmga.data.shards import MiB, Shards
+from stmga.files import atomic_write
+from stmga.images import close_shards
+from stmga.metrics.protocol import Protocol
+from stmga.text import some
+from stmga.tracklets import Frame, Tracklet, TrackletError
+
+logger = logging.getLogger(__name__)
+
+ABOUT, PROTOCOL, MANIFEST = "pack.json", "protocol.json", "manifest.jsonl"
+VERSION = 1
+
+
+def pack(
+    source: Benchmark | Sequence[Tracklet],
+    folder: str | Path,
+    *,
+    shard_bytes: int = 256 * MiB,
+    progress: bool = False,
+    workers: int = 8,
+) -> Path:
+    """Write the images of a benchmark, or of tracklets, into a few large files; gives the manifest's path.
+
+    `stmga.data.load_benchmark(folder)` reads it back: the same tracklets, boxes, roles, protocol and pixels, for
+    the bytes are those of the image files. A shard takes its place when it is whole and on disk. Called again after
+    a kill, it goes on at the first shard that is not there and ends with the same bytes as without; called again when
+    all is done, it does nothing.
+
+    Args:
+        source: of images on disk; of a benchmark also its name, terms and protocol.
+        folder: to write to: new, empty, or a pack of the same data with the same settings.
+        shard_bytes: a shard ends with the tracklet that brings it to this size.
+        progress: show a bar.
+        workers: threads that read ahead.
+
+    Raises:
+        ValueError: the folder holds anything else, a number is out of its range.
+        TrackletError: frames in memory or of a video, ids that come twice, a file that cannot be read.
+        OSError: the disk is full or cannot be written; whole shards stay, and the same call goes on.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from stmga.data import load_benchmark
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     Image.new("RGB", (64, 128)).save(f"{root}/1.jpg")
+    ...     manifest = pack([Tracklet("a", [f"{root}/1.jpg"], person=7)], f"{root}/pack")
+    ...     [tracklet] = load_benchmark(manifest.parent).train
+    ...     tracklet.frames[0].file.name, tracklet.frames[0].span[0], tracklet.load()[0].shape
+    ('shard-00000.bin', 0, torch.Size([3, 128, 64]))
+    """
+    if shard_bytes < 1 or workers < 1:
+        raise ValueError(f"shard_bytes and workers must be at least 1, got {shard_bytes} and {workers}")
+    folder = Path(folder).absolute()
+    tracklets = _tracklets(source)
+    _check_source(tracklets)
+    about = _about(source, tracklets, shard_bytes)
+    if _claim(folder, about):
+        logger.info("%s is whole already: %s tracklets", folder, f"{len(tracklets):,}")
+        return folder / MANIFEST
+    close_shards()
+    shards = Shards(folder, tracklets, shard_bytes=shard_bytes, workers=workers, progress=progress)
+    lines = shards.write()
+    protocol, terms = Protocol(data=about["name"]), ""
+    if isinstance(source, Benchmark):
+        protocol, terms = source.protocol, source.terms
+    words = {"name": about["name"], "terms": terms, "protocol": protocol.to_dict()}
+    atomic_write(folder / PROTOCOL, _json(words))
+    atomic_write(folder / MANIFEST, lines)
+    shards.tidy()
+    return folder / MANIFEST
+
+
+def is_pack(folder: Path) -> bool:
+    """Whether `folder` is a pack, finished or not."""
+    return (folder / ABOUT).is_file()
+
+
+def about_pack(folder: Path) -> tuple[str, Protocol, str]:
+    """Name, protocol and terms of a finished pack; TrackletError if it is not finished or damaged."""
+    if not (folder / MANIFEST).is_file():
+        raise TrackletError(f"{folder} is a pack that is not finished: run `stmga pack` once more, it goes on")
+    try:
+        words = json.loads((folder / PROTOCOL).read_text("utf-8"))
+        return str(words["name"]), Protocol.from_dict(words["protocol"]), str(words["terms"])
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise TrackletError(f"{folder / PROTOCOL} cannot be read: {error}; copy the pack again") from error
+
+
+def _tracklets(source: Benchmark | Sequence[Tracklet]) -> list[Tracklet]:
+    """All of a benchmark in its order, with their roles; tracklets without one as they are."""
+    if not isinstance(source, Benchmark):
+        return list(source)
+    parts = (("train", source.train), ("query", source.query), ("gallery", source.gallery))
+    return [replace(t, extra={**t.extra, "role": role}) for role, part in parts for t in part]
+
+
+def _check_source(tracklets: list[Tracklet]) -> None:
+    faults = []
+    for tracklet in tracklets:
+        frames = tracklet.frames
+        if not isinstance(frames, tuple) or not all(isinstance(frame, Frame) for frame in frames):
+            faults.append(f'tracklet "{tracklet.id}" is in memory: save its frames as images first')
+        elif any(frame.index is not None for frame in frames):
+            words = f"is frames of a video ({frames[0].file}): cut its crops to image files first"
+            faults.append(f'tracklet "{tracklet.id}" {words}')
+    check_tracklets(tracklets, check_files=False, faults=faults)
+
+
+def _about(source: Benchmark | Sequence[Tracklet], tracklets: list[Tracklet], shard_bytes: int) -> dict[str, Any]:
+    """What a pack is made from and with: equal for equal data and settings, and for nothing else."""
+    digest = hashlib.sha256()
+    for part in _parts(source, tracklets):
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    return {
+        "stmga_pack": VERSION,
+        "name": source.name if isinstance(source, Benchmark) else "tracklets",
+        "tracklets": len(tracklets),
+        "frames": sum(map(len, tracklets)),
+        "shard_bytes": shard_bytes,
+        "fingerprint": digest.hexdigest(),
+    }
+
+
+def _parts(source: Benchmark | Sequence[Tracklet], tracklets: list[Tracklet]) -> Iterator[str]:
+    if isinstance(source, Benchmark):
+        yield json.dumps([source.terms, source.protocol.to_dict()], sort_keys=True)
+    for tracklet in tracklets:
+        row = {key: value for key, value in tracklet.row().items() if key != "cover"}
+        yield json.dumps(row, sort_keys=True)
+        for frame in tracklet.frames:
+            yield str(frame.file)
+            if frame.box or frame.span:
+                yield f"{frame.box} {frame.span}"
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> bool:
+    """Take a folder for this pack; True if it is whole already. ValueError if it holds anything else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_pack(folder):
+        try:
+            there = json.loads((folder / ABOUT).read_text("utf-8"))
+            differs = [key for key in about if there.get(key) != about[key]]
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{folder / ABOUT} is damaged ({error}): give another folder") from error
+        if differs:
+            plain = [f"{key} {there.get(key)}, now {about[key]}" for key in differs if key != "fingerprint"]
+            words = "; ".join(plain) or "other files, labels or protocol"
+            raise ValueError(
+                f"{folder} is a pack of other data or other settings ({words}): give another folder, or delete that one"
+            )
+        return (folder / MANIFEST).is_file()
+    for left in folder.glob(f".{ABOUT}.*.tmp"):  # of a run that was killed here
+        left.unlink(missing_ok=True)
+    if others := sorted(entry.name for entry in folder.iterdir()):
+        raise ValueError(f"{folder} is no pack and not empty ({some(others)}): give a new or an empty folder")
+    atomic_write(folder / ABOUT, _json(about))
+    return False
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
