@@ -78,7 +78,9 @@ def make_look(rng: np.random.Generator, *, similar_clothes: float = 0.0) -> Look
         return usual if rng.random() < similar_clothes else own
 
     top = ordinary(one_of("shirt hoodie jacket coat dress", 42, 16, 20, 9, 13), "jacket")
-    short = top in ("shirt", "dress") and rng.random() < 0.6
+    bare = rng.random() < 0.6  # drawn for every top: similar clothes leave the rest of a person as it was
+    short = top in ("shirt", "dress") and bare
+    sleeve = rng.uniform(0.25, 0.5)
     top_colour = garment(CLOTH)
     pattern = ordinary(one_of("plain stripes columns checks dots logo halves", 32, 16, 8, 11, 7, 16, 10), "plain")
     bottom = ordinary(one_of("trousers shorts skirt", 66, 18, 16), "trousers")
@@ -95,7 +97,7 @@ def make_look(rng: np.random.Generator, *, similar_clothes: float = 0.0) -> Look
         hat=one_of("none cap beanie", 76, 14, 10),
         hat_colour=dyed(CLOTH),
         top=top,
-        sleeve=rng.uniform(0.25, 0.5) if short else 0.95,
+        sleeve=sleeve if short else 0.95,
         top_colour=top_colour,
         accent=_apart(top_colour, dyed(CLOTH)),
         pattern=pattern,
