@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -140,7 +141,9 @@ def report(args: argparse.Namespace, found: dict[str, dict[str, float]], seconds
         of = f"{frames:,} frames" if name == "pack" else f"{args.scale:,} frames"
         print(f"{name}: {value:.2f} s for {of}")
     if args.json:
-        text = json.dumps({"frames": frames, "bytes": size, "rates": found, "seconds": seconds}, indent=2)
+        text = json.dumps(
+            {"where": where, "frames": frames, "bytes": size, "rates": found, "seconds": seconds}, indent=2
+        )
         Path(args.json).write_text(text + "\n")
 
 
