@@ -39,7 +39,7 @@ def main() -> None:
         trunk = ["--backbone-weights", args.data / args.backbone] if args.backbone else []
         model = ["--model", args.model, *trunk, "--workers", args.workers]
         stmga("embed", crops / "index.jsonl", "-o", out, *model)
-        stmga("eval", out, "--data", "mars8-dev (not MARS)", *(["-o", args.out] if args.out else []))
+        stmga("eval", out, "--title", "mars8-dev (not MARS)", *(["-o", args.out] if args.out else []))
         if (args.data / "score.py").is_file():
             found = Embeddings.load(out)
             np.savez(Path(folder, "feats.npz"), names=np.array(found.ids), feats=found.vectors.numpy())

@@ -7,6 +7,7 @@ from typing import Any
 
 from stmga import cli_data, cli_eval, cli_train
 from stmga._version import __version__
+from stmga.cli_model import add_computing, add_model
 from stmga.command import EXIT_CODES, command, count
 
 
@@ -47,18 +48,7 @@ def _add_embed(commands: Any) -> None:
     add = command(commands, "embed", "write one vector for each tracklet", example).add_argument
     add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
-    add(
-        "--model", metavar="NAME", default="stmga_resnet18_c4",
-        help="an architecture, architecture.tag, a folder of save_pretrained, or a Hub id (default: stmga_resnet18_c4)",
-    )  # fmt: skip
-    add("--revision", help="branch, tag or commit of a Hub id")
-    add(
-        "--backbone-weights", metavar="FILE", help='start an untrained trunk from "imagenet" or from a safetensors file'
-    )
-    add(
-        "--backbone-missing", metavar="STAGE", action="append", default=[],
-        help="a stage that this file is known to lack, such as layer4",
-    )  # fmt: skip
+    add_model(add)
     add("--layout", default="{tracklet}", help='what the folders mean, as "{person}/{camera}/{tracklet}"')
     add("--mot-frames", metavar="PATH", help="SOURCE is a MOT track file over this folder of frames or video")
     add("--camera", help="the camera of a MOT track file")
@@ -69,10 +59,7 @@ def _add_embed(commands: Any) -> None:
         help="the number of the first frame in a MOT track file (default: 1)",
     )
     add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a MOT track file (default: 1)")
-    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
-    add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
-    add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add_computing(add)
     add(
         "--sampling", choices=("all", "evenly"), default="all",
         help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",

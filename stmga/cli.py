@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from stmga import cli_data, cli_eval, cli_train
 from stmga.arguments import build_parser
+from stmga.cli_model import best_device, model_of, peak_memory
 from stmga.text import some
 
 if TYPE_CHECKING:
     from stmga.embeddings import Embeddings
-    from stmga.model import STMGA
     from stmga.records import WeightRecord
     from stmga.tracklets import Tracklet
 
@@ -56,13 +56,13 @@ def embed(args: argparse.Namespace) -> None:
     from stmga.embedder import TrackletEmbedder
 
     _check_writable(args.out)
-    model, weights = _model(args)
+    model, weights = model_of(args)
     print(f"weights   {weights}")
     tracklets = _read(args)
     persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
     known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
     print(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
-    device = args.device or _best_device()
+    device = args.device or best_device()
     print(f"device    {device}, {args.precision}")
     embedder = TrackletEmbedder(
         model,
@@ -84,7 +84,7 @@ def embed(args: argparse.Namespace) -> None:
     kept, most = set(embeddings.ids), model.config.clip_length if args.sampling == "evenly" else sys.maxsize
     frames = sum(min(len(tracklet), most) for tracklet in tracklets if tracklet.id in kept)
     speed = f"{frames / seconds:,.0f} frames/s ({frames:,} frames in {seconds:.1f} s)"
-    print(f"speed     {speed}, peak memory {_peak_memory(device)}")
+    print(f"speed     {speed}, peak memory {peak_memory(device)}")
     count, dim = embeddings.vectors.shape
     lost = f", {len(embeddings.skipped):,} skipped" if embeddings.skipped else ""
     print(f"wrote     {args.out}: {count:,} vectors of {dim} numbers{lost}, digest {embeddings.digest[:12]}")
@@ -104,55 +104,6 @@ def _read(args: argparse.Namespace) -> list[Tracklet]:
     from stmga.mot import read_mot
 
     return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files)
-
-
-def _model(args: argparse.Namespace) -> tuple[STMGA, str]:
-    """The network that --model asks for, and what its weights are, in words."""
-    from stmga.model import STMGA
-    from stmga.zoo import create_model, is_name, list_weights
-
-    name, trunk = args.model, args.backbone_weights
-    place = not is_name(name) and (Path(name).is_dir() or "/" in name)
-    trained = place or "." in name or (not trunk and bool(list_weights(f"{name}.*")))
-    if trained and trunk:
-        raise ValueError(f"{name} has weights already; --backbone-weights is for an architecture by its bare name")
-    if place:
-        model = STMGA.from_pretrained(name, revision=args.revision)
-    elif args.revision:
-        raise ValueError(f"--revision is for a Hub id such as org/name, not for {name!r}")
-    elif trained:
-        model = create_model(name, pretrained=True)
-    else:
-        import torch
-
-        torch.manual_seed(0)  # the same numbers every time: queries and gallery may be embedded by two commands
-        model = create_model(name, backbone_weights=trunk, backbone_missing=tuple(args.backbone_missing))
-        origin = f"trunk from {Path(trunk).name}, the rest random" if trunk else "random"
-        return model, f"{name}, NOT TRAINED ({origin}, seed 0)"
-    record = model.record
-    return model, f"{(record and record.name) or name}" + (f", from {args.revision}" if args.revision else "")
-
-
-def _best_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _peak_memory(device: str) -> str:
-    sizes = []
-    try:
-        import resource
-    except ImportError:  # Windows
-        pass
-    else:
-        unit = 1 if sys.platform == "darwin" else 1024
-        sizes.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB in this process")
-    if device.startswith("cuda"):
-        import torch
-
-        sizes.append(f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}")
-    return ", ".join(sizes) or "unknown"
 
 
 def _check_writable(path: str) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli_model import add_computing, add_model, model_of
+from stmga.cli_source import add_source, benchmark_of, describe
 from stmga.command import command, count
 
 if TYPE_CHECKING:
@@ -22,26 +24,41 @@ def add_arguments(commands: Any) -> None:
 
 
 def _add_eval(commands: Any) -> None:
-    example = """  stmga eval all.safetensors --data "my cameras, 2026" -o result.json
-  stmga eval all.safetensors --junk -1 --distractors 0 --rerank
+    example = """  stmga eval MARS/ --model runs/mars/best -o result.json
+  stmga eval walkers/manifest.jsonl --model runs/walkers/best --rerank
+  stmga eval all.safetensors --title "my cameras, 2026" -o result.json
   stmga eval queries.safetensors gallery.safetensors --no-queries-in-gallery"""
-    add = command(commands, "eval", "score embeddings by a stated protocol: mAP, rank-k, mINP", example).add_argument
-    add("embeddings", metavar="EMBEDDINGS", help="of `stmga embed`; their role is query or gallery (train is left out)")
-    add("gallery", metavar="GALLERY", nargs="*", help="with these, all of EMBEDDINGS are queries")
-    add("--data", default="", metavar="TEXT", help="data set and split, in words, to be kept with the result")
-    add("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: cosine")
+    words = "score a network on a data set, or embeddings, by a stated protocol: mAP, rank-k, mINP"
+    parser = command(commands, "eval", words, example)
+    add = parser.add_argument
+    add(
+        "source", metavar="SOURCE",
+        help="a data set, a folder, a manifest or a pack; or embeddings with the roles query and gallery",
+    )  # fmt: skip
+    add("gallery", metavar="GALLERY", nargs="*", help="with these, SOURCE holds embeddings that are all queries")
+    add("-o", "--out", metavar="FILE", help="write scores, counts, protocol and weights, .json")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+    _add_protocol(parser.add_argument_group("protocol, where it is not the data set's own").add_argument)
+    add_source(parser.add_argument_group("data, where SOURCE is no file of embeddings").add_argument)
+    group = parser.add_argument_group("network, where SOURCE is no file of embeddings")
+    add_model(group.add_argument)
+    add_computing(group.add_argument)
+
+
+def _add_protocol(add: Callable[..., Any]) -> None:
+    add("--title", default="", metavar="TEXT", help="data set and split, in words, to be kept with the result")
+    add("--distance", choices=("cosine", "euclidean"), help="default: cosine")
     add("--rerank", action="store_true", help="k-reciprocal re-ranking (Zhong et al. 2017)")
-    add("--ap", choices=("hits", "trapezoid"), default="hits", help="average precision (default: hits)")
+    add("--ap", choices=("hits", "trapezoid"), help="average precision (default: hits)")
     add("--keep-same-camera", action="store_true", help="keep the query's own person from the query's own camera")
     add("--keep-unknown-camera", action="store_true", help="count its own person from an unknown camera as a match")
     add(
-        "--queries-in-gallery", action=argparse.BooleanOptionalAction, default=True,
+        "--queries-in-gallery", action=argparse.BooleanOptionalAction,
         help="the other queries are in each query's gallery (default: yes)",
     )  # fmt: skip
     add("--junk", nargs="+", default=[], metavar="PERSON", help="persons to drop, as -1 in MARS")
     add("--distractors", nargs="+", default=[], metavar="PERSON", help="persons who match nobody, as 0 in MARS")
-    add("--device", help="such as cpu or cuda:0 (default: cpu)")
-    add("-o", "--out", metavar="FILE", help="write scores, counts, protocol and weights, .json")
+    add("--clips", choices=("all", "evenly"), help="how tracklets are, or were, cut into clips (default: all)")
 
 
 def _add_calibrate(commands: Any) -> None:
@@ -59,31 +76,64 @@ def _add_calibrate(commands: Any) -> None:
     add("--block", type=count, metavar="N", help="tracklets compared at once; fewer take less memory")
 
 
-def protocol_of(args: argparse.Namespace) -> Protocol:
-    """The protocol that the options of `stmga eval` state."""
-    from stmga.metrics import Protocol, Reranking
+def protocol_of(args: argparse.Namespace, base: Protocol) -> Protocol:
+    """``base`` with what the options of `stmga eval` state otherwise."""
+    from dataclasses import replace
 
-    return Protocol(
-        data=args.data,
-        queries_in_gallery=args.queries_in_gallery,
-        junk=tuple(args.junk),
-        distractors=tuple(args.distractors),
-        same_camera="keep" if args.keep_same_camera else "remove",
-        unknown_camera="keep" if args.keep_unknown_camera else "remove",
-        ap=args.ap,
-        distance=args.distance,
-        reranking=Reranking() if args.rerank else None,
-    )
+    from stmga.metrics import Reranking
+
+    changes = {
+        "data": args.title or None,
+        "queries_in_gallery": args.queries_in_gallery,
+        "junk": tuple(args.junk) or None,
+        "distractors": tuple(args.distractors) or None,
+        "same_camera": "keep" if args.keep_same_camera else None,
+        "unknown_camera": "keep" if args.keep_unknown_camera else None,
+        "ap": args.ap,
+        "distance": args.distance,
+        "clips": args.clips,
+        "reranking": Reranking() if args.rerank else None,
+    }
+    return replace(base, **{name: value for name, value in changes.items() if value is not None})
 
 
-def evaluate_files(args: argparse.Namespace) -> None:
-    """Scores of embeddings that are there."""
-    from stmga.metrics import evaluate
+def evaluate(args: argparse.Namespace) -> None:
+    """Scores of a network on a data set, or of embeddings that are there."""
+    from stmga.metrics import Protocol, evaluate
 
     check_json(args.out)
-    protocol = protocol_of(args)
-    queries, gallery = _sides(args)
+    if args.gallery or args.source.endswith(".safetensors"):
+        queries, gallery = _sides(args)
+        protocol = protocol_of(args, Protocol())
+    else:
+        queries, gallery, protocol = _embedded(args)
     report_evaluation(evaluate(queries, gallery, protocol, device=args.device), out=args.out)
+
+
+def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protocol]:
+    """The test of a data set by a network, and the protocol of both."""
+    from dataclasses import replace
+
+    from stmga.train.distributed import joined
+    from stmga.train.validation import embed_test
+
+    benchmark = benchmark_of(args, args.source)
+    if not benchmark.query or not (benchmark.gallery or benchmark.protocol.queries_in_gallery):
+        raise ValueError(
+            f"{args.source} has no test: {len(benchmark.query)} queries, {len(benchmark.gallery)} gallery tracklets; "
+            "give its tracklets the roles query and gallery, or set persons aside with --holdout"
+        )
+    benchmark = replace(benchmark, protocol=protocol_of(args, benchmark.protocol))
+    model, weights = model_of(args)
+    for line in [*describe(benchmark), f"weights   {weights}"]:
+        print(line)
+    options = {"precision": args.precision, "batch_size": args.batch_size, "workers": args.workers}
+    with joined(args.device) as world:
+        model = model.eval().to(world.device)
+        queries, gallery = embed_test(model, benchmark, world, progress=not args.quiet, **options)
+    for side in (queries, gallery):
+        side.model = side.model or weights
+    return queries, gallery, benchmark.protocol
 
 
 def check_json(out: str | None) -> None:
@@ -130,9 +180,9 @@ def _sides(args: argparse.Namespace) -> tuple[Embeddings, Embeddings]:
     from stmga.embeddings import Embeddings
     from stmga.gallery import Gallery
 
-    queries = Embeddings.load(args.embeddings)
+    queries = Embeddings.load(args.source)
     if not args.gallery:
-        return split_roles(queries, args.embeddings)
+        return split_roles(queries, args.source)
     gallery = Gallery()
     for path in args.gallery:
         gallery.add(Embeddings.load(path))
@@ -165,4 +215,4 @@ def calibrate_file(args: argparse.Namespace) -> None:
     print(f"\nverdicts of `stmga search`: {found.describe()}\nwrote {out}")
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"eval": evaluate_files, "calibrate": calibrate_file}
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"eval": evaluate, "calibrate": calibrate_file}

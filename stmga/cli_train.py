@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli_source import add_source, benchmark_of, describe
 from stmga.command import command, count
 
 if TYPE_CHECKING:
@@ -48,12 +49,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     """What train and ablate have in common."""
     add = parser.add_argument_group("data").add_argument
     add("--data", metavar="SOURCE", required=True, help="a folder, a .jsonl manifest, or a pack of `stmga pack`")
-    add("--dataset", default="auto", help="mars, duke, lsvid, ilids, prid, folders or manifest (default: by its look)")
-    add("--layout", default="{person}/{tracklet}", help='what folders mean (default: "{person}/{tracklet}")')
-    add(
-        "--holdout", type=float, default=0.0, metavar="SHARE",
-        help="set aside this share of the persons as a test, where the data has no roles (default: 0)",
-    )  # fmt: skip
+    add_source(add)
     add = parser.add_argument_group("start of the trunk").add_argument
     add("--backbone-weights", metavar="FILE", help='"imagenet" or a safetensors file (default: random)')
     add("--backbone-missing", metavar="STAGE", action="append", default=[], help="a stage that this file lacks")
@@ -86,7 +82,7 @@ def train(args: argparse.Namespace) -> None:
     from stmga.train import train as run
 
     config = _config(args)
-    benchmark = _benchmark(args, config)
+    benchmark = _benchmark(args)
     model, start = _network(args, config)
     _say(f"network   {start}")
     _say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
@@ -125,17 +121,12 @@ def _plain(text: str) -> Any:
         return text
 
 
-def _benchmark(args: argparse.Namespace, config: TrainConfig) -> Benchmark:
-    from stmga.data import load_benchmark
-
-    found = load_benchmark(args.data, dataset=args.dataset, layout=args.layout, holdout=args.holdout, seed=config.seed)
-    persons = len({t.person for t in found.train})
-    _say(f"data      {found.name}: {len(found.train):,} tracklets of {persons:,} persons to train on")
+def _benchmark(args: argparse.Namespace) -> Benchmark:
+    found = benchmark_of(args, args.data)
+    for line in describe(found):
+        _say(line)
     if found.query:
-        _say(f"test      {len(found.query):,} queries, {len(found.gallery):,} gallery tracklets")
         _say(f"protocol  {found.protocol}")
-    if found.terms:
-        _say(f"terms     {found.terms}")
     return found
 
 
@@ -202,7 +193,7 @@ def ablate(args: argparse.Namespace) -> None:
     table_rows(args.table, args.rows)  # what is wrong with them is said before the data is read
     trunk = {"backbone": args.backbone, "stage": args.stage}
     STMGAConfig(**trunk)
-    benchmark = _benchmark(args, config)
+    benchmark = _benchmark(args)
     _say(f"network   {args.backbone} {args.stage}, {_trunk_words(args)}")
     _say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")
     try:

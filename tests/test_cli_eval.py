@@ -32,7 +32,7 @@ def loaded(files):
 
 
 def test_eval_prints_and_keeps_the_protocol(files, run):
-    code, text, _ = run("eval", files / "all", "--data", "my cameras", "-o", files / "r.json")
+    code, text, _ = run("eval", files / "all", "--title", "my cameras", "-o", files / "r.json")
     assert code == 0
     result = evaluate(*loaded(files), Protocol(data="my cameras"))
     assert str(result) in text

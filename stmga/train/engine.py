@@ -93,7 +93,7 @@ class Trainer:
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
         self.started_from = started_from
         if world.device.type == "cuda":
-            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.backbone.to(memory_format=torch.channels_last)
         net = model.config
         self.data = TrainingSet(
             benchmark.train, length=net.clip_length, stride=config.stride, size=net.size, dense_step=config.dense_step
@@ -156,7 +156,7 @@ class Trainer:
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "steps": steps,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.config.lr_at(epoch + (steps - 1) / steps),
             "grad_norm": means.pop("grad_norm"),
             "loss": means,
             "seconds": round(seconds, 2),

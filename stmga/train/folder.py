@@ -29,16 +29,16 @@ class RunFolder:
     def __init__(self, path: str | Path, asked: Mapping[str, Any], *, leads: bool = True) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / CHECKPOINT
-        asked = json.loads(json.dumps({"stmga": __version__, **asked}))
+        wanted: dict[str, Any] = json.loads(json.dumps({"stmga": __version__, **asked}))
         config = self.path / CONFIG
         if config.is_file():
-            self._check_same(config, asked)
+            self._check_same(config, wanted)
             return
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise TrainingError(f"{self.path} holds something, but no {CONFIG} of a run; name a new folder")
         if leads:
             self.path.mkdir(parents=True, exist_ok=True)
-            atomic_write(config, (json.dumps(asked, indent=1) + "\n").encode())
+            atomic_write(config, (json.dumps(wanted, indent=1) + "\n").encode())
 
     def _check_same(self, config: Path, asked: dict[str, Any]) -> None:
         try:

@@ -40,10 +40,7 @@ class IdentityHeads(nn.Module):
             raise ValueError(f"expected at least 2 identities and {final!r} among {tuple(features)}, got {identities}")
         self.final = final
         self.necks = nn.ModuleDict({name: nn.BatchNorm1d(dim) for name in features if name != final})
-        self.classifiers = nn.ModuleDict({name: nn.Linear(dim, identities) for name in features})
-        for classifier in self.classifiers.children():
-            nn.init.normal_(classifier.weight, std=0.001)
-            nn.init.zeros_(classifier.bias)
+        self.classifiers = nn.ModuleDict({name: _classifier(dim, identities) for name in features})
 
     def forward(self, features: Mapping[str, Tensor], neck: nn.Module) -> dict[str, Judged]:
         judged = {}
@@ -51,3 +48,10 @@ class IdentityHeads(nn.Module):
             feature = neck(features[name]) if name == self.final else self.necks[name](features[name])
             judged[name] = Judged(feature, classifier(feature))
         return judged
+
+
+def _classifier(dim: int, identities: int) -> nn.Linear:
+    linear = nn.Linear(dim, identities)
+    nn.init.normal_(linear.weight, std=0.001)
+    nn.init.zeros_(linear.bias)
+    return linear

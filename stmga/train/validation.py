@@ -30,8 +30,8 @@ def embed_test(model: STMGA, benchmark: Benchmark, world: World, **options: Any)
         if part is not None:
             for place, (vector, item) in enumerate(zip(*part, strict=True)):
                 vectors[rank + place * world.size], rows[rank + place * world.size] = vector, item
-    digest = model.digest()
-    found = Embeddings(torch.stack(vectors), rows, digest)  # type: ignore[arg-type]
+    name = model.record.name if model.record else ""
+    found = Embeddings(torch.stack(vectors), rows, model.digest(), name)  # type: ignore[arg-type]
     count = len(benchmark.query)
     return found.select(range(count)), found.select(range(count, len(every)))
 

@@ -1,0 +1,87 @@
+"""Which network a command uses, and where it computes: the arguments and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stmga.command import count
+
+if TYPE_CHECKING:
+    from stmga.model import STMGA
+
+
+def add_model(add: Callable[..., Any]) -> None:
+    """The arguments that name a network."""
+    add(
+        "--model", metavar="NAME", default="stmga_resnet18_c4",
+        help="an architecture, architecture.tag, a folder of save_pretrained, or a Hub id (default: stmga_resnet18_c4)",
+    )  # fmt: skip
+    add("--revision", help="branch, tag or commit of a Hub id")
+    add(
+        "--backbone-weights", metavar="FILE", help='start an untrained trunk from "imagenet" or from a safetensors file'
+    )
+    add(
+        "--backbone-missing", metavar="STAGE", action="append", default=[],
+        help="a stage that this file is known to lack, such as layer4",
+    )  # fmt: skip
+
+
+def add_computing(add: Callable[..., Any]) -> None:
+    """The arguments that say where and how it computes."""
+    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
+    add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+
+
+def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
+    """The network that --model asks for, and what its weights are, in words."""
+    from stmga.model import STMGA
+    from stmga.zoo import create_model, is_name, list_weights
+
+    name, trunk = args.model, args.backbone_weights
+    place = not is_name(name) and (Path(name).is_dir() or "/" in name)
+    trained = place or "." in name or (not trunk and bool(list_weights(f"{name}.*")))
+    if trained and trunk:
+        raise ValueError(f"{name} has weights already; --backbone-weights is for an architecture by its bare name")
+    if place:
+        model = STMGA.from_pretrained(name, revision=args.revision)
+    elif args.revision:
+        raise ValueError(f"--revision is for a Hub id such as org/name, not for {name!r}")
+    elif trained:
+        model = create_model(name, pretrained=True)
+    else:
+        import torch
+
+        torch.manual_seed(0)  # the same numbers every time: queries and gallery may be embedded by two commands
+        model = create_model(name, backbone_weights=trunk, backbone_missing=tuple(args.backbone_missing))
+        origin = f"trunk from {Path(trunk).name}, the rest random" if trunk else "random"
+        return model, f"{name}, NOT TRAINED ({origin}, seed 0)"
+    record = model.record
+    return model, f"{(record and record.name) or name}" + (f", from {args.revision}" if args.revision else "")
+
+
+def best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def peak_memory(device: str) -> str:
+    sizes = []
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        sizes.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB in this process")
+    if device.startswith("cuda"):
+        import torch
+
+        sizes.append(f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}")
+    return ", ".join(sizes) or "unknown"

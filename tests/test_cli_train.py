@@ -1,0 +1,220 @@
+"""`stmga train`, `stmga ablate` and `stmga eval` on data, as they are typed; and a run that is killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from cli_fixtures import fails_fixture, run_fixture  # noqa: F401
+from train_fixtures import TINY, assert_same
+
+from stmga import STMGA
+from stmga.data.synthetic import write_benchmark
+
+SMALL = ["--set", "persons=4", "--set", "clips=2", "--set", "stride=1", "--set", "steps=3", "--epochs", "2", "-q"]
+
+
+@pytest.fixture(scope="module", name="data")
+def data_fixture(tmp_path_factory):
+    """A benchmark of walkers on disk, and a network to start from."""
+    folder = tmp_path_factory.mktemp("walkers")
+    write_benchmark(folder / "data", 6, 4, cameras=2, tracklets=2, frames=3, size=(64, 32))
+    torch.manual_seed(0)
+    STMGA(TINY).save_pretrained(folder / "tiny")
+    return folder
+
+
+@pytest.fixture(scope="module", name="trained")
+def trained_fixture(data):
+    from stmga.cli import main
+
+    arguments = ["train", "--data", data / "data/manifest.jsonl", "--from", data / "tiny", "-o", data / "run", *SMALL]
+    assert main([str(a) for a in arguments]) == 0
+    return data / "run"
+
+
+def test_train_says_what_it_does_and_where_the_weights_are(run, data, tmp_path):
+    code, out, err = run(
+        "train",
+        "--data",
+        data / "data/manifest.jsonl",
+        "--recipe",
+        "cpu",
+        "--size",
+        64,
+        32,
+        "-o",
+        tmp_path / "run",
+        *SMALL,
+    )
+    assert code == 0, err
+    assert "24 tracklets of 6 persons to train on" in out
+    assert "test      8 queries, 8 gallery tracklets" in out
+    assert "cosine distance" in out
+    assert "network   stmga_resnet18_c4, random weights" in out
+    assert "best, epoch" in out
+    assert f"--model {tmp_path}/run/best" in out
+    assert STMGA.from_pretrained(tmp_path / "run/best").config.size == (64, 32)
+
+
+def test_a_network_is_fine_tuned_on_folders_without_cameras(run, data, tmp_path):
+    code, out, err = run(
+        "train", "--data", data / "data/train", "--layout", "p{person}_{tracklet}", "--from",
+        data / "tiny", "--holdout", 0.3, "-o", tmp_path / "run", *SMALL,
+    )  # fmt: skip
+    assert code == 0, err
+    assert f"network   {data}/tiny" in out
+    assert "persons held out" in out
+    assert "started from" in STMGA.from_pretrained(tmp_path / "run/best").record.training_data
+
+
+def test_eval_scores_the_network_of_a_run_as_the_run_did(run, data, trained, tmp_path):
+    result = tmp_path / "result.json"
+    code, out, err = run("eval", data / "data/manifest.jsonl", "--model", trained / "last", "-q", "-o", result)
+    assert code == 0, err
+    log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    found = json.loads(result.read_text())
+    assert found["mAP"] == pytest.approx(log[-1]["validation"]["mAP"], abs=1e-9)
+    assert found["protocol"]["data"].startswith("walkers")
+    assert "8 queries" in out
+    code, out, _ = run(
+        "eval", data / "data/manifest.jsonl", "--model", trained / "last", "-q", "--rerank", "--title", "x"
+    )
+    assert code == 0
+    assert "re-ranked (Zhong et al. 2017" in out
+    assert "x; cosine" in out
+
+
+def test_ablate_shows_the_table_beside_the_papers_and_goes_on(run, data, tmp_path, monkeypatch):
+    arguments = [
+        "ablate", "table8", "--rows", "baseline", "s-mga", "--seeds", 2, "--data", data / "data/manifest.jsonl",
+        "--backbone", "resnet18", "--stage", "c4", "--size", 64, 32, "-o", tmp_path / "t8", *SMALL, "--epochs", 1,
+        "--set", "eval_every=0",
+    ]  # fmt: skip
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    (line,) = [line for line in out.splitlines() if line.startswith("s-mga")]
+    assert line.split()[1] == "2"
+    assert line.split()[-4:] == ["86.9", "90.9", "97.2", "98.1"]
+    table = json.loads((tmp_path / "t8/table8.json").read_text())
+    assert [len(row["scores"]) for row in table["rows"]] == [2, 2]
+    assert (tmp_path / "t8/s-mga/seed-1/last/model.safetensors").is_file()
+
+    from stmga.train import tables
+
+    monkeypatch.setattr(tables, "train", None)  # all of it is there already
+    code, again, err = run(*arguments)
+    assert code == 0, err
+    assert again.splitlines()[-6:] == out.splitlines()[-6:]
+
+
+def test_the_rows_of_table_4_differ_in_their_losses(data):
+    from stmga.config import PAPER_CONFIGS
+    from stmga.train import TrainConfig
+    from stmga.train.tables import PAPER, TRAINING
+
+    assert set(PAPER) == set(PAPER_CONFIGS)
+    configs = [
+        replace(TrainConfig(), **TRAINING.get(f"table4/{row}", {}))
+        for row in ("no-loss", "pce", "pce+pa", "pce+pa+res")
+    ]
+    assert [(c.lambda_pce > 0, c.weight_pa > 0, c.residual == "direct") for c in configs] == [
+        (False, False, True), (True, False, True), (True, True, False), (True, True, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "papre"], "did you mean 'paper'"),
+        (["--set", "persons"], "--set takes KEY=VALUE"),
+        (["--set", "margins=1"], "did you mean 'margin'"),
+        (["--set", "persons=99"], "only 6 identities"),
+        (["--model", "stmga_resnet18"], "did you mean 'stmga_resnet18_c4'"),
+        (["--model", "stmga_resnet18_c4", "--from", "x"], "leave out --model"),
+        (["--backbone-missing", "layer4"], "give that file as --backbone-weights"),
+        (["--holdout", "0.5"], "has a test of its own"),
+    ],
+)
+def test_mistakes_of_train_are_named(fails, data, tmp_path, arguments, message):
+    assert message in fails("train", "--data", data / "data/manifest.jsonl", "-o", tmp_path / "run", "-q", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_of_ablate_are_named(fails, data, tmp_path):
+    base = ["--data", data / "data/manifest.jsonl", "-o", tmp_path / "t"]
+    assert "there is no 'table9'" in fails("ablate", "table9", *base)
+    assert "table8 has no row 'smga'; did you mean 's-mga'" in fails("ablate", "table8", "--rows", "smga", *base)
+
+
+def command(data, folder, steps=6):
+    return [
+        sys.executable, "-m", "stmga", "train", "--data", str(data / "data/manifest.jsonl"), "--from",
+        str(data / "tiny"), "-o", str(folder), *SMALL, "--epochs", "4",
+        "--set", f"steps={steps}", "--set", "eval_every=0",
+    ]  # fmt: skip
+
+
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module", name="undisturbed")
+def undisturbed_fixture(data):
+    subprocess.run(command(data, data / "undisturbed"), check=True, env=ONE_THREAD, capture_output=True)
+    return data / "undisturbed"
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_parameters(data, undisturbed, tmp_path):
+    """SIGKILL: at random moments, and for certain once while it trains."""
+    folder, kills, dice = tmp_path / "run", 0, random.Random(4)
+    for _ in range(12):
+        process = subprocess.Popen(
+            command(data, folder), env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        log = folder / "log.jsonl"
+        lines = len(log.read_text().splitlines()) if log.exists() else 0
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if log.exists() and len(log.read_text().splitlines()) > lines:  # one epoch more than at the start
+                time.sleep(dice.uniform(0, 0.4))
+                if process.poll() is None:
+                    process.kill()
+                    kills += 1
+                break
+            time.sleep(0.01)
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert process.returncode == 0
+    assert kills >= 2
+    assert_same(folder, undisturbed)
+    rows, expected = (
+        [json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (folder, undisturbed)
+    )
+    assert [(row["epoch"], row["loss"]) for row in rows] == [(row["epoch"], row["loss"]) for row in expected]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint_and_a_word(data, undisturbed, tmp_path, number):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        command(data, folder), env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (folder / "log.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert "stopped at epoch" in errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    subprocess.run(command(data, folder), check=True, env=ONE_THREAD, capture_output=True)
+    assert_same(folder, undisturbed)

@@ -1,0 +1,201 @@
+"""Everything that can go wrong in a run: a clear word, and the last good checkpoint is whole."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from train_fixtures import QUICK, TINY, assert_same, little_benchmark, tiny
+
+from stmga.data.training_set import TrainingSet
+from stmga.train import NotFiniteError, Trainer, TrainingError, train
+from stmga.train.objective import Objective
+
+
+@pytest.fixture(scope="module", name="benchmark")
+def benchmark_fixture():
+    return little_benchmark()
+
+
+@pytest.fixture(name="run")
+def run_fixture(benchmark, tmp_path):
+    """A finished run of one epoch, which QUICK's two epochs do not go on with."""
+    train(tiny(), benchmark, QUICK, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def refused(benchmark, folder, config=QUICK, model=None, **options):
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(TrainingError) as caught:
+        train(model or tiny(), benchmark, config, folder, **options)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before  # nothing is lost
+    return str(caught.value)
+
+
+def test_another_configuration_does_not_go_on_with_a_run(run, benchmark):
+    message = refused(benchmark, run, replace(QUICK, lr=1.0, seed=3))
+    assert "train.seed was 0, now 3" in message
+    assert "train.lr was 0.001, now 1.0" in message
+    assert "--from" in message
+    assert "network.size" in refused(benchmark, run, model=tiny(config=replace(TINY, size=(32, 32))))
+    assert "data.tracklets was 24, now 20" in refused(little_benchmark(5), run)
+    assert "started_from was '', now 'x'" in refused(benchmark, run, started_from="x")
+
+
+def test_another_number_of_processes_does_not_go_on_with_a_run(run, benchmark):
+    asked = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(asked | {"processes": 4}))
+    assert "processes was 4, now 1" in refused(benchmark, run)
+
+
+def test_another_version_of_the_code_does_not_go_on_with_a_run(run, benchmark, monkeypatch):
+    asked = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(asked | {"stmga": "0.0.1"}))
+    assert "stmga was '0.0.1'" in refused(benchmark, run)
+    (run / "run.json").write_text(json.dumps(asked))
+    monkeypatch.setattr("stmga.train.checkpoint.__version__", "9.9")
+    message = refused(benchmark, run)
+    assert "was written by stmga 0.1.0, this is 9.9" in message
+    assert "Install stmga 0.1.0" in message
+
+
+@pytest.mark.parametrize("size", [0, 7, 1000, -1], ids=["empty", "7 bytes", "1000 bytes", "all but one byte"])
+def test_a_checkpoint_that_was_cut_short_is_named(run, benchmark, size):
+    file = run / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:size])
+    message = refused(benchmark, run)
+    assert "checkpoint.safetensors is damaged or no checkpoint" in message
+    assert "--from RUN/best" in message
+
+
+def test_a_folder_of_something_else_is_left_alone(benchmark, tmp_path):
+    (tmp_path / "thesis.txt").write_text("all my work")
+    assert "holds something, but no run.json" in refused(benchmark, tmp_path)
+
+
+def spoilt(after):
+    """An objective whose loss is NaN in call number `after`."""
+    calls = 0
+    real = Objective.forward
+
+    def forward(self, clips, labels):
+        nonlocal calls
+        calls += 1
+        terms = real(self, clips, labels)
+        if calls == after:
+            terms["ce/z_t"] = terms["ce/z_t"] * float("nan")
+            terms["total"] = terms["total"] + terms["ce/z_t"]
+        return terms
+
+    return forward
+
+
+def test_a_loss_of_nan_names_the_batch_and_leaves_the_parameters(benchmark, tmp_path, monkeypatch):
+    clean = tmp_path / "clean"
+    train(tiny(), benchmark, QUICK, clean)
+    real = Objective.forward
+    monkeypatch.setattr(Objective, "forward", spoilt(after=5))  # the second step of the second epoch
+    with pytest.raises(NotFiniteError, match=r"epoch 2, step 2: .*ce/z_t nan.*tracklets are p000\d_c") as caught:
+        train(tiny(), benchmark, QUICK, tmp_path / "run")
+    assert "total nan" in str(caught.value)
+    assert "the last checkpoint is" in str(caught.value)
+    monkeypatch.setattr(Objective, "forward", real)
+    train(tiny(), benchmark, QUICK, tmp_path / "run")  # goes on from the good checkpoint
+    assert_same(tmp_path / "run", clean)
+
+
+def test_a_gradient_of_nan_stops_before_it_does_harm(benchmark, tmp_path):
+    trainer = Trainer(tiny(), benchmark, QUICK, tmp_path / "run", _world())
+    weight = trainer.model.neck.weight
+    weight.register_hook(lambda grad: grad * float("nan"))
+    before = weight.detach().clone()
+    with pytest.raises(NotFiniteError, match="grad_norm nan"):
+        trainer.run()
+    assert torch.equal(weight.detach(), before)
+
+
+def test_the_network_itself_full_of_nan_is_named_in_validation(benchmark, tmp_path):
+    trainer = Trainer(tiny(), benchmark, QUICK, tmp_path / "run", _world())
+    with torch.no_grad():
+        trainer.model.neck.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="not finite"):
+        trainer._validate(0)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(benchmark, tmp_path, monkeypatch):
+    import stmga.train.checkpoint as module
+
+    clean = tmp_path / "clean"
+    train(tiny(), benchmark, QUICK, clean)
+    real, calls = module.save_file, 0
+
+    def full(tensors, path, metadata):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(tensors, path, metadata)
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device; the file was not written") as caught:
+        train(tiny(), benchmark, QUICK, tmp_path / "run")
+    assert "checkpoint.safetensors" in str(caught.value)
+    assert [p.name for p in (tmp_path / "run").glob(".*")] == []
+    train(tiny(), benchmark, QUICK, tmp_path / "run")
+    assert_same(tmp_path / "run", clean)
+
+
+class Murderous(TrainingSet):
+    """Its worker process is killed when it reads row 5, as the kernel does where memory is short."""
+
+    def __getitem__(self, place):
+        if place[0] == 5 and torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(place)
+
+
+def test_a_killed_worker_is_named_and_nothing_is_lost(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setattr("stmga.train.engine.TrainingSet", Murderous)
+    with pytest.raises(TrainingError, match=r"worker.*killed.*fewer workers.*goes on"):
+        train(tiny(), benchmark, replace(QUICK, steps=8), tmp_path / "run", workers=1)
+    assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
+    result = train(tiny(), benchmark, replace(QUICK, steps=8), tmp_path / "run")
+    assert [row["steps"] for row in result.log] == [8, 8]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_frame_is_named_in_a_line(benchmark, tmp_path, workers):
+    from stmga import Tracklet
+
+    broken = tmp_path / "broken.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)).save(broken)
+    broken.write_bytes(broken.read_bytes()[:200])
+    people = [*benchmark.train, Tracklet("bad", [broken], person=0)]
+    with pytest.raises(TrainingError, match=r'tracklet "bad".*broken.jpg') as caught:
+        train(tiny(), replace(benchmark, train=people), replace(QUICK, steps=20), tmp_path / "run", workers=workers)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(persons=8), "6 identities.*persons=6"),
+        (dict(recompute=("layer9",)), "recompute names layer9; the trunk's stages are conv1"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_at_once(benchmark, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(tiny(), benchmark, replace(QUICK, **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def _world():
+    from stmga.train.distributed import World
+
+    return World()
