@@ -131,9 +131,8 @@ def timed(work: Callable[[], object]) -> float:
 
 def report(args: argparse.Namespace, found: dict[str, dict[str, float]], seconds: dict[str, float], size: int) -> None:
     frames = args.tracklets * args.frames
-    print(
-        f"{platform.machine()}, Python {platform.python_version()}; {frames:,} JPEGs, {size / frames:,.0f} bytes each"
-    )
+    where = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    print(f"{where}; {frames:,} JPEGs, {size / frames:,.0f} bytes each")
     for what, rate in found.items():
         loose, packed = rate["loose"], rate["packed"]
         print(f"{what:8} loose {loose:9,.0f} frames/s   packed {packed:9,.0f} frames/s   {packed / loose:.2f} x")
