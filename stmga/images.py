@@ -21,15 +21,17 @@ OPEN_SHARDS = 16  # files of packs that a process keeps open
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
-def read_image(file: Path, span: tuple[int, int] | None = None) -> np.ndarray:
-    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do.
-
-    With a `span` (offset, length) the image is that part of the file.
-    """
+def read_image(file: Path | io.BytesIO) -> np.ndarray:
+    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
     from PIL import Image
 
-    with Image.open(file if span is None else io.BytesIO(read_span(file, span))) as image:
+    with Image.open(file) as image:
         return rgb(image)
+
+
+def read_packed(file: Path, span: tuple[int, int]) -> np.ndarray:
+    """The same for an image that is the part `(offset, length)` of a file."""
+    return read_image(io.BytesIO(read_span(file, span)))
 
 
 def read_span(file: Path, span: tuple[int, int]) -> bytes:
