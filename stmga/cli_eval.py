@@ -102,7 +102,8 @@ def evaluate(args: argparse.Namespace) -> None:
     from stmga.metrics import Protocol, evaluate
 
     check_json(args.out)
-    if args.gallery or args.source.endswith(".safetensors"):
+    path = Path(args.source)
+    if args.gallery or path.suffix == ".safetensors" or (path.is_file() and path.suffix != ".jsonl"):
         queries, gallery = _sides(args)
         protocol = protocol_of(args, Protocol())
     else:

@@ -14,15 +14,18 @@ from .packing import pack
 from .prid import read_prid
 from .roles import benchmark_from
 from .sampling import PKSampler
+from .synthetic import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
 from .training_set import TrainingSet, collate
 from .walkers import render_labelled, render_tracklet, walkers, write_walkers
 
 __all__ = [
     "DATASETS",
+    "DIFFICULTIES",
     "Benchmark",
     "ClipAugment",
     "DataSet",
     "DataSetError",
+    "Difficulty",
     "Label",
     "PKSampler",
     "TrainingSet",
@@ -40,5 +43,7 @@ __all__ = [
     "render_tracklet",
     "train_clip",
     "walkers",
+    "walkers_benchmark",
+    "write_benchmark",
     "write_walkers",
 ]

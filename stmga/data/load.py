@@ -9,7 +9,7 @@ from typing import NamedTuple
 from stmga.data import duke, ilids, lsvid, mars, prid
 from stmga.data.benchmark import Benchmark
 from stmga.data.official import About, collector_paused
-from stmga.data.packing import MANIFEST, about_pack, is_pack
+from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
 from stmga.readers import read_folder, read_manifest
 from stmga.tracklets import TrackletError
@@ -91,7 +91,7 @@ def load_benchmark(
             if not is_pack(source):
                 raise TrackletError(f"{source} is no pack: give the .jsonl manifest itself, or dataset='folders'")
             source /= MANIFEST
-        if source.name == MANIFEST and is_pack(source.parent):
+        if source.name == MANIFEST and (source.parent / PROTOCOL).is_file():  # of a pack, or of rendered walkers
             name, protocol, terms = about_pack(source.parent)
         tracklets = read_manifest(source, check_files=check_files)
     return benchmark_from(tracklets, name=name, protocol=protocol, holdout=holdout, seed=seed, terms=terms)
