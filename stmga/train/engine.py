@@ -125,6 +125,8 @@ class Trainer:
         """All epochs that are left."""
         if self.folder.begun:
             self._resume()
+        if self.world.leads:
+            self.folder.rewind(self.state.epoch)  # a run killed before its checkpoint has logged what comes again
         self.objective.train()
         with (
             board(self.folder.path, self.tensorboard and self.world.leads, self.state.epoch) as draw,
@@ -279,8 +281,6 @@ class Trainer:
         self.state = load_checkpoint(self.folder.checkpoint, self.objective, self.optimizer)
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
-        if self.world.leads:
-            self.folder.rewind(self.state.epoch)
         logger.info("going on after %d epochs and %d steps", self.state.epoch, self.state.step)
 
     def _save(self) -> None:
