@@ -55,7 +55,8 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     add("--backbone-missing", metavar="STAGE", action="append", default=[], help="a stage that this file lacks")
     add = parser.add_argument_group("recipe").add_argument
     add("--recipe", default="paper", help="paper, small or cpu (default: paper)")
-    add("--size", type=int, nargs=2, metavar=("H", "W"), help="input size in pixels (default: 256 128)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="input size in pixels (default: 256 128; cpu: 128 64)")
+    add("--clip-length", type=count, metavar="T", help="frames of a clip (default: 8; cpu: 4)")
     add("--epochs", type=count, help="instead of the recipe's")
     add("--lr", type=float, help="instead of the recipe's")
     add("--seed", type=int, help="of weights, sampling and augmentation (default: 0)")
@@ -140,7 +141,7 @@ def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]
     if args.start is not None:
         from stmga.model import STMGA
 
-        for option in ("model", "size", "backbone_weights"):
+        for option in ("model", "size", "clip_length", "backbone_weights"):
             if getattr(args, option) is not None:
                 raise ValueError(f"--from brings its own network: leave out --{option.replace('_', '-')}")
         if is_name(args.start):
@@ -163,9 +164,12 @@ def _built(args: argparse.Namespace, config: TrainConfig, net: STMGAConfig) -> S
 
     from stmga.backbones import load_backbone
     from stmga.model import STMGA
+    from stmga.train.config import INPUTS
     from stmga.train.objective import set_part_start
 
-    model = STMGA(replace(net, size=tuple(args.size)) if args.size else net)
+    asked = {"size": args.size and tuple(args.size), "clip_length": args.clip_length}
+    asked = INPUTS.get(args.recipe, {}) | {name: value for name, value in asked.items() if value}
+    model = STMGA(replace(net, **asked))
     set_part_start(model, config)
     if args.backbone_weights:
         load_backbone(model.backbone, args.backbone_weights, name=net.backbone, missing=tuple(args.backbone_missing))

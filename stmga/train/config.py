@@ -126,15 +126,17 @@ class TrainConfig:
         return cls(**data)
 
 
+# The paper's; a hundred to some thousand tracklets, from a trained trunk or network; minutes on a CPU, from nothing.
 RECIPES: dict[str, TrainConfig] = {
     "paper": TrainConfig(),
-    "small": TrainConfig(
-        persons=8, epochs=40, schedule="cosine", warmup=2, smoothing=0.1, eval_every=5
-    ),
+    "small": TrainConfig(persons=8, epochs=40, schedule="cosine", warmup=2, smoothing=0.1, eval_every=5),
     "cpu": TrainConfig(
-        persons=8, clips=4, stride=1, epochs=12, schedule="cosine", warmup=1, erase=0.25, eval_every=4
+        persons=8, clips=2, stride=1, erase=0.0, epochs=10, lr=1e-3, schedule="cosine", warmup=1, eval_every=5
     ),
-}  # fmt: skip
+}
+
+# What a recipe asks of the input of an untrained network, where that is not the architecture's own.
+INPUTS: dict[str, dict[str, Any]] = {"cpu": {"size": (128, 64), "clip_length": 4}}
 
 
 def recipe(name: str, **changes: Any) -> TrainConfig:
