@@ -54,6 +54,8 @@ def side(pipe, network: str, recompute: tuple[str, ...], args: argparse.Namespac
         while pipe.recv():
             start = time.perf_counter()
             trainer.step(batch, epoch=0)
+            if device.type == "cuda":
+                torch.cuda.synchronize()  # Adam is still at work when its step returns
             pipe.send(time.perf_counter() - start)
         cuda = device.type == "cuda"
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

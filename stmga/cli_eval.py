@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli_model import add_computing, add_model, model_of
 from stmga.cli_source import add_source, benchmark_of, describe
-from stmga.command import command, count
+from stmga.command import command, count, leads
 
 if TYPE_CHECKING:
     from stmga.embeddings import Embeddings
@@ -108,7 +108,9 @@ def evaluate(args: argparse.Namespace) -> None:
         protocol = protocol_of(args, Protocol())
     else:
         queries, gallery, protocol = _embedded(args)
-    report_evaluation(evaluate(queries, gallery, protocol, device=args.device), out=args.out)
+    found = evaluate(queries, gallery, protocol, device=args.device)
+    if leads():
+        report_evaluation(found, out=args.out)
 
 
 def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protocol]:
@@ -126,8 +128,8 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
         )
     benchmark = replace(benchmark, protocol=protocol_of(args, benchmark.protocol))
     model, weights = model_of(args)
-    for line in [*describe(benchmark), f"weights   {weights}"]:
-        print(line)
+    if leads():
+        print(*describe(benchmark), f"weights   {weights}", sep="\n")
     options = {"precision": args.precision, "batch_size": args.batch_size, "workers": args.workers}
     with joined(args.device) as world:
         model = model.eval().to(world.device)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli_source import add_source, benchmark_of, describe
-from stmga.command import command, count
+from stmga.command import command, count, leads
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -136,6 +136,7 @@ def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]
     import torch
 
     from stmga.config import ARCHITECTURES
+    from stmga.train.objective import set_part_start
     from stmga.zoo import create_model, is_name
 
     if args.start is not None:
@@ -155,22 +156,22 @@ def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]
         create_model(name)  # says what is wrong with it
         raise ValueError(f"{name} has trained weights; to fine-tune them write --from {name}")
     torch.manual_seed(config.seed)
-    return _built(args, config, ARCHITECTURES[name]), f"{name}, {_trunk_words(args)}"
+    model = _built(args, ARCHITECTURES[name])
+    set_part_start(model, config)
+    return model, f"{name}, {_trunk_words(args)}"
 
 
-def _built(args: argparse.Namespace, config: TrainConfig, net: STMGAConfig) -> STMGA:
-    """An untrained network, its trunk filled as asked; its parts begin where the losses of the recipe want them."""
+def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
+    """An untrained network, its trunk filled as asked."""
     from dataclasses import replace
 
     from stmga.backbones import load_backbone
     from stmga.model import STMGA
     from stmga.train.config import INPUTS
-    from stmga.train.objective import set_part_start
 
     asked = {"size": args.size and tuple(args.size), "clip_length": args.clip_length}
     asked = INPUTS.get(args.recipe, {}) | {name: value for name, value in asked.items() if value}
     model = STMGA(replace(net, **asked))
-    set_part_start(model, config)
     if args.backbone_weights:
         load_backbone(model.backbone, args.backbone_weights, name=net.backbone, missing=tuple(args.backbone_missing))
     elif args.backbone_missing:
@@ -202,7 +203,7 @@ def ablate(args: argparse.Namespace) -> None:
     _say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")
     try:
         rows = run_table(
-            args.table, benchmark, config, args.out, build=lambda net: _built(args, config, net), trunk=trunk,
+            args.table, benchmark, config, args.out, build=lambda net: _built(args, net), trunk=trunk,
             rows=args.rows, seeds=args.seeds, started_from=_trunk_words(args), **_options(args),
         )  # fmt: skip
     except StoppedError as stopped:
@@ -219,7 +220,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _say(text: str, file: Any = None) -> None:
     """Print once, however many processes torchrun started."""
-    if os.environ.get("RANK", "0") == "0":
+    if leads():
         print(text, file=file or sys.stdout, flush=True)
 
 

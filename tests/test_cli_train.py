@@ -106,15 +106,36 @@ def test_ablate_shows_the_table_beside_the_papers_and_goes_on(run, data, tmp_pat
     assert [len(row["scores"]) for row in table["rows"]] == [2, 2]
     assert (tmp_path / "t8/s-mga/seed-1/last/model.safetensors").is_file()
 
-    from stmga.train import tables
+    from stmga.train import Trainer
 
-    monkeypatch.setattr(tables, "train", None)  # all of it is there already
+    monkeypatch.setattr(Trainer, "step", None)  # all of it is there already
     code, again, err = run(*arguments)
     assert code == 0, err
     assert again.splitlines()[-6:] == out.splitlines()[-6:]
+    code, _, err = run(*arguments, "--clip-length", 3)  # and is not taken for what it is not
+    assert code == 1
+    assert "network.clip_length was 8, now 3" in err
 
 
-def test_the_rows_of_table_4_differ_in_their_losses(data):
+def test_the_rows_of_table_4_begin_where_their_losses_want_them(data, tmp_path, monkeypatch):
+    from stmga.data import load_benchmark
+    from stmga.train import TrainConfig, tables
+
+    starts = {}
+
+    def peek(model, benchmark, config, place, **options):
+        starts[place.parent.name] = float(model.cpa.part_heads[-1].bias[0].sigmoid()) if model.cpa else None
+        raise StopIteration
+
+    monkeypatch.setattr(tables, "train", peek)
+    benchmark, trunk = load_benchmark(data / "data/manifest.jsonl"), {"backbone": "resnet18", "stage": "c4"}
+    for row in ("baseline", "no-loss", "pce", "pce+pa", "pce+pa+res"):
+        with pytest.raises(StopIteration):
+            tables.run_table("table4", benchmark, TrainConfig(), tmp_path, build=STMGA, trunk=trunk, rows=[row])
+    assert starts == pytest.approx({"baseline": None, "no-loss": 0.5, "pce": 0.5, "pce+pa": 0.125, "pce+pa+res": 0.1})
+
+
+def test_the_rows_of_table_4_differ_in_their_losses():
     from stmga.config import PAPER_CONFIGS
     from stmga.train import TrainConfig
     from stmga.train.tables import PAPER, TRAINING
@@ -202,7 +223,8 @@ def test_a_signal_leaves_a_checkpoint_and_a_word(data, undisturbed, tmp_path, nu
     process = subprocess.Popen(
         command(data, folder), env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (folder / "log.jsonl").exists():
+    log = folder / "log.jsonl"
+    while not (log.exists() and log.read_text()):  # one epoch is done
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)

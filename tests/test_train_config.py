@@ -28,6 +28,10 @@ def test_a_recipe_with_changes():
     assert recipe("small").lr == RECIPES["small"].lr
 
 
+def test_one_value_may_stand_for_a_list_of_one():
+    assert recipe("paper", milestones=40, recompute="layer1").recompute == ("layer1",)
+
+
 def test_steps_of_the_learning_rate():
     config = TrainConfig(lr=1.0, epochs=10, milestones=(4, 8), warmup=2)
     assert [config.lr_at(e) for e in (1, 2, 3.9, 4, 8, 9.5)] == pytest.approx([0.5, 1, 1, 0.1, 0.01, 0.01])
@@ -51,6 +55,11 @@ def test_cosine_falls_from_lr_to_nothing():
         (dict(weight_pa=-1), "weight_pa is -1"),
         (dict(steps=0), "steps 0"),
         (dict(compile=True, recompute=("layer1",)), "exclude each other"),
+        (dict(lr="abc"), "lr is 'abc', expected float"),
+        (dict(lr=float("nan")), "lr is nan, expected float"),
+        (dict(epochs=2.5), "epochs is 2.5, expected int"),
+        (dict(compile="no"), "compile is 'no', expected bool"),
+        (dict(milestones=["a"]), "expected a list of int"),
         (dict(learning_rate=1), "no setting 'learning_rate'"),
         (dict(epoch=3), "did you mean 'epochs'"),
     ],

@@ -184,5 +184,5 @@ def test_the_rows_of_the_paper_train_and_score(row, benchmark, tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_it_trains_on_a_gpu(benchmark, tmp_path, precision):
     result = train(tiny(), benchmark, replace(QUICK, precision=precision), tmp_path / "run", device="cuda")
-    assert result.log[-1]["loss"]["total"] < 2 * result.log[0]["loss"]["total"]
+    assert result.log[-1]["loss"]["total"] < result.log[0]["loss"]["total"]
     assert result.log[-1]["peak_memory_gb"] > 0

@@ -44,6 +44,7 @@ def test_another_configuration_does_not_go_on_with_a_run(run, benchmark):
     assert "network.size" in refused(benchmark, run, model=tiny(config=replace(TINY, size=(32, 32))))
     assert "data.tracklets was 24, now 20" in refused(little_benchmark(5), run)
     assert "started_from was '', now 'x'" in refused(benchmark, run, started_from="x")
+    assert "data.test.digest" in refused(replace(benchmark, query=benchmark.query[1:]), run)
 
 
 def test_another_number_of_processes_does_not_go_on_with_a_run(run, benchmark):
@@ -116,6 +117,40 @@ def test_a_gradient_of_nan_stops_before_it_does_harm(benchmark, tmp_path):
     with pytest.raises(NotFiniteError, match="grad_norm nan"):
         trainer.run()
     assert torch.equal(weight.detach(), before)
+
+
+def test_fp16_does_not_skip_steps_for_ever(benchmark, tmp_path):
+    trainer = Trainer(
+        tiny(), benchmark, replace(QUICK, precision="fp16", steps=30, epochs=1), tmp_path / "run", _world()
+    )
+    trainer.model.neck.weight.register_hook(lambda grad: grad * float("nan"))
+    batches = list(trainer._batches(0))
+    with pytest.raises(NotFiniteError, match="grad_norm nan"):
+        [trainer.step(batch, 0) for batch in batches]
+    assert trainer.scaler.get_scale() < 1
+
+
+def test_an_overflow_of_fp16_is_skipped_and_counted(benchmark, tmp_path):
+    trainer = Trainer(tiny(), benchmark, replace(QUICK, precision="fp16"), tmp_path / "run", _world())
+    trainer.scaler._init_scale = 2.0**120
+    before = trainer.model.neck.weight.detach().clone()
+    values = trainer.step(next(iter(trainer._batches(0))), 0)
+    assert (values["skipped"], values["grad_norm"]) == (1.0, 0.0)
+    assert torch.equal(trainer.model.neck.weight.detach(), before)
+    assert trainer.scaler.get_scale() < 2.0**120
+
+
+def test_halves_of_files_that_a_kill_left_are_swept_away(run, benchmark):
+    for half in (run / ".checkpoint.safetensors.1f.tmp", run / "last" / ".model.safetensors.2a.tmp"):
+        half.write_bytes(b"half")
+    train(tiny(), benchmark, QUICK, run)
+    assert list(run.rglob("*.tmp")) == []
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_left_out(run, benchmark):
+    log = run / "log.jsonl"
+    log.write_text(log.read_text() + '{"epoch": 3, "st')
+    assert [row["epoch"] for row in train(tiny(), benchmark, QUICK, run).log] == [1, 2]
 
 
 def test_the_network_itself_full_of_nan_is_named_in_validation(benchmark, tmp_path):

@@ -1,5 +1,6 @@
 """Two processes under torchrun: the same order of data, and the end that docs/training.md promises."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,12 +15,11 @@ from train_fixtures import QUICK, assert_same, ended_with, little_benchmark, tin
 
 from stmga.data import PKSampler, TrainingSet, collate
 from stmga.data.augment import ClipAugment
-from stmga.train.engine import build_objective
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
-from stmga.train.objective import features_of
+from stmga.train.objective import build_objective, features_of
 
 # A small learning rate: Adam turns rounding in a gradient near 0 into a whole step of either sign.
-CONFIG = replace(QUICK, lr=1e-6, eval_every=0)
+CONFIG = replace(QUICK, lr=1e-6, epochs=4, eval_every=0)
 SCRIPT = """
 import sys, torch
 from train_fixtures import little_benchmark, tiny
@@ -118,6 +118,16 @@ def test_two_processes_end_where_the_documentation_says(pair):
         torch.testing.assert_close(tensors[f"objective.{name}"], tensor, rtol=1e-3, atol=2e-5)
 
 
+def test_what_two_processes_scored_is_what_they_saved(pair):
+    from stmga import STMGA, TrackletEmbedder
+    from stmga.metrics import evaluate
+
+    benchmark, embed = little_benchmark(), TrackletEmbedder(STMGA.from_pretrained(pair / "last"))
+    found = evaluate(embed(benchmark.query), embed(benchmark.gallery), benchmark.protocol)
+    logged = json.loads((pair / "log.jsonl").read_text().splitlines()[-1])["validation"]
+    assert found.mAP == pytest.approx(logged["mAP"], abs=1e-9)
+
+
 def test_two_processes_are_not_one(pair, tmp_path):
     """So that the test above could fail: one process normalises over the whole batch."""
     from stmga.train import train
@@ -132,13 +142,16 @@ def test_two_processes_that_were_stopped_end_as_if_they_had_not_been(pair, tmp_p
     folder = tmp_path / "run"
     process = torchrun(folder)
     deadline = time.monotonic() + 200
-    while not (folder / "log.jsonl").exists():  # one epoch is done
+    log = folder / "log.jsonl"
+    while not (log.exists() and log.read_text()):  # one epoch is done
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)  # torchrun passes it on
-    process.communicate(timeout=120)
-    assert (folder / "checkpoint.safetensors").is_file()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "stopped at epoch" in errors
+    assert len(log.read_text().splitlines()) < CONFIG.epochs
     again = torchrun(folder)
     _, errors = again.communicate(timeout=240)
     assert again.returncode == 0, errors

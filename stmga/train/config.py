@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import cos, isfinite, pi
 from typing import Any
 
 from stmga.text import closest
@@ -74,10 +75,28 @@ class TrainConfig:
     eval_every: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("milestones", "recompute"):  # JSON knows only lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for fault in self._faults():
+        for name in ("milestones", "recompute"):  # JSON knows only lists, and one may stand for itself
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, (list, tuple)) else (value,))
+        for fault in [*self._misfits()] or self._faults():
             raise ValueError(f"no such training: {fault}")
+
+    def _misfits(self) -> Iterable[str]:
+        """Values of another kind than the default's."""
+        kinds = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
+        for field in fields(self):
+            value, default = getattr(self, field.name), field.default
+            if isinstance(value, tuple):
+                item = int if field.name == "milestones" else str
+                if not all(isinstance(v, item) for v in value):
+                    yield f"{field.name} is {list(value)!r}, expected a list of {item.__name__}"
+                continue
+            if value is None and field.name in ("margin", "steps"):
+                continue
+            kind = int if field.name == "steps" else type(default)
+            wrong = not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind is not bool)
+            if wrong or (isinstance(value, float) and not isfinite(value)):
+                yield f"{field.name} is {value!r}, expected {kind.__name__}"
 
     def _faults(self) -> Iterable[str]:
         for name, choices in CHOICES.items():
@@ -104,8 +123,6 @@ class TrainConfig:
         >>> [round(TrainConfig().lr_at(epoch), 8) for epoch in (0, 39.9, 40, 149)]
         [0.00035, 0.00035, 3.5e-05, 3.5e-07]
         """
-        from math import cos, pi
-
         if epoch < self.warmup:
             return self.lr * max(epoch, 1e-3) / self.warmup  # never 0: the first step counts too
         if self.schedule == "cosine":

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ def joined(device: str | torch.device | None = None) -> Iterator[World]:
     ``device`` None is the GPU where there is one, of several the one of this process's number.
     """
     size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    if device is None:
-        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
+    place = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
     if place.type == "cuda":
+        if place.index is not None and size > 1:
+            raise ValueError(f"{size} processes cannot share {place}; say cuda, and each takes the one of its number")
+        place = torch.device("cuda", local if place.index is None else place.index)
         torch.cuda.set_device(place)
     if size == 1 or dist.is_initialized():
         yield World(dist.get_rank(), dist.get_world_size(), place) if dist.is_initialized() else World(device=place)
@@ -51,8 +52,11 @@ def joined(device: str | torch.device | None = None) -> Iterator[World]:
 
 def gathered(x: Tensor) -> Tensor:
     """(b ...) of each process -> (world b ...) of all, in order of rank, with gradients to every process's rows."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return x
+    return _gathered(x) if dist.is_initialized() and dist.get_world_size() > 1 else x
+
+
+@torch.compiler.disable  # the compiler knows no such collective
+def _gathered(x: Tensor) -> Tensor:
     rows: Tensor = _Gather.apply(x)
     return rows
 
@@ -95,3 +99,10 @@ def objects_of_all(item: Any) -> list[Any]:
     items: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(items, item)
     return items
+
+
+def shared_buffers(module: nn.Module) -> None:
+    """Give every process the leader's buffers (running statistics), as DistributedDataParallel does before a step."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)

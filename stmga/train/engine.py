@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +15,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from stmga.backbones import Trunk
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
 from stmga.data.sampling import PKSampler
@@ -25,13 +23,14 @@ from stmga.model import STMGA
 from stmga.tracklets import TrackletError
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
-from stmga.train.distributed import World, joined, mean_of, objects_of_all
+from stmga.train.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
-from stmga.train.folder import RunFolder
-from stmga.train.objective import Objective
+from stmga.train.folder import open_run, what_decides
+from stmga.train.objective import build_objective
 from stmga.train.result import Result, board, weight_record
 from stmga.train.signals import StopWish, stop_wish
 from stmga.train.validation import validate
+from stmga.train.workers import deaf_worker, reading_fault
 
 logger = logging.getLogger(__name__)
 
@@ -116,22 +115,17 @@ class Trainer:
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
-        self.folder = self._folder(folder)
+        asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
+        self.folder = open_run(folder, asked, world)
         self.state = Progress()
 
     # ---- the run
 
     def run(self) -> Result:
         """All epochs that are left."""
-        if self.folder.begun:
+        with stop_wish() as wish, board(self.folder.path, self.tensorboard and self.world.leads) as draw:
             self._resume()
-        if self.world.leads:
-            self.folder.rewind(self.state.epoch)  # a run killed before its checkpoint has logged what comes again
-        self.objective.train()
-        with (
-            board(self.folder.path, self.tensorboard and self.world.leads, self.state.epoch) as draw,
-            stop_wish() as wish,
-        ):
+            self.objective.train()
             for epoch in range(self.state.epoch, self.config.epochs):
                 row = self._epoch(epoch, wish)
                 if self.world.leads:
@@ -139,12 +133,18 @@ class Trainer:
                     draw(row)
                 self.state = replace(self.state, epoch=epoch + 1, step=0, sums={})
                 self._save()
+        objects_of_all(None)  # the leader has written its last line before anybody reads it
         return Result(self.folder.path, self.folder.lines(), dict(self.state.best))
 
     def _epoch(self, epoch: int, wish: StopWish) -> dict[str, Any]:
         start, first = time.perf_counter(), self.state.step
         for batch in self._batches(epoch):
-            values = self.step(batch, epoch, wish)
+            try:
+                values = self.step(batch, epoch, wish)
+            except RuntimeError as error:
+                if fault := reading_fault(error):  # torch tells of a lost worker at any moment
+                    raise TrainingError(f"{fault}; {self._kept()}, and the same command goes on") from error
+                raise
             stop = values.pop("stop")
             for name, value in values.items():
                 self.state.sums[name] = self.state.sums.get(name, 0.0) + value
@@ -154,22 +154,29 @@ class Trainer:
         seconds = time.perf_counter() - start
         self.state.seconds += seconds
         steps = len(self.sampler)
-        means = {name: value / steps for name, value in self.state.sums.items()}
+        sums = dict(self.state.sums)
+        skipped = sums.pop("skipped", 0.0)
+        grad_norm = sums.pop("grad_norm") / max(steps - skipped, 1)
+        means = {name: value / steps for name, value in sums.items()}
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "steps": steps,
             "lr": self.config.lr_at(epoch + (steps - 1) / steps),
-            "grad_norm": means.pop("grad_norm"),
+            "grad_norm": grad_norm,
             "loss": means,
             "seconds": round(seconds, 2),
             "clips_per_s": round((steps - first) * self.config.persons * self.config.clips / max(seconds, 1e-9), 2),
         }
+        if self.config.precision == "fp16":
+            row["skipped"] = int(skipped)  # steps whose gradient overflowed
         if self.world.device.type == "cuda":
             row["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
+        shared_buffers(self.model)  # running statistics are the leader's, in what is scored as in what is saved
         if self._is_validated(epoch):
+            self._save()  # validation may take minutes, and fail
             row["validation"] = self._validate(epoch)
         if self.world.leads:
-            self._save_weights("last", row.get("validation"))
+            self._save_weights("last", epoch + 1, row.get("validation"))
         return row
 
     def step(self, batch: Mapping[str, Any], epoch: int, wish: StopWish | None = None) -> dict[str, float]:
@@ -192,13 +199,17 @@ class Trainer:
         self._check_finite(values, dict(zip(names, own.tolist(), strict=True)), batch, epoch)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if not math.isfinite(values["grad_norm"]):  # of fp16: its step was skipped
+            values |= {"grad_norm": 0.0, "skipped": 1.0}
         return values
 
     def _check_finite(self, mean: Mapping[str, float], own: Mapping[str, float], batch: Any, epoch: int) -> None:
-        watched = [name for name in own if name != "grad_norm" or self.config.precision != "fp16"]  # fp16 skips a step
-        if all(abs(mean[name]) < float("inf") for name in watched):
+        # A gradient that overflows in fp16 is a step that is skipped, unless no scale helps it any more.
+        may_overflow = self.config.precision == "fp16" and self.scaler.get_scale() >= 1
+        watched = [name for name in own if not (may_overflow and name == "grad_norm")]
+        if all(math.isfinite(mean[name]) for name in watched):
             return
-        wrong = [f"{name} {own[name]}" for name in watched if not abs(own[name]) < float("inf")]
+        wrong = [f"{name} {own[name]}" for name in watched if not math.isfinite(own[name])]
         names = [self.data.tracklets[self.data.pieces[row][0]].id for row in batch["row"].tolist()]
         stories = objects_of_all(f"{', '.join(wrong)}; its tracklets are {', '.join(names)}" if wrong else "")
         hint = "bf16 or fp32 instead of fp16, or " if self.config.precision == "fp16" else ""
@@ -217,30 +228,28 @@ class Trainer:
             batch_sampler=self.sampler,
             num_workers=self.workers,
             collate_fn=collate,
+            worker_init_fn=deaf_worker,
             pin_memory=self.world.device.type == "cuda",
         )
         batches = iter(loader)
         with self._bar(epoch) as bar:
             while True:
+                batch, fault = None, ""
                 try:
                     batch = next(batches)
                 except StopIteration:
                     return
                 except (RuntimeError, TrackletError) as error:
-                    self._unreadable(error)
-                    raise
+                    fault = reading_fault(error)
+                    if not fault:
+                        raise
+                if any_of(torch.tensor([bool(fault)], device=self.world.device)).item():
+                    self._save()  # what is trained so far
+                    faults = " | ".join(filter(None, objects_of_all(fault)))
+                    raise TrainingError(f"{faults}; {self._kept()}, and the same command goes on from it")
+                assert batch is not None
                 yield batch
                 bar.update()
-
-    def _unreadable(self, error: Exception) -> None:
-        """A batch could not be read: keep what was trained, and say what happened without the worker's traceback."""
-        killed = "DataLoader worker" in str(error) and not isinstance(error, TrackletError)
-        if not killed and not isinstance(error, TrackletError):
-            return
-        self._save()
-        reason = str(error).strip().splitlines()[-1 if not killed else 0]
-        advice = "it may have run out of memory: take fewer workers; " if killed else "mend or remove it; "
-        raise TrainingError(f"{reason}: {advice}{self._kept()}, and the same command goes on from it") from error
 
     def _bar(self, epoch: int) -> Any:
         from tqdm.auto import tqdm
@@ -252,36 +261,17 @@ class Trainer:
 
     # ---- what is kept
 
-    def _folder(self, path: str | Path) -> RunFolder:
-        """The run folder; the leader makes it, and what it finds wrong is raised by all."""
-        asked, error = self._asked(), ""
-        if self.world.leads:
-            try:
-                RunFolder(path, asked)
-            except TrainingError as found:
-                error = str(found)
-        if first := next(filter(None, objects_of_all(error)), ""):
-            raise TrainingError(first)
-        return RunFolder(path, asked, leads=False)
-
-    def _asked(self) -> dict[str, Any]:
-        """Everything that decides the result."""
-        tracklets = [[t.id, t.person, t.camera, len(t)] for t in self.benchmark.train]
-        digest = hashlib.sha256(json.dumps(tracklets).encode()).hexdigest()
-        data = {"name": self.benchmark.name, "tracklets": len(tracklets), "persons": len(self.data.identities)}
-        return {
-            "processes": self.world.size,
-            "started_from": self.started_from,
-            "data": data | {"digest": digest[:16]},
-            "network": self.model.config.to_dict(),
-            "train": self.config.to_dict(),
-        }
-
     def _resume(self) -> None:
-        self.state = load_checkpoint(self.folder.checkpoint, self.objective, self.optimizer)
-        if self.state.scaler:
-            self.scaler.load_state_dict(self.state.scaler)
-        logger.info("going on after %d epochs and %d steps", self.state.epoch, self.state.step)
+        """The state of the checkpoint, where there is one; the log as it was then."""
+        if self.folder.begun:
+            self.state = load_checkpoint(self.folder.checkpoint, self.objective, self.optimizer)
+            if self.state.scaler:
+                self.scaler.load_state_dict(self.state.scaler)
+            logger.info("going on after %d epochs and %d steps", self.state.epoch, self.state.step)
+        if len(set(objects_of_all((self.state.epoch, self.state.step)))) > 1:
+            raise TrainingError(f"the processes do not see the same {self.folder.path}; put it where all of them do")
+        if self.world.leads:
+            self.folder.rewind(self.state.epoch)  # a run killed before its checkpoint has logged what comes again
 
     def _save(self) -> None:
         self.state.scaler = self.scaler.state_dict()
@@ -310,25 +300,9 @@ class Trainer:
         if scores["mAP"] > self.state.best.get("mAP", -1.0):
             self.state.best = {"epoch": epoch + 1, **scores}
             if self.world.leads:
-                self._save_weights("best", scores)
+                self._save_weights("best", epoch + 1, scores)
         return scores
 
-    def _save_weights(self, name: str, scores: Mapping[str, float] | None) -> None:
-        record = weight_record(self.model, self.benchmark, self.config, scores, self.started_from)
+    def _save_weights(self, name: str, epochs: int, scores: Mapping[str, float] | None) -> None:
+        record = weight_record(self.model, self.benchmark, self.config, epochs, scores, self.started_from)
         self.model.save_pretrained(self.folder.path / name, record=record)
-
-
-def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objective:
-    """The network with its heads, as the configuration wants them: the same weights for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        objective = Objective(model, identities=identities, config=config)
-    trunk = model.backbone
-    assert isinstance(trunk, Trunk)
-    stages = [name for name, _ in trunk.named_children()]
-    if unknown := [name for name in config.recompute if name not in stages]:
-        raise ValueError(f"recompute names {', '.join(unknown)}; the trunk's stages are {', '.join(stages)}")
-    trunk.recompute = config.recompute
-    if config.compile:
-        objective.compile()
-    return objective

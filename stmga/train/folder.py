@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stmga._version import __version__
+from stmga.data.benchmark import Benchmark
 from stmga.files import atomic_write
+from stmga.model import STMGA
+from stmga.tracklets import Tracklet
+from stmga.train.config import TrainConfig
+from stmga.train.distributed import World, objects_of_all
 from stmga.train.errors import TrainingError
+
+logger = logging.getLogger(__name__)
 
 CONFIG, LOG, CHECKPOINT = "run.json", "log.jsonl", "checkpoint.safetensors"
 
@@ -31,6 +40,8 @@ class RunFolder:
         self.checkpoint = self.path / CHECKPOINT
         wanted: dict[str, Any] = json.loads(json.dumps({"stmga": __version__, **asked}))
         config = self.path / CONFIG
+        if leads:
+            self._sweep()
         if config.is_file():
             self._check_same(config, wanted)
             return
@@ -39,6 +50,12 @@ class RunFolder:
         if leads:
             self.path.mkdir(parents=True, exist_ok=True)
             atomic_write(config, (json.dumps(wanted, indent=1) + "\n").encode())
+
+    def _sweep(self) -> None:
+        """Remove the halves of files that a kill left."""
+        for place in (self.path, self.path / "last", self.path / "best"):
+            for half in place.glob(".*.tmp"):
+                half.unlink(missing_ok=True)
 
     def _check_same(self, config: Path, asked: dict[str, Any]) -> None:
         try:
@@ -65,7 +82,7 @@ class RunFolder:
             try:
                 rows.append(json.loads(line))
             except ValueError:
-                break
+                logger.warning("%s has a line that is no JSON; it is left out: %s", file, line[:60])
         return [row for row in rows if epochs is None or row["epoch"] <= epochs]
 
     def rewind(self, epochs: int) -> None:
@@ -91,3 +108,36 @@ def _differences(had: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -
         elif before != after:
             found.append((name, before, after))
     return found
+
+
+def what_decides(
+    model: STMGA, benchmark: Benchmark, config: TrainConfig, persons: int, processes: int, started_from: str
+) -> dict[str, Any]:
+    """Everything that decides what a run ends with, as plain JSON values."""
+    train = {"tracklets": len(benchmark.train), "persons": persons, "digest": _digest(benchmark.train)}
+    test = {"digest": _digest([*benchmark.query, *benchmark.gallery]), "protocol": benchmark.protocol.to_dict()}
+    return {
+        "processes": processes,
+        "started_from": started_from,
+        "data": {"name": benchmark.name, **train, "test": test},
+        "network": model.config.to_dict(),
+        "train": config.to_dict(),
+    }
+
+
+def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFolder:
+    """The run folder: the leader makes it, and what it finds wrong is raised by all processes."""
+    error = ""
+    if world.leads:
+        try:
+            RunFolder(path, asked)
+        except TrainingError as found:
+            error = str(found)
+    if first := next(filter(None, objects_of_all(error)), ""):
+        raise TrainingError(first)
+    return RunFolder(path, asked, leads=False)
+
+
+def _digest(tracklets: Sequence[Tracklet]) -> str:
+    rows = [[t.id, t.person, t.camera, len(t)] for t in tracklets]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]

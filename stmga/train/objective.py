@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from stmga.backbones import Trunk
 from stmga.blocks import CPASupervision
 from stmga.blocks.ops import no_autocast
 from stmga.config import STMGAConfig
@@ -80,6 +81,26 @@ class Objective(nn.Module):
     def _triplet(self, feature: Tensor, labels: Tensor) -> Tensor:
         others = (gathered(feature.float()), gathered(labels))
         return triplet_loss(feature, labels, margin=self.config.margin, distance=self.config.distance, others=others)
+
+
+def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objective:
+    """The network with its heads, as the configuration wants them: the same weights for the same seed.
+
+    Raises:
+        ValueError: ``recompute`` names a stage that the trunk does not have.
+    """
+    trunk = model.backbone
+    assert isinstance(trunk, Trunk)
+    stages = [name for name, _ in trunk.named_children()]
+    if unknown := [name for name in config.recompute if name not in stages]:
+        raise ValueError(f"recompute names {', '.join(unknown)}; the trunk's stages are {', '.join(stages)}")
+    trunk.recompute = config.recompute
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        objective = Objective(model, identities=identities, config=config)
+    if config.compile:
+        objective.compile()
+    return objective
 
 
 def supervised(config: STMGAConfig) -> list[str]:

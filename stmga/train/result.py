@@ -46,13 +46,18 @@ class Result:
 
 
 def weight_record(
-    model: STMGA, benchmark: Benchmark, config: TrainConfig, scores: Mapping[str, float] | None, started_from: str
+    model: STMGA,
+    benchmark: Benchmark,
+    config: TrainConfig,
+    epochs: int,
+    scores: Mapping[str, float] | None,
+    started_from: str,
 ) -> WeightRecord:
     """The record of a run's weights: what they were trained on, and how they scored by which protocol."""
     persons = len({t.person for t in benchmark.train})
     trained = (
-        f"{benchmark.name}: {len(benchmark.train):,} tracklets of {persons:,} persons, {config.epochs} epochs, "
-        f"seed {config.seed}"
+        f"{benchmark.name}: {len(benchmark.train):,} tracklets of {persons:,} persons, "
+        f"{epochs} of {config.epochs} epochs, seed {config.seed}"
     )
     metrics: list[dict[str, Any]] = []
     if scores:
@@ -69,8 +74,8 @@ def weight_record(
 
 
 @contextmanager
-def board(folder: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Gives what draws a row of the log for TensorBoard, after ``epochs`` epochs drawn before; or does nothing."""
+def board(folder: Path, wanted: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Gives what draws a row of the log for TensorBoard, or does nothing; a row drawn again replaces the old one."""
     if not wanted:
         yield lambda row: None
         return
@@ -78,9 +83,12 @@ def board(folder: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mapping
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError('tensorboard is not installed: pip install "stmga[tensorboard]"') from error
-    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
+    writer: Any = None
 
     def draw(row: Mapping[str, Any]) -> None:
+        nonlocal writer
+        if writer is None:  # the first row of this process: what was drawn from here on before it was killed goes
+            writer = SummaryWriter(str(folder / "tensorboard"), purge_step=row["epoch"])
         values = {f"loss/{name}": value for name, value in row["loss"].items()}
         values |= {f"validation/{name}": value for name, value in row.get("validation", {}).items()}
         for name, value in (values | {"lr": row["lr"], "grad_norm": row["grad_norm"]}).items():
@@ -90,4 +98,5 @@ def board(folder: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mapping
     try:
         yield draw
     finally:
-        writer.close()
+        if writer is not None:
+            writer.close()

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.data.benchmark import Benchmark
 from stmga.files import atomic_write
 from stmga.model import STMGA
 from stmga.text import closest
 from stmga.train.config import TrainConfig
+from stmga.train.distributed import joined
 from stmga.train.engine import train
-from stmga.train.folder import LOG
+from stmga.train.objective import set_part_start
 
 SHOWN = ("mAP", "rank-1", "rank-5", "rank-10")
 
@@ -106,46 +109,35 @@ def run_table(
 ) -> list[Row]:
     """Train and evaluate the rows of a table, each with ``seeds`` seeds from ``config.seed`` on.
 
-    Every row and seed is a run folder of its own, ``folder/<row>/seed-<n>``: what is finished is not trained again, and
-    what was stopped goes on. Seeds are the outer loop, so that an unfinished table has every row. The scores are those
-    of the last epoch, not of the best: a best epoch chosen on the test flatters.
+    Every row and seed is a run folder of its own, ``folder/<row>/seed-<n>``: what is finished is not trained again,
+    what was stopped goes on, what was asked for differently is refused. Seeds are the outer loop, so that an unfinished
+    table has every row. The scores are those of the last epoch: a best epoch chosen on the test flatters.
 
     Args:
-        build: makes the untrained network of a configuration, under the seed that is set; its trunk loaded.
+        build: makes the untrained network of a configuration, its trunk loaded, under the seed that is set.
         trunk: fields of the configuration that replace the paper's: backbone, stage, size and so on.
         options: those of :func:`stmga.train.train`: device, workers, progress, started_from.
 
     Raises:
         ValueError: a benchmark without a test.
     """
-    import torch
-
     names = table_rows(table, rows)
     if not benchmark.query:
         raise ValueError("a table needs a test: queries and a gallery (roles in the manifest, or --holdout)")
     found = [Row(name.partition("/")[2], PAPER[name]) for name in names]
-    for seed in range(config.seed, config.seed + seeds):
-        for name, row in zip(names, found, strict=True):
-            asked = replace(config, seed=seed, **TRAINING.get(name, {}))
-            place = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
-            done = finished(place, asked)
-            if done is None:
+    with joined(options.get("device")) as world:  # once for all runs
+        for seed in range(config.seed, config.seed + seeds):
+            for name, row in zip(names, found, strict=True):
+                asked = replace(config, seed=seed, **TRAINING.get(name, {}))
                 torch.manual_seed(seed)
                 model = build(replace(paper_config(name), **trunk))
+                set_part_start(model, asked)
+                place = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
                 done = train(model, benchmark, asked, place, **options).log[-1]["validation"]
-            row.scores.append({key: 100 * done[key] for key in SHOWN})
-            write_table(folder, table, benchmark, found)
+                row.scores.append({key: 100 * done[key] for key in SHOWN})
+                if world.leads:
+                    write_table(folder, table, benchmark, found)
     return found
-
-
-def finished(place: Path, config: TrainConfig) -> dict[str, float] | None:
-    """The scores of a run that was done before; None if it was not, or not to its end."""
-    log, asked = place / LOG, place / "run.json"
-    if not (log.is_file() and asked.is_file()):
-        return None
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    same = json.loads(asked.read_bytes())["train"] == json.loads(json.dumps(config.to_dict()))
-    return rows[-1].get("validation") if same and rows and rows[-1]["epoch"] == config.epochs else None
 
 
 def write_table(folder: str | Path, table: str, benchmark: Benchmark, rows: Sequence[Row]) -> None:
