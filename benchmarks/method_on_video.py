@@ -1,7 +1,7 @@
 """The method on real video: rows of Table 8 on half of the identities of mars8-dev, tested on the other half.
 
     python benchmarks/method_on_video.py ../shared/data -o runs/method
-    python benchmarks/method_on_video.py ../shared/data -o runs/method --rows baseline --seeds 3 --threads 1
+    python benchmarks/method_on_video.py ../shared/data -o runs/method --rows baseline:3 t-mga:1 --threads 1
 
 mars8-dev holds real tracklets of 8 frames at half resolution. In order of their number, every other identity is trained
 on, from the first; the rest is the test, whose tracklets keep their roles. The network is stmga_resnet18_c4 at 128 x 64
@@ -52,8 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with mars8-dev.zip and the ImageNet trunk")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--rows", nargs="+", default=["baseline", "t-mga", "s-mga", "t-mga,s-mga"])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", nargs="+", default=["baseline:3", "t-mga:1", "s-mga:1", "t-mga,s-mga:3"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="write the table here too")
     args = parser.parse_args()
@@ -70,10 +69,12 @@ def main() -> None:
         people = {t.person for t in benchmark.train}
         print(f"{len(benchmark.train)} tracklets of {len(people)} persons; {len(benchmark.query)} queries, ", end="")
         print(f"{len(benchmark.gallery)} gallery tracklets; {RECIPE.epochs} x {RECIPE.steps} batches", flush=True)
-        rows = run_table(
-            "table8", benchmark, RECIPE, args.out, build=build, trunk=TRUNK, rows=args.rows, seeds=args.seeds,
-            started_from="trunk ImageNet up to layer3, the rest random",
-        )  # fmt: skip
+        rows = []
+        for row, seeds in (item.rsplit(":", 1) for item in args.rows):
+            rows += run_table(
+                "table8", benchmark, RECIPE, args.out, build=build, trunk=TRUNK, rows=[row], seeds=int(seeds),
+                started_from="trunk ImageNet up to layer3, the rest random",
+            )  # fmt: skip
     print(show_table(rows))
     if args.json:
         where = (

@@ -148,7 +148,7 @@ RECIPES: dict[str, TrainConfig] = {
     "paper": TrainConfig(),
     "small": TrainConfig(persons=8, epochs=40, schedule="cosine", warmup=2, smoothing=0.1, eval_every=5),
     "cpu": TrainConfig(
-        persons=8, clips=2, stride=1, erase=0.0, epochs=10, lr=1e-3, schedule="cosine", warmup=1, eval_every=5
+        persons=8, clips=2, stride=1, erase=0.0, epochs=14, lr=1e-3, schedule="cosine", warmup=1, eval_every=7
     ),
 }
 
