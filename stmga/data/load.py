@@ -91,8 +91,9 @@ def load_benchmark(
             if not is_pack(source):
                 raise TrackletError(f"{source} is no pack: give the .jsonl manifest itself, or dataset='folders'")
             source /= MANIFEST
-        if source.name == MANIFEST and (source.parent / PROTOCOL).is_file():  # of a pack, or of rendered walkers
-            name, protocol, terms = about_pack(source.parent)
+        beside = source.parent  # a pack's, or that of rendered walkers
+        if source.name == MANIFEST and (is_pack(beside) or (beside / PROTOCOL).is_file()):
+            name, protocol, terms = about_pack(beside)
         tracklets = read_manifest(source, check_files=check_files)
     return benchmark_from(tracklets, name=name, protocol=protocol, holdout=holdout, seed=seed, terms=terms)
 
