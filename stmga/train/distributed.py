@@ -50,9 +50,14 @@ def joined(device: str | torch.device | None = None) -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def several() -> bool:
+    """Whether there are other processes to share with."""
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
 def gathered(x: Tensor) -> Tensor:
     """(b ...) of each process -> (world b ...) of all, in order of rank, with gradients to every process's rows."""
-    return _gathered(x) if dist.is_initialized() and dist.get_world_size() > 1 else x
+    return _gathered(x) if several() else x
 
 
 @torch.compiler.disable  # the compiler knows no such collective
@@ -78,7 +83,7 @@ class _Gather(torch.autograd.Function):
 
 def any_of(flags: Tensor) -> Tensor:
     """(n) bools of each process -> True where any process says so."""
-    if dist.is_initialized() and dist.get_world_size() > 1:
+    if several():
         flags = flags.to(torch.int32)
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return flags.bool()
@@ -86,7 +91,7 @@ def any_of(flags: Tensor) -> Tensor:
 
 def mean_of(values: Tensor) -> Tensor:
     """Numbers of each process -> their mean over the processes."""
-    if dist.is_initialized() and dist.get_world_size() > 1:
+    if several():
         dist.all_reduce(values)
         values = values / dist.get_world_size()
     return values
@@ -94,7 +99,7 @@ def mean_of(values: Tensor) -> Tensor:
 
 def objects_of_all(item: Any) -> list[Any]:
     """A plain object of each process -> those of all, in order of rank."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if not several():
         return [item]
     items: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(items, item)
@@ -103,6 +108,6 @@ def objects_of_all(item: Any) -> list[Any]:
 
 def shared_buffers(module: nn.Module) -> None:
     """Give every process the leader's buffers (running statistics), as DistributedDataParallel does before a step."""
-    if dist.is_initialized() and dist.get_world_size() > 1:
+    if several():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

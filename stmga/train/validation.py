@@ -26,12 +26,13 @@ def embed_test(model: STMGA, benchmark: Benchmark, world: World, **options: Any)
     embedder = TrackletEmbedder(model, sampling=benchmark.protocol.clips, **options)  # type: ignore[arg-type]
     share = embedder(every[world.rank :: world.size]) if every[world.rank :: world.size] else None
     vectors, rows = [None] * len(every), [None] * len(every)
-    for rank, part in enumerate(objects_of_all(None if share is None else (share.vectors, share.items))):
+    parts = objects_of_all(share)
+    for rank, part in enumerate(parts):
         if part is not None:
-            for place, (vector, item) in enumerate(zip(*part, strict=True)):
+            for place, (vector, item) in enumerate(zip(part.vectors, part.items, strict=True)):
                 vectors[rank + place * world.size], rows[rank + place * world.size] = vector, item
-    name = model.record.name if model.record else ""
-    found = Embeddings(torch.stack(vectors), rows, model.digest(), name)  # type: ignore[arg-type]
+    # The leader has the first tracklet, and with it the digest, which takes a pass over all weights.
+    found = Embeddings(torch.stack(vectors), rows, parts[0].digest, parts[0].model)  # type: ignore[arg-type]
     count = len(benchmark.query)
     return found.select(range(count)), found.select(range(count, len(every)))
 
