@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from stmga.text import some
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
+OWN = "backbone."  # what the trunk's parameters are called in a saved STMGA
 
 
 class Trunk(nn.Sequential):
@@ -82,7 +83,8 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
     Args:
         trunk: what :func:`build_backbone` gave.
         weights: ``"imagenet"`` for torchvision's own (downloaded by torchvision, hash checked), or a safetensors file
-            in torchvision's names. A file may end at a later stage than the trunk; half precision becomes float32.
+            in torchvision's names, or that of a saved STMGA, whose trunk alone is taken. A file may end at a later
+            stage than the trunk; half precision becomes float32.
         name: the trunk's name in torchvision.
         missing: stages that the file is known to lack, as ``["layer4"]``: they keep their random start.
 
@@ -91,6 +93,8 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
         FileNotFoundError: no such file.
     """
     state = torchvision_weights(name) if str(weights) == "imagenet" else read_safetensors(Path(weights))
+    if own := {k.removeprefix(OWN): tensor for k, tensor in state.items() if k.startswith(OWN)}:
+        state = own  # a saved STMGA: its heads are left where they are
     wanted = trunk.state_dict()
     built = {child for child, _ in trunk.named_children()}
     beyond = [s for s in STAGES if s not in built]

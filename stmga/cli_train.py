@@ -48,7 +48,11 @@ def add_arguments(commands: Any) -> None:
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """What train and ablate have in common."""
     add = parser.add_argument_group("data").add_argument
-    add("--data", metavar="SOURCE", required=True, help="a folder, a .jsonl manifest, or a pack of `stmga pack`")
+    add(
+        "--data", metavar="SOURCE", required=True, nargs="+",
+        help="a folder, a .jsonl manifest, or a pack of `stmga pack`; several train side by side",
+    )  # fmt: skip
+    add("--test", metavar="SOURCE", help="validate on the queries and gallery of this one instead")
     add_source(add)
     add = parser.add_argument_group("start of the trunk").add_argument
     add("--backbone-weights", metavar="FILE", help='"imagenet" or a safetensors file (default: random)')
@@ -123,7 +127,11 @@ def _plain(text: str) -> Any:
 
 
 def _benchmark(args: argparse.Namespace) -> Benchmark:
-    found = benchmark_of(args, args.data)
+    from stmga.data import load_benchmark, side_by_side
+
+    found = [benchmark_of(args, source) for source in args.data]
+    test = load_benchmark(args.test, dataset=args.dataset, layout=args.layout) if args.test else None
+    found = side_by_side(found, test=test) if test or len(found) > 1 else found[0]
     for line in describe(found):
         _say(line)
     if found.query:

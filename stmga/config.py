@@ -125,15 +125,21 @@ class STMGAConfig:
 
 
 LIGHT: dict[str, Any] = {"temporal_conv": "depthwise", "relation_dim": 128}
+PLAIN: dict[str, Any] = {
+    "parts": "none", "part_scales": (1,), "temporal_scales": (), "t_mga": False, "s_mga": False,
+}  # fmt: skip
 
 ARCHITECTURES: dict[str, STMGAConfig] = {
     "stmga_resnet50": STMGAConfig(),
     "stmga_resnet50_light": STMGAConfig(**LIGHT),
     "stmga_resnet50_c4": STMGAConfig(stage="c4", **LIGHT),
     "stmga_resnet18_c4": STMGAConfig(backbone="resnet18", stage="c4"),
+    # The same trunks with average pooling and a BN neck alone: what the method is compared with.
+    "stmga_resnet50_c4_baseline": STMGAConfig(stage="c4", **PLAIN),
+    "stmga_resnet18_c4_baseline": STMGAConfig(backbone="resnet18", stage="c4", **PLAIN),
 }
 
-_BASELINE = STMGAConfig(parts="none", part_scales=(1,), temporal_scales=(), t_mga=False, s_mga=False)
+_BASELINE = STMGAConfig(**PLAIN)
 _FULL = STMGAConfig()
 _SPATIAL = replace(_FULL, temporal_scales=(), t_mga=False)
 

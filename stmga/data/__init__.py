@@ -6,6 +6,8 @@ from .canvas import Label
 from .clips import cut_pieces, train_clip
 from .duke import read_duke
 from .ilids import read_ilids
+from .imitation import Imitation
+from .joined import side_by_side
 from .load import DATASETS, DataSet, load_benchmark
 from .lsvid import read_lsvid
 from .mars import read_mars
@@ -26,6 +28,7 @@ __all__ = [
     "DataSet",
     "DataSetError",
     "Difficulty",
+    "Imitation",
     "Label",
     "PKSampler",
     "TrainingSet",
@@ -41,6 +44,7 @@ __all__ = [
     "read_prid",
     "render_labelled",
     "render_tracklet",
+    "side_by_side",
     "train_clip",
     "walkers",
     "walkers_benchmark",

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmga.data.imitation import Imitation
+
 TRIES = 10  # rectangles drawn for a clip, of which the first that fits is erased
+_OWN = 4 + 2 * TRIES  # random numbers for flip and erasing
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipAugment:
-    """``(b, t, 3, h, w)`` uint8 and b draws -> the same shape, float32: flip, normalise, erase (D39).
+    """``(b, t, 3, h, w)`` uint8 and b draws -> the same shape, float32: flip, imitate video, normalise, erase (D39).
 
     Every clip is mirrored or not as a whole, and loses the same rectangle in all its frames or none. A clip depends on
     its own pixels and its own draw alone: not on the batch, the device or the number of processes. Nothing waits for
@@ -26,6 +29,7 @@ class ClipAugment:
         erase_aspect: least and most height / width of the rectangle; uniform between them, as in Zhong et al., Random
             Erasing Data Augmentation, AAAI 2020. Of ten rectangles the first that fits in is taken; if none does,
             nothing is erased. The place is uniform. What is erased is 0 after normalisation, which is the mean colour.
+        imitation: what video does to crops; by default nothing.
         mean, std: of RGB in 0..1.
 
     Raises:
@@ -40,6 +44,7 @@ class ClipAugment:
     erase: float = 0.5
     erase_area: tuple[float, float] = (0.02, 0.4)
     erase_aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    imitation: Imitation = Imitation()
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
@@ -66,18 +71,21 @@ class ClipAugment:
         y = torch.arange(h, device=clips.device).view(1, h, 1)
         x = torch.arange(w, device=clips.device).view(1, 1, w)
         erased = (top <= y) & (y < bottom) & (left <= x) & (x < right)
-        return self._normalised(clips).masked_fill_(erased[:, None, None], 0.0)
+        pixels = clips.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        if self.imitation:
+            numbers = uniform(draws, _OWN + Imitation.numbers(clips.shape[1]))[:, _OWN:]
+            pixels = self.imitation(pixels, numbers)
+        return self._normalised(pixels).masked_fill_(erased[:, None, None], 0.0)
 
-    def _normalised(self, clips: Tensor) -> Tensor:
+    def _normalised(self, pixels: Tensor) -> Tensor:
         """The steps of `ClipTransform`, in its order: the numbers are the same to the last bit."""
-        values = torch.tensor([self.mean, self.std]).to(clips.device, non_blocking=True)
+        values = torch.tensor([self.mean, self.std]).to(pixels.device, non_blocking=True)
         mean, std = values.view(2, 3, 1, 1)
-        x = clips.to(torch.float32, memory_format=torch.contiguous_format)
-        return x.div_(255).sub_(mean).div_(std)
+        return pixels.sub_(mean).div_(std)
 
     def _plan(self, draws: Sequence[int] | Tensor, h: int, w: int) -> np.ndarray:
         """What happens to each clip (b, 5): flip; top, bottom, left, right of the rectangle, all 0 for none."""
-        u = uniform(draws, 4 + 2 * TRIES)
+        u = uniform(draws, _OWN)
         area = _between(self.erase_area, u[:, 4 : 4 + TRIES]) * (h * w)
         aspect = _between(self.erase_aspect, u[:, 4 + TRIES :])
         heights = np.rint(np.sqrt(area * aspect)).astype(np.int64).clip(1)

@@ -83,7 +83,8 @@ def load_benchmark(
         if holdout:
             raise ValueError(f"{known.about.title} has a test of its own: leave holdout at 0, got {holdout:g}")
         return known.read(source, check_files=check_files, **({"split": split} if known.splits else {}))
-    name, protocol, terms = source.stem, None, ""
+    named = source.parent if source.name in ("index.jsonl", MANIFEST) else source  # a folder says more than "index"
+    name, protocol, terms = named.stem if named.suffix == ".jsonl" else named.name, None, ""
     if dataset == "folders":
         tracklets = read_folder(source, layout=layout, check_files=check_files)
     else:

@@ -28,13 +28,14 @@ class TrainConfig:
         stride: frames between two frames of a training clip (D38). dense_step: cut longer training tracklets into
             pieces of so many frames (D41); 0 does not.
         flip, erase: chance, once a clip, of mirroring it and of erasing a rectangle of it (D39).
+        drift, passing, blur, light: what imitates video on groups of still crops; see :class:`stmga.data.Imitation`.
         margin, distance, triplet_on: of the triplet loss; a margin of None is the soft margin. ``"post_bn"`` takes the
             features after the BN neck.
         smoothing: label smoothing of the identity loss.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
-        lr, weight_decay: of Adam; the decay is L2. schedule: ``"step"`` multiplies lr by ``decay`` at each of
+        lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'. schedule: ``"step"`` multiplies lr by ``decay`` at each of
             ``milestones`` (epochs), ``"cosine"`` lets it fall to 0. warmup: epochs in which lr rises to its value.
         seed: of weights, sampling and augmentation.
         precision: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"`` (with loss scaling). Softmaxes, norms of vectors
@@ -53,6 +54,10 @@ class TrainConfig:
     dense_step: int = 0
     flip: float = 0.5
     erase: float = 0.5
+    drift: float = 0.0
+    passing: float = 0.0
+    blur: float = 0.0
+    light: float = 0.0
     margin: float | None = 0.3
     distance: str = "cosine"
     triplet_on: str = "post_bn"
@@ -63,6 +68,7 @@ class TrainConfig:
     epochs: int = 150
     steps: int | None = None
     lr: float = 3.5e-4
+    trunk_lr: float = 1.0
     weight_decay: float = 5e-4
     schedule: str = "step"
     milestones: tuple[int, ...] = (40, 80, 120)
@@ -106,12 +112,14 @@ class TrainConfig:
         for name, least in counts.items():
             if getattr(self, name) < least:
                 yield f"{name} is {getattr(self, name)}, expected at least {least}"
-        for name in ("flip", "erase", "smoothing"):
+        for name in ("flip", "erase", "drift", "passing", "light", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
-        for name in ("weight_pa", "lambda_pce", "weight_decay", "warmup"):
+        for name in ("blur", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 yield f"{name} is {getattr(self, name)}, expected at least 0"
+        if self.trunk_lr < 0:
+            yield f"trunk_lr is {self.trunk_lr}, expected at least 0"
         if self.lr <= 0 or self.decay <= 0 or (self.steps is not None and self.steps < 1):
             yield f"lr {self.lr} and decay {self.decay} must be above 0, steps {self.steps} at least 1 or None"
         if self.compile and self.recompute:
@@ -143,6 +151,13 @@ class TrainConfig:
         return cls(**data)
 
 
+# What groups of still crops are trained with: they become clips that look like video, and the triplet loss sees
+# features before the neck, which did better where batches hold many persons (docs/weights.md).
+_CROPS: dict[str, Any] = {
+    "persons": 16, "stride": 1, "drift": 0.08, "light": 0.2, "blur": 1.0, "distance": "euclidean", "triplet_on": "pre_bn",
+    "smoothing": 0.1, "schedule": "cosine", "steps": 100, "eval_every": 10,
+}  # fmt: skip
+
 # The paper's; a hundred to some thousand tracklets, from a trained trunk or network; minutes on a CPU, from nothing.
 RECIPES: dict[str, TrainConfig] = {
     "paper": TrainConfig(),
@@ -150,10 +165,16 @@ RECIPES: dict[str, TrainConfig] = {
     "cpu": TrainConfig(
         persons=8, clips=2, stride=1, erase=0.0, epochs=14, lr=1e-3, schedule="cosine", warmup=1, eval_every=7
     ),
+    "crops": TrainConfig(**_CROPS, clips=4, epochs=40, warmup=2),
+    "clips": TrainConfig(**_CROPS, clips=2, epochs=8, warmup=1, trunk_lr=0.3, passing=0.3),
 }
 
 # What a recipe asks of the input of an untrained network, where that is not the architecture's own.
-INPUTS: dict[str, dict[str, Any]] = {"cpu": {"size": (128, 64), "clip_length": 4}}
+INPUTS: dict[str, dict[str, Any]] = {
+    "cpu": {"size": (128, 64), "clip_length": 4},
+    "crops": {"size": (128, 64), "clip_length": 1},
+    "clips": {"size": (128, 64), "clip_length": 4},
+}
 
 
 def recipe(name: str, **changes: Any) -> TrainConfig:

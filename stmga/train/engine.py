@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
+from stmga.data.imitation import Imitation
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
 from stmga.model import STMGA
@@ -91,8 +92,7 @@ class Trainer:
     ) -> None:
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
         self.started_from = started_from
-        if world.device.type == "cuda":
-            model.backbone.to(memory_format=torch.channels_last)
+        model.backbone.to(memory_format=torch.channels_last)
         net = model.config
         self.data = TrainingSet(
             benchmark.train, length=net.clip_length, stride=config.stride, size=net.size, dense_step=config.dense_step
@@ -106,18 +106,33 @@ class Trainer:
             world=world.size,
             steps=config.steps,
         )
-        self.augment = ClipAugment(flip=config.flip, erase=config.erase, mean=net.mean, std=net.std)
+        self.augment = ClipAugment(
+            flip=config.flip,
+            erase=config.erase,
+            imitation=Imitation(drift=config.drift, passing=config.passing, blur=config.blur, light=config.light),
+            mean=net.mean,
+            std=net.std,
+        )
         self.objective = build_objective(model, len(self.data.identities), config).to(world.device)
         self.module: nn.Module = self.objective
         if world.size > 1:
             devices = [world.device] if world.device.type == "cuda" else None
             self.module = DistributedDataParallel(self.objective, device_ids=devices, gradient_as_bucket_view=True)
-        parameters = [p for p in self.objective.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.Adam(self._groups(), lr=config.lr, weight_decay=config.weight_decay)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
         asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
         self.folder = open_run(folder, asked, world)
         self.state = Progress()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameters for the optimiser, in one group (D2) or the trunk's in one of their own."""
+        trunk = {id(p) for p in self.model.backbone.parameters()} if self.config.trunk_lr != 1 else set()
+        every = [p for p in self.objective.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in every if id(p) not in trunk], "share": 1.0},
+            {"params": [p for p in every if id(p) in trunk], "share": self.config.trunk_lr},
+        ]
+        return [group for group in groups if group["params"]]
 
     # ---- the run
 
@@ -185,7 +200,8 @@ class Trainer:
         Raises:
             NotFiniteError: and the parameters are as they were.
         """
-        self.optimizer.param_groups[0]["lr"] = self.config.lr_at(epoch + self.state.step / len(self.sampler))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["share"] * self.config.lr_at(epoch + self.state.step / len(self.sampler))
         clips = self.augment(batch["clip"].to(self.world.device, non_blocking=True), batch["draw"])
         labels = batch["label"].to(self.world.device, non_blocking=True)
         self.optimizer.zero_grad(set_to_none=True)

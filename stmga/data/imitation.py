@@ -1,0 +1,111 @@
+"""What video does to a person's crops, imitated on groups of still crops, so that the temporal blocks see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor
+
+_RADIUS = 3  # of the blur's kernel, in pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imitation:
+    """``(b, t, 3, h, w)`` in 0..1 and b draws -> the same shape: clips that look more like video of an imperfect tracker.
+
+    A clip depends on its own pixels and its own draw alone, as in :class:`stmga.data.ClipAugment`, which applies this
+    before it normalises. Every number 0 leaves its effect out.
+
+    Attributes:
+        drift: how far the box may be off, as a share of the frame's height and width. The clip as a whole is shifted
+            and scaled at random by up to this much, and from there its box wanders by up to half as much again, in a
+            straight line, with a little trembling in each frame. What comes into view repeats the edge.
+        passing: chance that an occluder passes: an upright block of one colour that enters at one side and leaves
+            at the other, or for a single frame stands somewhere.
+        blur: largest standard deviation of a Gaussian blur, in pixels, the same for all frames of a clip.
+        light: by how much brightness and contrast of a clip may change, as a share.
+
+    Raises:
+        ValueError: a number below 0, or a chance above 1.
+    """
+
+    drift: float = 0.0
+    passing: float = 0.0
+    blur: float = 0.0
+    light: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("drift", "passing", "blur", "light"):
+            value = getattr(self, name)
+            if value < 0 or (name != "blur" and value > 1):
+                raise ValueError(f"{name} must be {'at least 0' if name == 'blur' else 'in 0..1'}, got {value!r}")
+
+    def __bool__(self) -> bool:
+        return any((self.drift, self.passing, self.blur, self.light))
+
+    def __call__(self, clips: Tensor, draws: np.ndarray) -> Tensor:
+        """``draws`` are uniform numbers (b, :meth:`numbers` of t) in [0, 1)."""
+        b, t = clips.shape[:2]
+        u = torch.from_numpy(draws).to(clips.device, torch.float32, non_blocking=True)
+        own, trembling = u[:, : self.numbers(0)], rearrange(u[:, self.numbers(0) :], "b (t k) -> b t k", t=t)
+        when = torch.linspace(-0.5, 0.5, t, device=clips.device) if t > 1 else torch.zeros(1, device=clips.device)
+        if self.light:
+            clips = self._lit(clips, own[:, 0:2])
+        if self.drift:
+            clips = self._drifted(clips, own[:, 2:8], trembling, when)
+        if self.blur:
+            clips = self._blurred(clips, own[:, 8])
+        if self.passing:
+            clips = self._passed(clips, own[:, 9:18], when)
+        return clips
+
+    @staticmethod
+    def numbers(t: int) -> int:
+        """How many random numbers a clip of t frames takes."""
+        return 18 + 3 * t
+
+    def _lit(self, clips: Tensor, u: Tensor) -> Tensor:
+        bright, contrast = (1 + self.light * (2 * u - 1)).view(-1, 2, 1, 1, 1, 1).unbind(1)
+        middle = clips.mean((1, 2, 3, 4), keepdim=True)
+        return ((clips - middle) * contrast + middle).mul_(bright).clamp_(0, 1)
+
+    def _drifted(self, clips: Tensor, u: Tensor, trembling: Tensor, when: Tensor) -> Tensor:
+        b, t, _, h, w = clips.shape
+        start, course = (2 * u - 1).view(b, 2, 1, 3).unbind(1)  # of y, x, scale
+        off = self.drift * (start + course * when[:, None] + 0.2 * (2 * trembling - 1))  # (b t 3)
+        y, x, scale = rearrange(off, "b t k -> k (b t)")
+        theta = torch.zeros(b * t, 2, 3, device=clips.device)
+        theta[:, 0, 0] = theta[:, 1, 1] = 1 + scale
+        theta[:, 0, 2], theta[:, 1, 2] = 2 * x, 2 * y  # grid coordinates run from -1 to 1
+        grid = F.affine_grid(theta, [b * t, 3, h, w], align_corners=False)
+        frames = rearrange(clips, "b t c h w -> (b t) c h w")
+        moved = F.grid_sample(frames, grid, padding_mode="border", align_corners=False)
+        return rearrange(moved, "(b t) c h w -> b t c h w", t=t)
+
+    def _blurred(self, clips: Tensor, u: Tensor) -> Tensor:
+        b, t, c, h, w = clips.shape
+        sigma = (self.blur * u).clamp_(min=1e-3)
+        x = torch.arange(-_RADIUS, _RADIUS + 1, device=clips.device)
+        kernel = torch.softmax(-0.5 * (x / sigma[:, None]) ** 2, 1)
+        kernel = repeat(kernel, "b k -> (b t c) 1 k 1", t=t, c=c)
+        planes = F.pad(rearrange(clips, "b t c h w -> 1 (b t c) h w"), [_RADIUS] * 4, mode="replicate")
+        planes = F.conv2d(F.conv2d(planes, kernel, groups=b * t * c), kernel.mT, groups=b * t * c)
+        return rearrange(planes, "1 (b t c) h w -> b t c h w", b=b, t=t)
+
+    def _passed(self, clips: Tensor, u: Tensor, when: Tensor) -> Tensor:
+        h, w = clips.shape[-2:]
+        there, way, width, top, bottom = u[:, :5].unbind(1)
+        colour = u[:, 5:8, None, None]
+        # Its middle runs from beyond one side to beyond the other, in a clip of one frame it is anywhere.
+        middle = torch.where(way[:, None] < 0.5, when, -when) * 1.6 + 0.5 + (u[:, 8:9] - 0.5) * 0.6
+        half = 0.1 + 0.15 * width
+        x = (torch.arange(w, device=clips.device) + 0.5) / w
+        y = (torch.arange(h, device=clips.device) + 0.5) / h
+        across = (x - middle[..., None]).abs() < half[:, None, None]  # (b t w)
+        along = (y > 0.5 * top[:, None]) & (y < 1 - 0.3 * bottom[:, None])  # (b h)
+        hidden = across[:, :, None, :] & along[:, None, :, None] & (there < self.passing)[:, None, None, None]
+        return torch.where(hidden[:, :, None], colour[:, None], clips)
