@@ -1,6 +1,7 @@
 """Everything that can go wrong in a run: a clear word, and the last good checkpoint is whole."""
 
 import json
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -215,6 +216,15 @@ def test_an_unreadable_frame_is_named_in_a_line(benchmark, tmp_path, workers):
         train(tiny(), replace(benchmark, train=people), replace(QUICK, steps=20), tmp_path / "run", workers=workers)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
+    assert multiprocessing.active_children() == []  # one that were left would keep this process from ending
+
+
+def test_a_fault_of_a_step_ends_the_workers(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        train(tiny(), benchmark, QUICK, tmp_path / "run", workers=2)
+    assert multiprocessing.active_children() == []
+    assert caught.tb  # and that with the iterator still referred to
 
 
 @pytest.mark.parametrize(

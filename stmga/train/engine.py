@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from stmga.train.objective import build_objective
 from stmga.train.result import Result, board, weight_record
 from stmga.train.signals import StopWish, stop_wish
 from stmga.train.validation import validate
-from stmga.train.workers import deaf_worker, reading_fault
+from stmga.train.workers import batches_of, deaf_worker, reading_fault
 
 logger = logging.getLogger(__name__)
 
@@ -153,19 +154,9 @@ class Trainer:
 
     def _epoch(self, epoch: int, wish: StopWish) -> dict[str, Any]:
         start, first = time.perf_counter(), self.state.step
-        for batch in self._batches(epoch):
-            try:
-                values = self.step(batch, epoch, wish)
-            except RuntimeError as error:
-                if fault := reading_fault(error):  # torch tells of a lost worker at any moment
-                    raise TrainingError(f"{fault}; {self._kept()}, and the same command goes on") from error
-                raise
-            stop = values.pop("stop")
-            for name, value in values.items():
-                self.state.sums[name] = self.state.sums.get(name, 0.0) + value
-            self.state.step += 1
-            if stop:  # after the last step too: then validation is what is left of the epoch
-                self._stop(epoch, wish)
+        with closing(self._batches(epoch)) as batches:  # an exception here ends the workers too
+            for batch in batches:
+                self._advance(batch, epoch, wish)
         seconds = time.perf_counter() - start
         self.state.seconds += seconds
         steps = len(self.sampler)
@@ -193,6 +184,21 @@ class Trainer:
         if self.world.leads:
             self._save_weights("last", epoch + 1, row.get("validation"))
         return row
+
+    def _advance(self, batch: Mapping[str, Any], epoch: int, wish: StopWish) -> None:
+        """One step further, or a stop after it."""
+        try:
+            values = self.step(batch, epoch, wish)
+        except RuntimeError as error:
+            if fault := reading_fault(error):  # torch tells of a lost worker at any moment
+                raise TrainingError(f"{fault}; {self._kept()}, and the same command goes on") from error
+            raise
+        stop = values.pop("stop")
+        for name, value in values.items():
+            self.state.sums[name] = self.state.sums.get(name, 0.0) + value
+        self.state.step += 1
+        if stop:  # after the last step too: then validation is what is left of the epoch
+            self._stop(epoch, wish)
 
     def step(self, batch: Mapping[str, Any], epoch: int, wish: StopWish | None = None) -> dict[str, float]:
         """One step of the optimiser; the value of each term, the norm of the gradient, and whether to stop.
@@ -237,7 +243,7 @@ class Trainer:
 
     # ---- batches
 
-    def _batches(self, epoch: int) -> Iterator[Mapping[str, Any]]:
+    def _batches(self, epoch: int) -> Generator[Mapping[str, Any], None, None]:
         self.sampler.set_epoch(epoch, self.state.step)
         loader = DataLoader(
             self.data,
@@ -247,8 +253,7 @@ class Trainer:
             worker_init_fn=deaf_worker,
             pin_memory=self.world.device.type == "cuda",
         )
-        batches = iter(loader)
-        with self._bar(epoch) as bar:
+        with batches_of(loader) as batches, self._bar(epoch) as bar:
             while True:
                 batch, fault = None, ""
                 try:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data import DataLoader
 
 from stmga.tracklets import TrackletError
 
@@ -14,6 +20,26 @@ def deaf_worker(number: int) -> None:
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
+
+
+@contextmanager
+def batches_of(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
+    """The batches of a loader, whose workers end with the block, however it is left.
+
+    A process that ends asks its workers to by SIGTERM and waits; to those of :func:`deaf_worker` that would be for ever.
+    """
+    others = set(multiprocessing.active_children())
+    batches: Any = iter(loader)
+    workers = set(multiprocessing.active_children()) - others
+    try:
+        yield batches
+    finally:
+        # torch does this when the iterator is collected, which an exception that refers to it puts off
+        if workers and hasattr(batches, "_shutdown_workers"):
+            batches._shutdown_workers()
+        for worker in workers:
+            if worker.is_alive():
+                worker.kill()
 
 
 def reading_fault(error: Exception) -> str:
