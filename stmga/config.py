@@ -12,6 +12,7 @@ CHOICES = {
     "backbone": BACKBONES,
     "stage": ("c5", "c4"),
     "parts": ("cpa", "stripes", "none"),
+    "attend": ("residual", "scaled", "mask"),
     "temporal_conv": ("full", "depthwise"),
     "order": ("ts", "st"),
 }
@@ -25,6 +26,7 @@ class STMGAConfig:
         backbone: torchvision's name of the trunk.
         stage: where the trunk ends: ``"c5"`` whole, last stride 1; ``"c4"`` after layer3. Both reduce by 16.
         parts: ``"cpa"`` part attention, ``"stripes"`` horizontal bands, ``"none"`` one part, the whole frame.
+        attend: how part attention meets the map; ``"residual"`` is the paper's, the others are in :class:`MAPA`.
         part_scales: number of parts in each spatial scale; ``(1,)`` without parts.
         temporal_scales: temporal extents of LS-TA in frames, ``()`` for no LS-TA.
         temporal_conv: ``"full"`` or ``"depthwise"`` temporal operator.
@@ -47,6 +49,7 @@ class STMGAConfig:
     backbone: str = "resnet50"
     stage: str = "c5"
     parts: str = "cpa"
+    attend: str = "residual"
     part_scales: tuple[int, ...] = (1, 2, 4)
     temporal_scales: tuple[int, ...] = (1, 3, 5)
     temporal_conv: str = "full"

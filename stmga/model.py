@@ -64,7 +64,7 @@ class STMGA(nn.Module):
         # CPA finds the finest parts, MA-PA adds them up to coarser ones; stripes are cut at every scale.
         cpa, stripes = config.parts == "cpa", config.parts == "stripes"
         self.cpa = CPA(dim, parts=max(config.part_scales), reduction=config.gamma) if cpa else None
-        self.mapa = MAPA(scales=config.part_scales) if cpa else None
+        self.mapa = MAPA(scales=config.part_scales, attend=config.attend) if cpa else None
         self.stripes = Stripes(scales=config.part_scales) if stripes else None
         scales = config.temporal_scales
         self.lsta = (

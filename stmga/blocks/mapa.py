@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from stmga.blocks.ops import attended_max, require_map
 
+ATTEND = ("residual", "scaled", "mask")
+
 
 class MAPA(nn.Module):
     """(b t c h w), (b t n h w) -> (b n' t c), the features of n' = sum(scales) parts in each frame (eq. 6).
@@ -17,6 +19,9 @@ class MAPA(nn.Module):
 
     Args:
         scales: number of parts in each scale; each must divide the number n of sub-attentions.
+        attend: what a part's attention A does to the map F before the maximum. ``"residual"``: F + A F, the paper's.
+            ``"scaled"``: F + s A F in the scale of s parts, so that the parts of every scale weigh as much as the whole.
+            ``"mask"``: A F, so that nothing of the map is seen but the part.
 
     Example:
         >>> import torch
@@ -24,8 +29,11 @@ class MAPA(nn.Module):
         torch.Size([2, 7, 8, 64])
     """
 
-    def __init__(self, *, scales: Sequence[int] = (1, 2, 4)) -> None:
+    def __init__(self, *, scales: Sequence[int] = (1, 2, 4), attend: str = "residual") -> None:
         super().__init__()
+        if attend not in ATTEND:
+            raise ValueError(f"MAPA takes attend={' or '.join(map(repr, ATTEND))}, got {attend!r}")
+        self.attend = attend
         if not scales or min(scales) < 1:
             raise ValueError(f"MAPA needs scales of at least one part each, got {tuple(scales)}")
         self.scales = tuple(scales)
@@ -38,7 +46,11 @@ class MAPA(nn.Module):
                 f"MAPA takes attentions (b, t, n, h, w) of the map's own b, t, h, w: the map is {tuple(x.shape)}, "
                 f"the attentions are {tuple(attention_shape)}"
             )
-        return attended_max(x, self.augment(attention))
+        augmented = self.augment(attention)
+        if self.attend == "scaled":
+            sizes = [float(s) for s in self.scales for _ in range(s)]
+            augmented = augmented * augmented.new_tensor(sizes).view(-1, 1, 1)
+        return attended_max(x, augmented, keep=0.0 if self.attend == "mask" else 1.0)
 
     def augment(self, attention: Tensor) -> Tensor:
         """(b t n h w) -> (b t n' h w), the attentions of all scales, in the order of ``scales``."""

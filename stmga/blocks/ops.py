@@ -19,10 +19,10 @@ def no_autocast(device_type: str) -> AbstractContextManager[Any]:
     return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
-def attended_max(x: Tensor, attention: Tensor) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of F + A * F for each attention A (eq. 6)."""
+def attended_max(x: Tensor, attention: Tensor, *, keep: float = 1.0) -> Tensor:
+    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of keep * F + A * F for each A (eq. 6: keep = 1)."""
     # One attention at a time: n copies of the map would not fit where one does.
-    products = (x * a for a in (1 + attention.to(x.dtype)).split(1, dim=2))
+    products = (x * a for a in (keep + attention.to(x.dtype)).split(1, dim=2))
     if torch.is_grad_enabled():  # `max` over a flat axis keeps the places of the maxima, `amax` the whole product
         return torch.stack([rearrange(p, "b t c h w -> b t c (h w)").max(-1).values for p in products], dim=1)
     return torch.stack([p.amax((-2, -1)) for p in products], dim=1)  # several times as fast
