@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, inf, isfinite
 
 import numpy as np
 import torch
@@ -10,27 +11,35 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
-_RADIUS = 3  # of the blur's kernel, in pixels
+# A box that drifts by more than half of the frame could shrink to nothing and turn over.
+_MOST = {"drift": 0.5, "passing": 1.0, "blur": inf, "light": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imitation:
-    """``(b, t, 3, h, w)`` in 0..1 and b draws -> the same shape: clips that look more like video of an imperfect tracker.
+    """``(b, t, 3, h, w)`` in 0..1, b rows of random numbers -> the same shape: more like video of an imperfect tracker.
 
-    A clip depends on its own pixels and its own draw alone, as in :class:`stmga.data.ClipAugment`, which applies this
-    before it normalises. Every number 0 leaves its effect out.
+    A clip depends on its own pixels and its own numbers alone. :class:`stmga.data.ClipAugment` applies this before it
+    normalises, with numbers that follow from a clip's draw. Every attribute that is 0 leaves its effect out; else they
+    follow one another as light, drift, blur, passing.
 
     Attributes:
-        drift: how far the box may be off, as a share of the frame's height and width. The clip as a whole is shifted
-            and scaled at random by up to this much, and from there its box wanders by up to half as much again, in a
-            straight line, with a little trembling in each frame. What comes into view repeats the edge.
+        drift: how far the box may be off, as a share of the frame's height and width, at most 0.5. Every clip's box is
+            shifted and scaled at random by up to this much. Over the clip it travels by up to as much, half of it
+            before the middle frame, in a straight line; in each frame it trembles by up to a fifth of it. A larger
+            box makes a smaller person. What comes into view repeats the edge.
         passing: chance that an occluder passes: an upright block of one colour that enters at one side and leaves
-            at the other, or for a single frame stands somewhere.
+            at the other; in a clip of one frame it stands somewhere.
         blur: largest standard deviation of a Gaussian blur, in pixels, the same for all frames of a clip.
-        light: by how much brightness and contrast of a clip may change, as a share.
+        light: by how much brightness and contrast of a clip may change, as a share; they are factors of its values
+            and of their distances from the clip's mean.
 
     Raises:
-        ValueError: a number below 0, or a chance above 1.
+        ValueError: an attribute out of its range; clips of another shape or type; not one row of numbers for each clip.
+
+    >>> clips = torch.rand(2, 8, 3, 64, 32)
+    >>> Imitation(drift=0.08, passing=0.3)(clips, np.random.rand(2, Imitation.numbers(8))).shape
+    torch.Size([2, 8, 3, 64, 32])
     """
 
     drift: float = 0.0
@@ -39,18 +48,22 @@ class Imitation:
     light: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("drift", "passing", "blur", "light"):
-            value = getattr(self, name)
-            if value < 0 or (name != "blur" and value > 1):
-                raise ValueError(f"{name} must be {'at least 0' if name == 'blur' else 'in 0..1'}, got {value!r}")
+        for name, most in _MOST.items():
+            if not (0 <= (value := getattr(self, name)) <= most and isfinite(value)):
+                expected = f"in 0..{most:g}" if isfinite(most) else "finite and at least 0"
+                raise ValueError(f"{name} is {value!r}, expected {expected}")
 
     def __bool__(self) -> bool:
         return any((self.drift, self.passing, self.blur, self.light))
 
     def __call__(self, clips: Tensor, draws: np.ndarray) -> Tensor:
         """``draws`` are uniform numbers (b, :meth:`numbers` of t) in [0, 1)."""
+        if clips.dtype != torch.float32 or clips.ndim != 5 or clips.shape[2] != 3:
+            raise ValueError(f"expected float32 clips (b, t, 3, h, w), got {clips.dtype} of shape {tuple(clips.shape)}")
         b, t = clips.shape[:2]
-        u = torch.from_numpy(draws).to(clips.device, torch.float32, non_blocking=True)
+        if draws.shape != (b, self.numbers(t)):
+            raise ValueError(f"expected {(b, self.numbers(t))} random numbers, got {draws.shape}")
+        u = torch.from_numpy(draws.astype(np.float32)).to(clips.device, non_blocking=True)
         own, trembling = u[:, : self.numbers(0)], rearrange(u[:, self.numbers(0) :], "b (t k) -> b t k", t=t)
         when = torch.linspace(-0.5, 0.5, t, device=clips.device) if t > 1 else torch.zeros(1, device=clips.device)
         if self.light:
@@ -87,12 +100,13 @@ class Imitation:
         return rearrange(moved, "(b t) c h w -> b t c h w", t=t)
 
     def _blurred(self, clips: Tensor, u: Tensor) -> Tensor:
-        b, t, c, h, w = clips.shape
+        b, t, c = clips.shape[:3]
         sigma = (self.blur * u).clamp_(min=1e-3)
-        x = torch.arange(-_RADIUS, _RADIUS + 1, device=clips.device)
+        radius = max(3, ceil(3 * self.blur))
+        x = torch.arange(-radius, radius + 1, device=clips.device)
         kernel = torch.softmax(-0.5 * (x / sigma[:, None]) ** 2, 1)
         kernel = repeat(kernel, "b k -> (b t c) 1 k 1", t=t, c=c)
-        planes = F.pad(rearrange(clips, "b t c h w -> 1 (b t c) h w"), [_RADIUS] * 4, mode="replicate")
+        planes = F.pad(rearrange(clips, "b t c h w -> 1 (b t c) h w"), [radius] * 4, mode="replicate")
         planes = F.conv2d(F.conv2d(planes, kernel, groups=b * t * c), kernel.mT, groups=b * t * c)
         return rearrange(planes, "1 (b t c) h w -> b t c h w", b=b, t=t)
 
@@ -100,7 +114,7 @@ class Imitation:
         h, w = clips.shape[-2:]
         there, way, width, top, bottom = u[:, :5].unbind(1)
         colour = u[:, 5:8, None, None]
-        # Its middle runs from beyond one side to beyond the other, in a clip of one frame it is anywhere.
+        # From -0.3 to 1.3, give or take 0.3: it shows half of itself at most where it begins and where it ends.
         middle = torch.where(way[:, None] < 0.5, when, -when) * 1.6 + 0.5 + (u[:, 8:9] - 0.5) * 0.6
         half = 0.1 + 0.15 * width
         x = (torch.arange(w, device=clips.device) + 0.5) / w
