@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from stmga.data import Imitation
 from stmga.train import RECIPES, TrainConfig, recipe
+from stmga.train.config import INPUTS
 
 
 def test_the_default_is_the_papers_recipe():
@@ -53,6 +55,9 @@ def test_cosine_falls_from_lr_to_nothing():
         (dict(flip=1.5), "flip is 1.5, expected a share"),
         (dict(lr=0), "lr 0"),
         (dict(weight_pa=-1), "weight_pa is -1"),
+        (dict(trunk_lr=-0.1), "trunk_lr is -0.1, expected at least 0"),
+        (dict(drift=0.6), "no such training: drift is 0.6, expected in 0..0.5"),
+        (dict(blur="much"), "blur is 'much', expected float"),
         (dict(steps=0), "steps 0"),
         (dict(compile=True, recompute=("layer1",)), "exclude each other"),
         (dict(lr="abc"), "lr is 'abc', expected float"),
@@ -67,6 +72,12 @@ def test_cosine_falls_from_lr_to_nothing():
 def test_mistakes_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         recipe("paper", **change)
+
+
+def test_what_imitates_video_comes_from_the_recipe():
+    assert not recipe("paper").imitation
+    assert recipe("clips", light=0).imitation == Imitation(drift=0.08, passing=0.3, blur=1.0)
+    assert INPUTS.keys() <= RECIPES.keys()
 
 
 def test_an_unknown_recipe_is_named():

@@ -167,6 +167,77 @@ def test_frozen_parameters_stay(benchmark, tmp_path):
     assert torch.equal(model.backbone.conv1.weight, before)
 
 
+def trunk_and_rest(model):
+    """Copies of the parameters."""
+    found = {name: p.detach().clone() for name, p in model.named_parameters()}
+    trunk = {name: found.pop(name) for name in list(found) if name.startswith("backbone.")}
+    return trunk, found
+
+
+def test_a_trunk_whose_lr_is_nothing_stays_bit_for_bit(benchmark, tmp_path):
+    model = tiny()
+    trunk, rest = trunk_and_rest(model)
+    statistics = model.backbone.bn1.running_mean.clone()
+    train(model, replace(benchmark, query=[], gallery=[]), replace(QUICK, trunk_lr=0.0), tmp_path / "run")
+    now, others = trunk_and_rest(model)
+    assert all(torch.equal(now[name], before) for name, before in trunk.items())
+    assert not any(torch.equal(others[name], before) for name, before in rest.items())
+    assert not torch.equal(model.backbone.bn1.running_mean, statistics)
+
+
+def test_the_share_of_the_trunk_is_in_its_steps_alone(benchmark, tmp_path):
+    """The first step of Adam is in proportion to its lr, so half the lr is half the step."""
+    before, _ = trunk_and_rest(tiny())
+    steps, others = {}, {}
+    for share in (1.0, 0.5):
+        trainer = Trainer(tiny(), benchmark, replace(QUICK, trunk_lr=share), tmp_path / str(share), World())
+        assert len(trainer.optimizer.param_groups) == (1 if share == 1 else 2)
+        trainer.objective.train()
+        trainer.step(next(trainer._batches(0)), 0)
+        trunk, others[share] = trunk_and_rest(trainer.model)
+        steps[share] = {name: trunk[name] - before[name] for name in before}
+    for name, whole in steps[1.0].items():
+        torch.testing.assert_close(steps[0.5][name], whole / 2, rtol=0, atol=1e-7)
+    assert all(torch.equal(others[0.5][name], value) for name, value in others[1.0].items())
+
+
+def test_an_equal_trunk_is_in_the_one_group_of_all(benchmark, tmp_path):
+    trainer = Trainer(tiny(), benchmark, QUICK, tmp_path / "run", World())
+    (group,) = trainer.optimizer.param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in trainer.objective.parameters()]
+
+
+def test_a_run_with_two_groups_and_imitated_video_goes_on_too(benchmark, tmp_path, monkeypatch):
+    config = replace(QUICK, trunk_lr=0.3, drift=0.1, passing=0.5, blur=1.0, light=0.2, epochs=1)
+    benchmark = replace(benchmark, query=[], gallery=[])
+    train(tiny(), benchmark, config, tmp_path / "whole")
+    real, steps = Trainer.step, []
+
+    def stopping(self, batch, epoch, wish=None):
+        steps.append(epoch)
+        if len(steps) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return real(self, batch, epoch, wish)
+
+    monkeypatch.setattr(Trainer, "step", stopping)
+    with pytest.raises(StoppedError):
+        train(tiny(), benchmark, config, tmp_path / "run")
+    train(tiny(seed=99), benchmark, config, tmp_path / "run")
+    assert len(steps) == 3
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_the_record_says_what_it_was_scored_on_and_all_terms(benchmark, tmp_path):
+    """The test may be another set's, and terms of the weights that a run starts from hold for what comes out."""
+    model, config = tiny(), replace(QUICK, epochs=1, steps=1)
+    model.record = stmga.WeightRecord(name="", config=model.config, sha256="0" * 64, terms="Ask first.")
+    data = replace(benchmark, name="others", terms="For research.")
+    train(model, data, config, tmp_path / "run")
+    record = stmga.STMGA.from_pretrained(tmp_path / "run/last").record
+    assert record.terms == "Ask first.; For research."
+    assert record.metrics[0]["data"] == "little" and record.training_data.startswith("others: 24 tracklets")
+
+
 def test_the_curves_for_tensorboard(benchmark, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     train(tiny(), benchmark, replace(QUICK, epochs=1), tmp_path / "run", tensorboard=True)

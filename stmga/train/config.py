@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import cos, isfinite, pi
 from typing import Any
 
+from stmga.data.imitation import Imitation
 from stmga.text import closest
 from stmga.train.losses import DISTANCES
 
@@ -28,15 +29,17 @@ class TrainConfig:
         stride: frames between two frames of a training clip (D38). dense_step: cut longer training tracklets into
             pieces of so many frames (D41); 0 does not.
         flip, erase: chance, once a clip, of mirroring it and of erasing a rectangle of it (D39).
-        drift, passing, blur, light: what imitates video on groups of still crops; see :class:`stmga.data.Imitation`.
+        drift, passing, blur, light: what makes still crops look like video; see :class:`stmga.data.Imitation`.
         margin, distance, triplet_on: of the triplet loss; a margin of None is the soft margin. ``"post_bn"`` takes the
             features after the BN neck.
         smoothing: label smoothing of the identity loss.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
-        lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'. schedule: ``"step"`` multiplies lr by ``decay`` at each of
-            ``milestones`` (epochs), ``"cosine"`` lets it fall to 0. warmup: epochs in which lr rises to its value.
+        lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
+            weights as they are, while its batch norms go on following the data.
+        schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` lets it fall
+            to 0. warmup: epochs in which lr rises to its value.
         seed: of weights, sampling and augmentation.
         precision: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"`` (with loss scaling). Softmaxes, norms of vectors
             and losses stay in float32 (D42).
@@ -112,18 +115,25 @@ class TrainConfig:
         for name, least in counts.items():
             if getattr(self, name) < least:
                 yield f"{name} is {getattr(self, name)}, expected at least {least}"
-        for name in ("flip", "erase", "drift", "passing", "light", "smoothing"):
+        for name in ("flip", "erase", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
-        for name in ("blur", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
+        for name in ("trunk_lr", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 yield f"{name} is {getattr(self, name)}, expected at least 0"
-        if self.trunk_lr < 0:
-            yield f"trunk_lr is {self.trunk_lr}, expected at least 0"
+        try:
+            _ = self.imitation
+        except ValueError as error:
+            yield str(error)
         if self.lr <= 0 or self.decay <= 0 or (self.steps is not None and self.steps < 1):
             yield f"lr {self.lr} and decay {self.decay} must be above 0, steps {self.steps} at least 1 or None"
         if self.compile and self.recompute:
             yield "compile and recompute exclude each other: the compiler chooses itself what to compute again"
+
+    @property
+    def imitation(self) -> Imitation:
+        """What is done to clips so that they look like video."""
+        return Imitation(drift=self.drift, passing=self.passing, blur=self.blur, light=self.light)
 
     def lr_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs (a fraction within one).
@@ -154,11 +164,12 @@ class TrainConfig:
 # What groups of still crops are trained with: they become clips that look like video, and the triplet loss sees
 # features before the neck, which did better where batches hold many persons (docs/weights.md).
 _CROPS: dict[str, Any] = {
-    "persons": 16, "stride": 1, "drift": 0.08, "light": 0.2, "blur": 1.0, "distance": "euclidean", "triplet_on": "pre_bn",
-    "smoothing": 0.1, "schedule": "cosine", "steps": 100, "eval_every": 10,
+    "persons": 16, "stride": 1, "drift": 0.08, "light": 0.2, "blur": 1.0, "distance": "euclidean",
+    "triplet_on": "pre_bn", "smoothing": 0.1, "schedule": "cosine", "steps": 100, "eval_every": 10,
 }  # fmt: skip
 
-# The paper's; a hundred to some thousand tracklets, from a trained trunk or network; minutes on a CPU, from nothing.
+# The paper's; a hundred to some thousand tracklets, from a trained trunk or network; minutes on a CPU, from nothing;
+# groups of still crops, first each crop alone, then as clips from the trunk that this gave.
 RECIPES: dict[str, TrainConfig] = {
     "paper": TrainConfig(),
     "small": TrainConfig(persons=8, epochs=40, schedule="cosine", warmup=2, smoothing=0.1, eval_every=5),

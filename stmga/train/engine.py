@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
-from stmga.data.imitation import Imitation
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
 from stmga.model import STMGA
@@ -110,7 +109,7 @@ class Trainer:
         self.augment = ClipAugment(
             flip=config.flip,
             erase=config.erase,
-            imitation=Imitation(drift=config.drift, passing=config.passing, blur=config.blur, light=config.light),
+            imitation=config.imitation,
             mean=net.mean,
             std=net.std,
         )

@@ -62,14 +62,16 @@ def weight_record(
     metrics: list[dict[str, Any]] = []
     if scores:
         figures = {name: round(100 * scores[name], 2) for name in SCORES if name in scores}
-        metrics.append({"data": benchmark.name, **figures, "protocol": benchmark.protocol.describe()})
+        tested_on = benchmark.protocol.data or benchmark.name  # the test may be another set's
+        metrics.append({"data": tested_on, **figures, "protocol": benchmark.protocol.describe()})
+    terms = [model.record.terms if model.record else "", benchmark.terms]
     return WeightRecord(
         name="",
         config=model.config,
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
         training_data=trained + (f"; started from {started_from}" if started_from else ""),
-        terms=benchmark.terms,
+        terms="; ".join(dict.fromkeys(filter(None, terms))),
     )
 
 
