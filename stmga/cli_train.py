@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli_source import add_source, benchmark_of, describe
@@ -24,6 +24,7 @@ def add_arguments(commands: Any) -> None:
     example = """  stmga train --data crops/ --layout "{role}/{person}/{camera}/{tracklet}" -o runs/mine
   stmga train --data MARS/ --model stmga_resnet50 --backbone-weights imagenet -o runs/mars --precision bf16
   stmga train --data crops/ --holdout 0.2 --from stmga_resnet18_c4 --recipe small -o runs/fine-tuned
+  stmga train --data cuhk03/ market.jsonl --test mine.jsonl --recipe crops -o runs/crops
   torchrun --nproc-per-node 4 -m stmga train --data MARS/ -o runs/mars"""
     parser = command(commands, "train", "train a network, or go on with a run", example)
     add = parser.add_argument
@@ -55,12 +56,18 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     add("--test", metavar="SOURCE", help="validate on the queries and gallery of this one instead")
     add_source(add)
     add = parser.add_argument_group("start of the trunk").add_argument
-    add("--backbone-weights", metavar="FILE", help='"imagenet" or a safetensors file (default: random)')
+    add(
+        "--backbone-weights", metavar="FILE",
+        help='"imagenet", or a safetensors file of a trunk or of a saved network (default: random)',
+    )  # fmt: skip
     add("--backbone-missing", metavar="STAGE", action="append", default=[], help="a stage that this file lacks")
     add = parser.add_argument_group("recipe").add_argument
-    add("--recipe", default="paper", help="paper, small or cpu (default: paper)")
-    add("--size", type=int, nargs=2, metavar=("H", "W"), help="input size in pixels (default: 256 128; cpu: 128 64)")
-    add("--clip-length", type=count, metavar="T", help="frames of a clip (default: 8; cpu: 4)")
+    add("--recipe", default="paper", help="paper, small, cpu, crops or clips (default: paper)")
+    add(
+        "--size", type=int, nargs=2, metavar=("H", "W"),
+        help="input size in pixels (default: 256 128; cpu, crops and clips: 128 64)",
+    )  # fmt: skip
+    add("--clip-length", type=count, metavar="T", help="frames of a clip (default: 8; cpu and clips: 4; crops: 1)")
     add("--epochs", type=count, help="instead of the recipe's")
     add("--lr", type=float, help="instead of the recipe's")
     add("--seed", type=int, help="of weights, sampling and augmentation (default: 0)")
@@ -101,7 +108,7 @@ def train(args: argparse.Namespace) -> None:
     best = "best" if result.best else "last"
     _say(f"weights   {args.out}/{best}: stmga embed SOURCE --model {args.out}/{best} -o vectors.safetensors")
     if not result.best:
-        _say("there was no test, so nothing was validated; --holdout 0.2 sets some persons aside")
+        _say("there was no test, so nothing was validated; --test names one, --holdout 0.2 sets some persons aside")
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
@@ -127,11 +134,13 @@ def _plain(text: str) -> Any:
 
 
 def _benchmark(args: argparse.Namespace) -> Benchmark:
-    from stmga.data import load_benchmark, side_by_side
+    from stmga.data import side_by_side
 
-    found = [benchmark_of(args, source) for source in args.data]
-    test = load_benchmark(args.test, dataset=args.dataset, layout=args.layout) if args.test else None
-    found = side_by_side(found, test=test) if test or len(found) > 1 else found[0]
+    if args.holdout and (args.test or len(args.data) > 1):
+        raise ValueError("--holdout sets persons of one set aside; leave it out, and name what to test on as --test")
+    every = [benchmark_of(args, source) for source in args.data]
+    test = benchmark_of(args, args.test) if args.test else None
+    found = side_by_side(every, test=test) if test or len(every) > 1 else every[0]
     for line in describe(found):
         _say(line)
     if found.query:
@@ -190,7 +199,10 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
 def _trunk_words(args: argparse.Namespace) -> str:
     if not args.backbone_weights:
         return "random weights"
-    return f"trunk from {os.path.basename(args.backbone_weights)}, the rest random"
+    file = Path(args.backbone_weights)
+    # The files of all saved networks have one name: the run, and best or last, say which it is.
+    name = "/".join(file.parts[-3:]) if file.name == "model.safetensors" else file.name
+    return f"trunk from {name}, the rest random"
 
 
 # ---- ablate
@@ -218,7 +230,7 @@ def ablate(args: argparse.Namespace) -> None:
         _say(f"stmga: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.signum)
     _say(show_table(rows))
-    _say(f"\nmean (smallest-largest) over the seeds, last epoch, in %, on {benchmark.name}; paper: MARS, ResNet-50")
+    _say(f"\nmean (smallest-largest) over the seeds, last epoch, in %; paper: MARS, ResNet-50")
     _say(f"wrote {args.out}/{args.table}.json")
 
 

@@ -54,6 +54,25 @@ def test_what_a_trunk_file_lacks_must_be_declared(tmp_path):
         load_backbone(trunk, tmp_path / "cut.safetensors", name="resnet18")
 
 
+def test_the_trunk_of_a_saved_network_is_taken_alone(tmp_path):
+    from stmga import STMGA, STMGAConfig
+
+    model = STMGA(STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32)))
+    model.train()(torch.rand(2, 2, 3, 64, 32))  # statistics that are not zeros and ones
+    model.save_pretrained(tmp_path)
+    trunk = build_backbone("resnet18", "c4")
+    load_backbone(trunk, tmp_path / "model.safetensors", name="resnet18")
+    expected = model.backbone.state_dict()
+    assert trunk.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in trunk.state_dict().items())
+    whole = build_backbone("resnet18", "c5")
+    with pytest.raises(ValueError, match=r"unexpected none.*backbone_missing=\['layer4'\]"):
+        load_backbone(whole, tmp_path / "model.safetensors", name="resnet18")
+    load_backbone(whole, tmp_path / "model.safetensors", name="resnet18", missing=["layer4"])
+    with pytest.raises(ValueError, match="does not fit resnet50"):
+        load_backbone(build_backbone("resnet50", "c4"), tmp_path / "model.safetensors", name="resnet50")
+
+
 def test_imagenet_weights_are_torchvisions_and_a_missing_network_says_what_to_do(monkeypatch):
     """Torchvision downloads and checks the hash; here its download is replaced, so that no request is made."""
     import urllib.error

@@ -25,6 +25,7 @@ def data_fixture(tmp_path_factory):
     """A benchmark of walkers on disk, and a network to start from."""
     folder = tmp_path_factory.mktemp("walkers")
     write_benchmark(folder / "data", 6, 4, cameras=2, tracklets=2, frames=3, size=(64, 32))
+    write_benchmark(folder / "more", 5, 0, cameras=2, tracklets=2, frames=3, size=(64, 32), seed=1)
     torch.manual_seed(0)
     STMGA(TINY).save_pretrained(folder / "tiny")
     return folder
@@ -72,6 +73,52 @@ def test_a_network_is_fine_tuned_on_folders_without_cameras(run, data, tmp_path)
     assert f"network   {data}/tiny" in out
     assert "persons held out" in out
     assert "started from" in STMGA.from_pretrained(tmp_path / "run/best").record.training_data
+
+
+def test_two_sets_train_crops_and_then_clips_and_are_tested_on_one(run, data, tmp_path):
+    """Groups of still crops first, then video from the trunk that they gave."""
+    sources = ["--data", data / "more/manifest.jsonl", data / "data/manifest.jsonl"]
+    test = ["--test", data / "data/manifest.jsonl", "--size", 64, 32, *SMALL]
+    code, out, err = run("train", *sources, *test, "--recipe", "crops", "-o", tmp_path / "run")
+    assert code == 0, err
+    assert "data      walkers medium seed 1 + walkers medium seed 0: 44 tracklets of 11 persons to train on" in out
+    assert "test      8 queries, 8 gallery tracklets" in out
+    crops = STMGA.from_pretrained(tmp_path / "run/best")
+    assert crops.config.clip_length == 1
+    assert crops.record.training_data.startswith("walkers medium seed 1 + walkers medium seed 0: 44 tracklets")
+    assert crops.record.metrics[0]["data"].startswith("walkers medium seed 0: 4 persons")
+    file = tmp_path / "run/last/model.safetensors"
+    code, out, err = run(
+        "train", *sources, *test, "--recipe", "clips", "--set", "trunk_lr=0", "--backbone-weights", file,
+        "-o", tmp_path / "clips",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "network   stmga_resnet18_c4, trunk from run/last/model.safetensors, the rest random" in out
+    clips = STMGA.from_pretrained(tmp_path / "clips/last")
+    assert clips.config.clip_length == 4
+    trunk = STMGA.from_pretrained(tmp_path / "run/last").backbone
+    for ours, theirs in zip(clips.backbone.parameters(), trunk.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_mistakes_with_several_sets_are_named(fails, data, tmp_path):
+    def error(*arguments):
+        return fails("train", "-o", tmp_path / "run", "-q", "--data", *arguments)
+
+    one, other = data / "data/manifest.jsonl", data / "more/manifest.jsonl"
+    assert "of different names, got walkers medium seed 0, walkers medium seed 0" in error(one, one)
+    assert "walkers medium seed 1 has no queries" in error(one, "--test", other)
+    for more in ([other], ["--test", one]):
+        assert "name what to test on as --test" in error(other, *more, "--holdout", 0.3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_sets_without_a_test_are_not_validated(run, data, tmp_path):
+    sources = [data / "more/manifest.jsonl", data / "data/manifest.jsonl"]
+    code, out, err = run("train", "--data", *sources, "--from", data / "tiny", "-o", tmp_path / "run", *SMALL)
+    assert code == 0, err
+    assert "there was no test, so nothing was validated; --test names one" in out
+    assert not (tmp_path / "run/best").exists()
 
 
 def test_eval_scores_the_network_of_a_run_as_the_run_did(run, data, trained, tmp_path):

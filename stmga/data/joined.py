@@ -8,6 +8,7 @@ from dataclasses import replace
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.text import some
+from stmga.tracklets import Tracklet
 
 
 def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = None) -> Benchmark:
@@ -18,10 +19,10 @@ def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = No
 
     Args:
         benchmarks: at least one, of different names.
-        test: the set whose queries, gallery and protocol validate.
+        test: the set whose queries, gallery and protocol validate; None validates nothing.
 
     Raises:
-        ValueError: no sets, or two of one name.
+        ValueError: no sets, two of one name, or a test without queries.
 
     >>> from stmga.tracklets import Tracklet
     >>> def of(name):
@@ -33,23 +34,24 @@ def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = No
     """
     names = [benchmark.name for benchmark in benchmarks]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"expected data sets of different names, got {some(names) or 'none'}")
-    train = [
-        replace(
-            tracklet,
-            id=f"{benchmark.name}/{tracklet.id}",
-            person=None if tracklet.person is None else f"{benchmark.name}/{tracklet.person}",
-            camera=None if tracklet.camera is None else f"{benchmark.name}/{tracklet.camera}",
-        )
-        for benchmark in benchmarks
-        for tracklet in benchmark.train
-    ]
+        raise ValueError(f"expected data sets (folders or files) of different names, got {some(names) or 'none'}")
+    if test is not None and not test.query:
+        raise ValueError(f"{test.name} has no queries, so nothing can be tested on it; give its tracklets roles")
+    name = " + ".join(names)
     every = [*benchmarks, *([test] if test is not None else [])]
     return Benchmark(
-        name=" + ".join(names),
-        train=train,
+        name=name,
+        train=[_owned(tracklet, benchmark.name) for benchmark in benchmarks for tracklet in benchmark.train],
         query=test.query if test is not None else [],
         gallery=test.gallery if test is not None else [],
-        protocol=test.protocol if test is not None else Protocol(data=" + ".join(names)),
+        protocol=test.protocol if test is not None else Protocol(data=name),
         terms="; ".join(dict.fromkeys(benchmark.terms for benchmark in every if benchmark.terms)),
     )
+
+
+def _owned(tracklet: Tracklet, name: str) -> Tracklet:
+    """The tracklet with the name of its set before every label."""
+    person, camera = (None if x is None else f"{name}/{x}" for x in (tracklet.person, tracklet.camera))
+    owned = replace(tracklet, id=f"{name}/{tracklet.id}", person=person, camera=camera)
+    object.__setattr__(owned, "_checked", tracklet._checked)  # its files were opened, its boxes counted
+    return owned
