@@ -33,6 +33,7 @@ class Calibration:
         impostor_pairs, genuine_pairs: how many pairs of different persons, and of one person, were compared.
         persons: how many there were.
         digest: of the weights.
+        data: what it was measured on, in words.
 
     >>> point = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.9)
     >>> calibration = Calibration(thresholds=(point,), lower=0.5, impostor_pairs=5000, genuine_pairs=90, persons=40)
@@ -47,6 +48,7 @@ class Calibration:
     persons: int
     roc: tuple[tuple[float, float, float], ...] = ()
     digest: str = ""
+    data: str = ""
 
     def threshold(self, false_match_rate: float | None = None) -> Threshold:
         """The one measured for this rate; by default for 1e-3, or for what is nearest to it.
@@ -77,6 +79,7 @@ class Calibration:
         return (
             f'"same" from {point.similarity:.3f} (false-match rate {point.false_match_rate:g}, true-match rate '
             f'{point.true_match_rate:.1%}), "other" below {min(self.lower, point.similarity):.3f}'
+            + (f"; measured on {self.data}" if self.data else "")
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,8 +94,10 @@ class Calibration:
             ValueError: something else.
         """
         try:
-            thresholds = tuple(Threshold(**point) for point in data["thresholds"])
-            roc = tuple((float(s), float(f), float(t)) for s, f, t in data["roc"])
+            thresholds = tuple(Threshold(**{k: float(v) for k, v in point.items()}) for point in data["thresholds"])
+            if not thresholds:
+                raise ValueError("it has no thresholds")
+            roc = tuple((float(s), float(f), float(t)) for s, f, t in data.get("roc", ()))
             return cls(**{**data, "thresholds": thresholds, "roc": roc})
-        except (TypeError, KeyError, ValueError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise ValueError(f"no calibration that this stmga knows: {error}") from error

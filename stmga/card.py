@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stmga._version import __version__
+from stmga.calibration import Calibration
 from stmga.records import WeightRecord
 
 TAGS = ("person-re-identification", "video", "image-feature-extraction", "stmga", "pytorch")
@@ -16,14 +18,23 @@ HUB_LICENCES = {
 }  # fmt: skip
 
 LIMITS = """\
-- The vectors say which pictures look alike, clothes and build above all; they do not prove who somebody is. People who
-  dress alike are confused, and a person in other clothes is often missed.
-- Figures hold for the data set and protocol named above. Other cameras, climates, crowds and detectors score lower:
-  measure on your own labelled tracklets, and set thresholds there, before you rely on an answer.
-- Data sets of people are uneven in age, sex, skin colour, dress and place, and errors are uneven in the same way.
-- Following people across cameras is surveillance. Do not use this to watch, profile or identify people without a legal
-  basis and their knowledge, nor to decide anything about a person without a human who checks the pictures. The law of
-  the place (in the EU: GDPR and the AI Act) may forbid the use outright."""
+- **Camera angle.** Crops for training come from cameras at head height to a few metres up, and show a standing person
+  whole. From steep above, or wherever legs or head are cut off, the parts that the network compares are not there.
+- **Resolution.** Crops are resized to {height} x {width} pixels. Persons who were much smaller in the video, out of
+  focus, blurred by motion or strongly compressed lose the details that tell two of them apart.
+- **Occlusion.** A box should hold one person. Another person in the box, bags, railings, and above all a tracker that
+  goes over from one person to the next end up in the vector, and nothing in it says so.
+- **Clothing.** The vectors say which pictures look alike, clothes and build above all; they do not prove who somebody
+  is. People in uniforms or in the same dark coats are confused; a person in other clothes, on another day, is missed.
+- **Other places.** Figures and thresholds hold for the data set and protocol named above. Other cameras, climates,
+  crowds and detectors score lower: measure on your own labelled tracklets, and set thresholds there, before you rely
+  on an answer.
+- **Uneven errors.** Data sets of people are uneven in age, sex, skin colour, dress and place, and errors are uneven in
+  the same way.
+- **Misuse.** Following people across cameras is surveillance. Do not use this to watch, profile or identify people
+  without a legal basis and their knowledge, nor to decide anything about a person without a human who checks the
+  pictures. The law of the place (in the EU: GDPR and the AI Act) may forbid the use outright."""
+SAID_BELOW = ("protocol", "seeds", "spread")  # of a result: too long for a cell of the table
 
 
 def model_card(record: WeightRecord) -> str:
@@ -39,8 +50,11 @@ def model_card(record: WeightRecord) -> str:
         _data(record),
         "## Results",
         _results(record.metrics),
+        *_similarities(record.calibration),
+        *(("## Speed", _table(record.speed)) if record.speed else ()),
+        *_training(record),
         "## Limits and misuse",
-        LIMITS,
+        LIMITS.format(height=record.config.size[0], width=record.config.size[1]),
         "## Cite",
         record.paper,
     ]
@@ -51,8 +65,9 @@ def _front_matter(record: WeightRecord) -> str:
     lines = ["---", "library_name: stmga"]
     if record.licence:
         known = record.licence.lower() in HUB_LICENCES
+        name = record.licence.removeprefix("other:").strip()
         lines.append(f"license: {record.licence.lower() if known else 'other'}")
-        lines += [] if known else [f"license_name: {json.dumps(record.licence)}"]  # a JSON text is a YAML text
+        lines += [] if known else [f"license_name: {json.dumps(name)}"]  # a JSON text is a YAML text
     lines += ["tags:", *(f"- {tag}" for tag in TAGS), "---"]
     return "\n".join(lines)
 
@@ -65,7 +80,7 @@ def _what(record: WeightRecord) -> str:
         "camera) into a vector of unit length, so that tracklets of the same person lie close together.\n\n"
         f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
         f"- Input: clips of {config.clip_length} frames, {height} x {width} pixels\n"
-        f"- File: `{record.file}`, sha256 `{record.sha256}`\n"
+        f"- File: `{record.file}`{_megabytes(record)}, sha256 `{record.sha256}`\n"
         f"- Written by stmga {__version__}"
     )
 
@@ -83,20 +98,56 @@ def _use(record: WeightRecord) -> str:
     )
 
 
+def _megabytes(record: WeightRecord) -> str:
+    return f", {record.file_size / 1e6:.1f} MB" if record.file_size else ""
+
+
 def _data(record: WeightRecord) -> str:
     data = record.training_data or "The record of this weight does not say what it was trained on."
+    terms = f"**Terms:** {record.terms}" if record.terms else ""
     licence = (
         f"Licence of the weights: {record.licence or 'not stated; ask whoever published them before you use them'}."
     )
-    return "\n\n".join(text for text in (data, record.terms, licence) if text)
+    return "\n\n".join(text for text in (data, terms, licence) if text)
 
 
 def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
     if not metrics:
         return "None measured."
-    keys = list(dict.fromkeys(key for row in metrics for key in row))
-    rows = [keys, ["---"] * len(keys), *([_cell(row.get(key, "")) for key in keys] for row in metrics)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = _table([{key: row[key] for key in row if key not in SAID_BELOW} for row in metrics])
+    said = [f"- {key.capitalize()}: {row[key]}" for row in metrics for key in SAID_BELOW if key in row]
+    return "\n\n".join(filter(None, [table, "\n".join(dict.fromkeys(said))]))
+
+
+def _similarities(calibration: Calibration | None) -> list[str]:
+    if calibration is None:
+        return []
+    of = f"{calibration.persons:,} persons" + (f" of {calibration.data}" if calibration.data else "")
+    rows = [
+        {
+            "false-match rate": f"{point.false_match_rate:g}",
+            "similarity": f"{point.similarity:.4f}",
+            "true-match rate": f"{point.true_match_rate:.2%}",
+        }
+        for point in calibration.thresholds
+    ]
+    text = (
+        f"Measured on {of}: {calibration.impostor_pairs:,} pairs of different persons, {calibration.genuine_pairs:,} "
+        f"of one person. `stmga search` says {replace(calibration, data='').describe()}."
+    )
+    return ["## What a similarity means", _table(rows), text]
+
+
+def _training(record: WeightRecord) -> list[str]:
+    command = f"```bash\n{record.training_command}\n```" if record.training_command else ""
+    log = f"Log, one JSON line an epoch: `{record.log}`." if record.log else ""
+    return ["## Training", command, log] if command or log else []
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [keys, ["---"] * len(keys), *([_cell(row.get(key, "")) for key in keys] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: object) -> str:

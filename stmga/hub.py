@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stmga.card import model_card
 from stmga.files import write_all
 from stmga.model import STMGA
 from stmga.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
 from stmga.remote import UPLOAD, Repo
-from stmga.text import some
+from stmga.statefile import from_bytes, to_bytes, unwrapped, what_instead
 
 __all__ = ["WeightsError", "load", "load_record", "push", "save"]
 
@@ -93,29 +92,37 @@ def load_record(
         return _from_folder(replace(record, file=found.file), Path(folder), device)
     if record.folder is not None and (record.folder / record.file).is_file():
         return _from_folder(record, record.folder, device)
-    if record.repo_id is None:
+    if record.repo_id is None or record.revision is None:  # not record.published
         raise WeightsError(
-            f"The weights {record.name or 'without a name'} are neither on this machine nor on the Hub (no repo_id); "
-            "give the folder that holds them."
+            f"The weights {record.name or 'without a name'} are not on this machine, and their Hub copy has not been "
+            "published yet: load them from a checkout of the repository, or give the folder that holds them "
+            f'(weights="path" of create_model("{record.arch or "architecture"}")).'
         )
     repo = Repo(record.repo_id, cache_dir, local_files_only, token)
-    cached = record.revision and repo.cached(record.file, record.revision)
-    commit = record.revision if record.revision and cached else repo.resolve(record.revision)
+    commit = record.revision if repo.cached(record.file, record.revision) else repo.resolve(record.revision)
     return _from_hub(record, repo, commit, device)
 
 
-def save(model: nn.Module, folder: str | Path, *, record: WeightRecord | None = None) -> None:
+def save(model: nn.Module, folder: str | Path, *, record: WeightRecord | None = None, half: bool | None = None) -> None:
     """Write ``model.safetensors``, ``config.json`` and ``README.md``; all of them or, if something fails, none.
 
-    ``module.`` and ``_orig_mod.`` (of DistributedDataParallel and torch.compile) are stripped from the keys. ``record``
-    says what the weights are: name, metrics, data, licence; its sha256 is filled in here. Without it the model's own
-    record is kept while its weights are unchanged; changed weights keep only where they come from, and its terms.
+    ``module.`` and ``_orig_mod.`` (of DistributedDataParallel and torch.compile) are stripped from the keys.
+
+    Args:
+        model: an STMGA.
+        folder: is made if there is none.
+        record: what the weights are: name, metrics, data, licence; sha256 and file size are filled in here. Without it
+            the model's own record is kept while its weights are unchanged; changed weights keep only where they come
+            from, and its terms.
+        half: True rounds the parameters to float16, which halves the file: what is loaded from it is the rounded
+            network, with a digest of its own. Running statistics, and what float16 cannot hold, stay in float32.
+            None keeps the form of the file that an unchanged model came from, else the parameters as they are.
 
     Raises:
-        WeightsError: no STMGA, or a record with another configuration.
+        WeightsError: no STMGA, or a record of another configuration or with the calibration of other weights.
         OSError: the files cannot be written; what was there before is untouched.
     """
-    files = _contents(model, record)
+    files = _contents(model, record, half=half)
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_all({Path(folder) / name: data for name, data in files.items()})
 
@@ -154,7 +161,7 @@ def push(
                 repo_id=repo_id,
                 folder_path=folder,
                 commit_message=commit_message,
-                allow_patterns=[CONFIG_FILE, record.file, CARD_FILE],
+                allow_patterns=[CONFIG_FILE, record.file, CARD_FILE, *filter(None, [record.log])],
             )
     return str(done.oid)
 
@@ -168,7 +175,7 @@ def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device)
     if (found := _sha256(data)) != record.sha256:
         raise WeightsError(
             f"{path} is not the file that its record names: sha256 is {found}, expected {record.sha256}. "
-            f"{_what_instead(data)}Copy or download it anew, or save the model again with save_pretrained."
+            f"{what_instead(data)}Copy or download it anew, or save the model again with save_pretrained."
         )
     return _build(replace(record, folder=folder), data, path, device)
 
@@ -189,65 +196,38 @@ def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch
         repo.forget(path)
         raise WeightsError(
             f"{record.file} of {repo.repo_id} at {commit} was refused: sha256 is {found}, expected {record.sha256}. "
-            f"{_what_instead(data)}{advice}"
+            f"{what_instead(data)}{advice}"
         )
     return _build(record, data, f"{repo.repo_id}/{record.file}", device)
 
 
 def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device) -> STMGA:
-    """A network around the verified bytes: built without memory or random numbers, then given its parameters."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load as parse
-
-    try:
-        state = parse(data)
-    except SafetensorError as error:
-        advice = _what_instead(data) or "It was written wrongly: save the model again with save_pretrained."
-        raise WeightsError(f"{origin} is no whole safetensors file ({error}). {advice.strip()}") from error
-    with torch.device("meta"):
-        model = STMGA(record.config)
-    advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
-    _check_keys(model.state_dict(), state, origin, advice)
-    state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
-    model.load_state_dict(state, assign=True)
+    model = from_bytes(data, record.config, origin)
     model.record = record
     return model.to(device).eval()
 
 
-def _check_keys(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origin: str | Path, advice: str) -> None:
-    misfit = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    missing, unexpected = [k for k in wanted if k not in state], sorted(state.keys() - wanted)
-    lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
-    if faults := [f"{len(keys)} {how} ({some(keys, 4)})" for how, keys in lists.items() if keys]:
-        raise WeightsError(f"{origin} does not fit its {CONFIG_FILE}: parameters {', '.join(faults)}. {advice}")
-
-
-def _contents(model: nn.Module, record: WeightRecord | None, repo_id: str | None = None) -> dict[str, bytes]:
+def _contents(
+    model: nn.Module, record: WeightRecord | None, repo_id: str | None = None, half: bool | None = None
+) -> dict[str, bytes]:
     """The files that stand for a model, name to bytes."""
-    from safetensors.torch import save as serialise
-
-    while not isinstance(model, STMGA):
-        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
-        if inner is None:
-            raise WeightsError(f"only an STMGA can be saved, not {type(model).__name__}; save its STMGA part.")
-        model = inner
-    with torch.device("meta"):
-        wanted = STMGA(model.config).state_dict()
-    state = {_plain(k): t.detach().to("cpu", copy=True).contiguous() for k, t in model.state_dict().items()}
-    _check_keys(
-        wanted, state, "this model", "It was changed after it was built: build one from a config that says how."
-    )
-    data = serialise(
-        state, {"format": "pt"}
-    )  # one entry: with more, safetensors orders them by chance and sha256 varies
-    record = _own_record(model, _sha256(data)) if record is None else replace(record, sha256=_sha256(data))
+    model = unwrapped(model)
+    data = to_bytes(model, half=bool(half))
+    if half is None and model.record is not None and model.record.file_size < len(data):
+        rounded = to_bytes(model, half=True)
+        if _sha256(rounded) == model.record.sha256 and to_bytes(from_bytes(rounded, model.config, "it")) == data:
+            data = rounded  # what it came from, and nothing has changed since that rounding would hide
+    sha256 = _sha256(data)
+    record = _own_record(model, sha256) if record is None else record
     if record.config != model.config:
         raise WeightsError(
             "the record's config is not the model's; give dataclasses.replace(record, config=model.config)."
+        )
+    record = replace(record, sha256=sha256, file_size=len(data))
+    if record.calibration and record.calibration.digest != from_bytes(data, record.config, record.file).digest():
+        raise WeightsError(
+            "the record's calibration was measured with other weights than these; measure it with the file as it is "
+            "loaded (half precision rounds), or give dataclasses.replace(record, calibration=None)."
         )
     if repo_id is not None:
         record = replace(record, repo_id=repo_id, revision=None)
@@ -279,14 +259,5 @@ def _hub_id(source: str | Path) -> str:
     )
 
 
-def _plain(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in ("module", "_orig_mod"))
-
-
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _what_instead(data: bytes) -> str:
-    pickled = data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
-    return "It is a pickle, which can run code and is never read. " if pickled else ""

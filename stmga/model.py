@@ -203,11 +203,13 @@ class STMGA(nn.Module):
             device=device,
         )
 
-    def save_pretrained(self, folder: str | Path, *, record: "WeightRecord | None" = None) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, record: "WeightRecord | None" = None, half: bool | None = None
+    ) -> None:
         """Write ``model.safetensors``, ``config.json`` and the model card to ``folder``; see :func:`stmga.hub.save`."""
         from stmga import hub
 
-        hub.save(self, folder, record=record)
+        hub.save(self, folder, record=record, half=half)
 
     def push_to_hub(
         self,

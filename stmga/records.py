@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga._version import __version__
+from stmga.calibration import Calibration
 from stmga.config import STMGAConfig
 
 if TYPE_CHECKING:
@@ -43,8 +44,13 @@ class WeightRecord:
         file: name of the weights' file.
         repo_id: Hub repository, ``"owner/name"``.
         revision: commit of that repository, 40 hex digits: a pinned weight never changes under its name.
-        metrics: one mapping a result, such as ``{"data": ..., "protocol": ..., "mAP": 0.8}``.
+        file_size: bytes of ``file``; 0 where nobody said.
+        metrics: one mapping a result, such as ``{"data": ..., "protocol": ..., "mAP": 80.1}``.
+        calibration: what similarities mean, measured with these weights; kept without the points of its curve.
+        speed: one mapping a measurement, such as ``{"what": ..., "frames/s": 60, "processor": ..., "threads": 2}``.
         training_data: what the weights were trained on.
+        training_command: what to type to train them again, one command a line.
+        log: name of the training log beside ``file``, one JSON line an epoch.
         licence: licence of the weights (the code is MIT; the weights may not be).
         terms: what the training data's terms allow and forbid.
         paper: what to cite.
@@ -57,25 +63,42 @@ class WeightRecord:
     file: str = WEIGHTS_FILE
     repo_id: str | None = None
     revision: str | None = None
+    file_size: int = 0
     metrics: tuple[Mapping[str, Any], ...] = ()
+    calibration: Calibration | None = None
+    speed: tuple[Mapping[str, Any], ...] = ()
     training_data: str = ""
+    training_command: str = ""
+    log: str = ""
     licence: str = ""
     terms: str = ""
     paper: str = PAPER
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        for key in ("name", "file", "training_data", "licence", "terms", "paper"):
+        for key in ("name", "file", "training_data", "training_command", "log", "licence", "terms", "paper"):
             _demand(isinstance(getattr(self, key), str), key, "a text", getattr(self, key))
         _demand(isinstance(self.config, STMGAConfig), "config", "an STMGAConfig", self.config)
         _demand(_is_hex(self.sha256, 64), "sha256", "64 lower-case hex digits", self.sha256)
         _demand(self.revision is None or _is_hex(self.revision, 40), "revision", "40 hex digits or None", self.revision)
         _demand(self.repo_id is None or isinstance(self.repo_id, str), "repo_id", "'owner/name' or None", self.repo_id)
-        # A plain name that ends so: a record comes from the network and must not reach outside its folder.
-        safe = Path(self.file).name == self.file and "\\" not in self.file and self.file.endswith(".safetensors")
+        _demand(type(self.file_size) is int and self.file_size >= 0, "file_size", "a number of bytes", self.file_size)
+        # Plain names: a record comes from the network and must not reach outside its folder.
+        safe = _is_plain(self.file) and self.file.endswith(".safetensors")
         _demand(safe, "file", "a plain *.safetensors name (a pickle is never read)", self.file)
-        _demand(all(isinstance(m, Mapping) for m in self.metrics), "metrics", "a list of objects", self.metrics)
-        object.__setattr__(self, "metrics", tuple(dict(m) for m in self.metrics))
+        _demand(not self.log or _is_plain(self.log), "log", "a plain name", self.log)
+        for key in ("metrics", "speed"):
+            rows = getattr(self, key)
+            _demand(all(isinstance(row, Mapping) for row in rows), key, "a list of objects", rows)
+            object.__setattr__(self, key, tuple(dict(row) for row in rows))
+        if self.calibration is not None:
+            _demand(isinstance(self.calibration, Calibration), "calibration", "a Calibration or None", self.calibration)
+            object.__setattr__(self, "calibration", replace(self.calibration, roc=()))
+
+    @property
+    def published(self) -> bool:
+        """Whether its Hub copy is there for everyone: a repository, and a commit of it."""
+        return self.repo_id is not None and self.revision is not None
 
     @property
     def arch(self) -> str:
@@ -97,6 +120,7 @@ class WeightRecord:
         """The text of ``config.json``."""
         data: dict[str, Any] = {"library": "stmga", "version": __version__}
         data |= {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("config", "folder")}
+        data["calibration"] = self.calibration and self.calibration.to_dict()
         data["config"] = self.config.to_dict()
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -119,7 +143,10 @@ class WeightRecord:
             raise WeightsError(f"it has no {', '.join(missing)}; write it anew with save_pretrained")
         try:
             config = STMGAConfig.from_dict(data.pop("config"), written_by=version)
-            return cls(config=config, **{**data, "metrics": tuple(data.get("metrics") or ())}, folder=folder)
+            if data.get("calibration") is not None:
+                data["calibration"] = Calibration.from_dict(data["calibration"])
+            lists = {key: tuple(data.get(key) or ()) for key in ("metrics", "speed")}
+            return cls(config=config, **{**data, **lists}, folder=folder)
         except (TypeError, ValueError) as error:
             raise WeightsError(str(error)) from error
 
@@ -148,8 +175,17 @@ def bundled_records() -> dict[str, WeightRecord]:
     return {record.name: record for record in records}
 
 
+def is_checkout() -> bool:
+    """Whether the package lies in a checkout of the repository, which holds the large weights that no wheel has."""
+    return (BUNDLED.parents[1] / "pyproject.toml").is_file()
+
+
 def _is_hex(text: object, digits: int) -> bool:
     return isinstance(text, str) and len(text) == digits and set(text) <= set("0123456789abcdef")
+
+
+def _is_plain(name: str) -> bool:
+    return Path(name).name == name and "\\" not in name
 
 
 def _demand(fine: bool, key: str, expected: str, got: object) -> None:

@@ -1,4 +1,4 @@
-"""Weights in a folder: bit-exact there and back, with their record and their card."""
+"""Weights in a folder: bit-exact there and back, whole or in half precision, with their record."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 
 import pytest
 import torch
-from hub_fixtures import REPO, TINY, files_fixture, model_fixture, same, tiny  # noqa: F401
+from hub_fixtures import TINY, files_fixture, model_fixture, same, tiny  # noqa: F401
 
 from stmga import hub as library
-from stmga.card import model_card
+from stmga.calibration import Calibration, Threshold
 from stmga.model import STMGA
 from stmga.records import WeightRecord, WeightsError, read_record
 
@@ -58,6 +58,74 @@ def test_half_precision_is_saved_small_and_loaded_as_float32(tmp_path):
     assert torch.equal(again.neck.running_mean, half.neck.running_mean.float())
 
 
+# ---------------------------------------------------------------------------------------------- half precision
+
+
+def test_half_a_file_is_the_rounded_network(tmp_path):
+    model = tiny()
+    model.save_pretrained(tmp_path, half=True)
+    again, record = library.load(tmp_path), read_record(tmp_path)
+    assert record.file_size == (tmp_path / "model.safetensors").stat().st_size
+    assert record.file_size < 0.52 * sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(again.get_parameter(name), parameter.half().float()), name
+    for name, buffer in model.named_buffers():
+        assert torch.equal(again.get_buffer(name), buffer), name
+    assert again.digest() != model.digest()
+
+
+def test_a_half_file_loaded_and_saved_has_the_same_bytes(tmp_path):
+    record = WeightRecord(name="stmga_tiny.half", config=TINY, sha256="0" * 64, licence="MIT")
+    tiny().save_pretrained(tmp_path / "a", record=record, half=True)
+    first = read_record(tmp_path / "a")
+    for name, options in (("said", {"half": True}), ("as it came", {})):
+        library.load(tmp_path / "a").save_pretrained(tmp_path / name, **options)
+        kept = read_record(tmp_path / name)
+        assert kept == dataclasses.replace(first, folder=tmp_path / name)
+        assert (tmp_path / name / first.file).read_bytes() == (tmp_path / "a" / first.file).read_bytes()
+    tuned = library.load(tmp_path / "a")
+    with torch.no_grad():
+        tuned.neck.weight.add_(1e-5)
+    tuned.save_pretrained(tmp_path / "tuned")  # whole: what is learnt from here on is finer than float16
+    assert same(library.load(tmp_path / "tuned"), tuned)
+    assert read_record(tmp_path / "tuned").name == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone.bn1.running_var", 1e6),  # above the largest float16
+        ("backbone.bn1.running_var", 1e-9),  # below the smallest
+        ("backbone.bn1.running_var", 3e-7),  # where it has two bits left
+        ("backbone.bn1.running_mean", -1e5),
+        ("backbone.bn1.weight", 1e6),
+        ("backbone.bn1.weight", -1e-9),
+        ("backbone.bn1.weight", 3e38),
+    ],
+)
+def test_what_float16_cannot_hold_stays_whole(tmp_path, name, value):
+    model = tiny()
+    tensor = model.state_dict()[name]
+    tensor.uniform_(1, 2).mul_(value)
+    model.save_pretrained(tmp_path / "a", half=True)
+    again = library.load(tmp_path / "a")
+    assert torch.equal(again.state_dict()[name], tensor)
+    assert torch.equal(again.backbone.conv1.weight, model.backbone.conv1.weight.half().float())
+    again.save_pretrained(tmp_path / "b", half=True)
+    assert read_record(tmp_path / "a").sha256 == read_record(tmp_path / "b").sha256
+
+
+def test_a_variance_of_every_size_survives(tmp_path):
+    model = tiny()
+    variance = model.backbone.bn1.running_var
+    variance.copy_(torch.logspace(-12, 12, len(variance)))
+    model.save_pretrained(tmp_path, half=True)
+    assert torch.equal(library.load(tmp_path).backbone.bn1.running_var, variance)
+
+
+# ---------------------------------------------------------------------------------------------- what can be saved
+
+
 def test_wrappers_and_their_prefixes_are_stripped(model, tmp_path):
     class Wrapper(torch.nn.Module):  # what DistributedDataParallel looks like to state_dict
         def __init__(self, module):
@@ -101,7 +169,8 @@ def test_the_record_is_kept_while_the_weights_are_what_it_says(model, tmp_path):
     loaded = library.load(tmp_path / "a")
     loaded.save_pretrained(tmp_path / "b")
     kept = read_record(tmp_path / "b")
-    assert kept == dataclasses.replace(record, sha256=kept.sha256, folder=tmp_path / "b")
+    size = (tmp_path / "b" / "model.safetensors").stat().st_size
+    assert kept == dataclasses.replace(record, sha256=kept.sha256, file_size=size, folder=tmp_path / "b")
     with torch.no_grad():
         loaded.neck.weight.add_(1)
     loaded.save_pretrained(tmp_path / "c")
@@ -123,36 +192,49 @@ def test_the_transform_belongs_to_the_record(files, tmp_path):
     assert record.transform().size == TINY.size
 
 
+def calibration(digest: str) -> Calibration:
+    points = tuple(Threshold(false_match_rate=r, similarity=s, true_match_rate=t) for r, s, t in POINTS)
+    return Calibration(
+        thresholds=points, lower=0.2, impostor_pairs=90_000, genuine_pairs=400, persons=40, roc=((0.5, 0.1, 0.9),),
+        digest=digest, data="walkers",
+    )  # fmt: skip
+
+
+POINTS = ((1e-2, 0.5, 0.9), (1e-3, 0.6, 0.8))
+
+
 def test_a_record_survives_json():
-    record = WeightRecord(name="a.b", config=TINY, sha256="0" * 64, metrics=({"mAP": 0.5},), revision="1" * 40)
-    assert WeightRecord.from_json(record.to_json()) == record
+    record = WeightRecord(
+        name="a.b", config=TINY, sha256="0" * 64, metrics=({"mAP": 0.5},), revision="1" * 40, file_size=7,
+        calibration=calibration("1f0c"), speed=({"frames/s": 60, "threads": 2},), training_command="stmga train ...",
+        log="log.jsonl",
+    )  # fmt: skip
+    again = WeightRecord.from_json(record.to_json())
+    assert again == record
     assert (record.arch, record.tag) == ("a", "b")
+    assert again.calibration.threshold(1e-2).similarity == 0.5
+    assert again.calibration.roc == ()  # 200 points more than a record needs
 
 
-# ---------------------------------------------------------------------------------------------- model card
+def test_published_means_a_repository_and_a_commit_of_it():
+    record = WeightRecord(name="a.b", config=TINY, sha256="0" * 64)
+    assert not record.published
+    assert not dataclasses.replace(record, repo_id="me/b").published
+    assert dataclasses.replace(record, repo_id="me/b", revision="1" * 40).published
 
 
-def test_the_card_says_what_the_record_says_and_no_more():
-    record = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, repo_id=REPO, revision="1" * 40)
-    bare = model_card(record)
-    assert "license" not in bare
-    assert "None measured." in bare
-    assert "does not say what it was trained on" in bare
-    assert f'from_pretrained("{REPO}", revision="{"1" * 40}")' in bare
-    full = model_card(
-        dataclasses.replace(record, licence="MIT", metrics=({"data": "x|y", "mAP": 0.5}, {"data": "z", "rank-1": 0.7}))
-    )
-    assert "license: mit" in full
-    assert "| data | mAP | rank-1 |\n| --- | --- | --- |\n| x\\|y | 0.5 |  |\n| z |  | 0.7 |" in full
-    assert 'license: other\nlicense_name: "My: own"' in model_card(dataclasses.replace(record, licence="My: own"))
-
-
-def test_the_card_is_one_that_the_hub_accepts():
-    from huggingface_hub import ModelCard
-
-    record = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, licence='the "x" licence: v1')
-    data = ModelCard(model_card(record)).data.to_dict()
-    assert data["library_name"] == "stmga"
-    assert data["license"] == "other"
-    assert data["license_name"] == 'the "x" licence: v1'
-    assert "person-re-identification" in data["tags"]
+def test_a_calibration_belongs_to_the_bytes(tmp_path):
+    model = tiny()
+    model.save_pretrained(tmp_path / "half", half=True)
+    digest = library.load(tmp_path / "half").digest()
+    record = WeightRecord(name="a.b", config=TINY, sha256="0" * 64, calibration=calibration(digest))
+    model.save_pretrained(tmp_path / "a", record=record, half=True)
+    assert library.load(tmp_path / "a").record.calibration.digest == digest
+    with pytest.raises(WeightsError, match="measured with other weights"):
+        model.save_pretrained(tmp_path / "b", record=record)
+    assert not (tmp_path / "b").exists()
+    changed = library.load(tmp_path / "a")
+    with torch.no_grad():
+        changed.neck.weight.add_(1)
+    changed.save_pretrained(tmp_path / "c")
+    assert read_record(tmp_path / "c").calibration is None

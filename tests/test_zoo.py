@@ -126,17 +126,22 @@ def test_a_bundled_weight_that_is_spoilt_is_refused(weights):
     refuse("sha256", str(file), pretrained=True)
 
 
-def test_every_weight_in_the_package_is_what_its_record_says():
-    for name, record in records.bundled_records().items():
-        assert record.folder.name == name
-        assert record.arch in ARCHITECTURES
-        assert record.licence, f"{name}: a weight needs a licence"
-        assert record.training_data, f"{name}: a weight needs its training data"
-        if (record.folder / record.file).is_file():
-            zoo.create_model(name)
-        else:
-            assert record.repo_id, f"{name}: neither a file nor a repository"
-            assert record.revision, f"{name}: a Hub weight must be pinned"
+def test_a_weight_that_lies_only_in_a_checkout(weights):
+    """A large one travels without its file: until its Hub copy is published, that is what the error says."""
+    model = weights("large")
+    folder = records.BUNDLED / f"{ARCH}.large"
+    (folder / "model.safetensors").rename(folder.parent / "moved.safetensors")
+    assert zoo.list_weights() == [f"{ARCH}.large"]
+    assert zoo.get_transform(f"{ARCH}.large").size == model.config.size
+    for options in ({"pretrained": True}, {"weights": "large"}, {"name": f"{ARCH}.large"}):
+        refuse(
+            f"{ARCH}.large are not on this machine, and their Hub copy has not been published yet",
+            "load them from a checkout of the repository, or give the folder that holds them",
+            f'weights="path" of create_model("{ARCH}")',
+            **options,
+        )
+    (folder.parent / "moved.safetensors").rename(folder / "model.safetensors")
+    assert same(zoo.create_model(ARCH, pretrained=True), model)
 
 
 # ---------------------------------------------------------------------------------------------- records on the Hub
@@ -182,7 +187,8 @@ def test_a_folder_for_a_record(weights, tmp_path):
 
 def test_a_record_that_is_nowhere():
     record = WeightRecord(name=f"{ARCH}.lost", config=tiny().config, sha256="0" * 64)
-    refuse("neither on this machine nor on the Hub", weights=record)
+    refuse("not on this machine", "not been published", weights=record)
+    refuse("not been published", weights=dataclasses.replace(record, repo_id=REPO))  # of no commit: not pinned
 
 
 # ---------------------------------------------------------------------------------------------- wrong names
