@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from stmga import cli_data, cli_eval, cli_train
+from stmga import cli_data, cli_eval, cli_train, cli_weights
 from stmga._version import __version__
 from stmga.cli_model import add_computing, add_model
 from stmga.command import EXIT_CODES, command, count
@@ -23,9 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_embed(commands)
     _add_search(commands)
-    _add_weights(commands)
-    _add_push(commands)
-    for module in (cli_data, cli_eval, cli_train):
+    for module in (cli_weights, cli_data, cli_eval, cli_train):
         module.add_arguments(commands)
     return parser
 
@@ -86,17 +84,3 @@ def _add_search(commands: Any) -> None:
     add("--gallery-where", action="append", default=[], metavar="KEY=VALUE", help="only this part of the gallery")
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
     add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
-
-
-def _add_weights(commands: Any) -> None:
-    summary = "list the architectures and their trained weights"
-    add = command(commands, "weights", summary, '  stmga weights "*resnet18*"').add_argument
-    add("pattern", metavar="PATTERN", nargs="?", default="*", help="only names like this, as *resnet18*")
-
-
-def _add_push(commands: Any) -> None:
-    example = "  stmga push my-weights/ my-name/my-weights --private"
-    add = command(commands, "push", "send a folder made by save_pretrained to a Hub repository", example).add_argument
-    add("folder", metavar="FOLDER", help="holds model.safetensors, config.json and README.md")
-    add("repo_id", metavar="REPO_ID", help="owner/name; created if it does not exist")
-    add("--private", action="store_true", help="create it private")

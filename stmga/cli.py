@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga import cli_data, cli_eval, cli_train
+from stmga import cli_data, cli_eval, cli_train, cli_weights
 from stmga.arguments import build_parser
 from stmga.cli_model import best_device, model_of, peak_memory
 from stmga.text import some
 
 if TYPE_CHECKING:
     from stmga.embeddings import Embeddings
-    from stmga.records import WeightRecord
     from stmga.tracklets import Tracklet
 
 
@@ -188,7 +187,7 @@ def _save_ranked(path: str, queries: Embeddings, matches: Sequence[Any], gallery
     report.write_picture(path, ranked_picture(shown, found, title="First matches", note=note))
 
 
-# ---- demo, weights, push
+# ---- demo
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -199,61 +198,12 @@ def demo(args: argparse.Namespace) -> None:
     print(f"{result.text}\n\npicture: {result.picture}")
 
 
-def weights(args: argparse.Namespace) -> None:
-    """What can be loaded by name."""
-    import torch
-
-    from stmga.config import ARCHITECTURES
-    from stmga.model import STMGA
-    from stmga.report import text_table
-    from stmga.zoo import get_weights, list_models, list_weights
-
-    rows = []
-    for name in list_models(args.pattern):
-        with torch.device("meta"):
-            model = STMGA(ARCHITECTURES[name])
-        rows.append([name, f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M", model.dim])
-    print(text_table(("architecture", "parameters", "vector"), rows) if rows else f"no architecture {args.pattern!r}")
-    names = sorted({*list_weights(args.pattern), *list_weights(f"{args.pattern}.*")})
-    if not names:
-        print(f"\nno trained weights {args.pattern!r}" if list_weights() else "\nno trained weights yet")
-    for name in names:
-        _print_record(get_weights(name))
-
-
-def _print_record(record: WeightRecord) -> None:
-    file = record.folder / record.file if record.folder else None
-    places = [f"{file.stat().st_size / 1e6:.1f} MB in the package"] if file and file.is_file() else []
-    places += [f"Hub {record.repo_id}@{(record.revision or 'main')[:12]}"] if record.repo_id else []
-    print(f"\n{record.name}")
-    facts = {
-        "weights": ", ".join(places),
-        "trained on": record.training_data,
-        "licence": record.licence,
-        "terms": record.terms,
-    }
-    for key, value in facts.items():
-        print(f"  {key:<11}{value or 'not said'}")
-    for metric in record.metrics:
-        print(f"  {'measured':<11}" + ", ".join(f"{key} {value}" for key, value in metric.items()))
-
-
-def push(args: argparse.Namespace) -> None:
-    """Send a folder to the Hub."""
-    from stmga import hub
-
-    commit = hub.push(args.folder, args.repo_id, private=args.private)
-    print(f"pushed {args.folder} to {args.repo_id}")
-    print(f'load it with STMGA.from_pretrained("{args.repo_id}", revision="{commit}")')
-
-
 COMMANDS = {
     "demo": demo,
     "embed": embed,
     "search": search,
-    "weights": weights,
-    "push": push,
     **cli_data.COMMANDS,
     **cli_eval.COMMANDS,
     **cli_train.COMMANDS,
+    **cli_weights.COMMANDS,
 }

@@ -31,7 +31,8 @@ class TrackletEmbedder:
 
     A tracklet is cut into consecutive clips of ``model.config.clip_length`` frames; the last one is filled up by
     looping to the first frames. The vector is the mean of ``model.encode`` over the clips, then the BN neck and the L2
-    norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32).
+    norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). Where the record of the weights
+    has a calibration, the embeddings carry it, in any precision: one of weights that were changed since is left out.
 
     Args:
         model: the network; put into eval mode while it works and given back as it was.
@@ -101,13 +102,15 @@ class TrackletEmbedder:
             kept = self._without(faults, tracklets)
             counts = torch.tensor([clips.counts[i] for i in kept]).unsqueeze(1)
             vectors = self._head(sums[kept] / counts)
-        record = getattr(self.model, "record", None)
+        record, digest = getattr(self.model, "record", None), self.model.digest()
+        known = record.calibration if record else None
         return Embeddings(
             vectors,
             [tracklets[i].row() for i in kept],
-            digest=self.model.digest(),
+            digest=digest,
             model=record.name if record else "",
             skipped=[{"tracklet": tracklets[i].id, "reason": reason} for i, reason in sorted(faults.items())],
+            calibration=known if known and known.digest == digest else None,  # none of weights changed since
         )
 
     def _encode(self, clips: _Clips) -> tuple[Tensor, dict[int, str]]:

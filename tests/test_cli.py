@@ -4,12 +4,14 @@ import errno
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from cli_fixtures import TINY, fails_fixture, place_fixture, run_fixture  # noqa: F401
 from PIL import Image
 
 from stmga import STMGA, WeightRecord, __version__, cli
+from stmga.calibration import Calibration, Threshold
 from stmga.cli import main
 
 COMMANDS = ("demo", "embed", "search", "weights", "push")
@@ -77,19 +79,42 @@ def test_weights_lists_architectures_and_says_there_are_none(run, monkeypatch, t
 
 
 def test_weights_shows_a_record(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path)
+    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path / "stmga" / "weights")
+    point = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.9)
+    model = STMGA(TINY)
+    calibration = Calibration(
+        thresholds=(point,), lower=0.5, impostor_pairs=9, genuine_pairs=9, persons=3, digest=model.digest()
+    )
     record = WeightRecord(
         name="stmga_resnet18_c4.figures", config=TINY, sha256="0" * 64, training_data="rendered figures",
-        licence="MIT", metrics=({"data": "figures", "mAP": 0.5},),
+        licence="MIT", terms="for tests", calibration=calibration,
+        metrics=({"data": "figures", "mAP": 50.1, "rank-1": 60.2, "protocol": "long words"},),
     )  # fmt: skip
-    STMGA(TINY).save_pretrained(tmp_path / record.name, record=record)
+    folder = tmp_path / "stmga" / "weights" / record.name
+    model.save_pretrained(folder, record=record)
+    size = f"{(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB"
     for pattern in ("*", "*resnet18*", "stmga_resnet18_c4", "*.figures"):
         _, text, _ = run("weights", pattern)
         assert "stmga_resnet18_c4.figures" in text
-        assert "MB in the package" in text
-        assert "rendered figures" in text
-        assert "data figures, mAP 0.5" in text
+        assert f"file       {size}, bundled with the package, not published on the Hub yet\n" in text
+        assert "measured   mAP 50.1, rank-1 60.2 on figures\n" in text
+        assert 'thresholds "same" from 0.600' in text
+        for words in ("rendered figures", "MIT", "for tests"):
+            assert words in text
     assert "no trained weights '*50*'" in run("weights", "*50*")[1]
+    (tmp_path / "pyproject.toml").touch()
+    assert f"{size}, in this checkout, not published on the Hub yet\n" in run("weights")[1]
+
+
+def test_weights_says_where_a_file_is_that_is_not_here(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path)
+    record = WeightRecord(name="stmga_resnet50_c4.figures", config=TINY, sha256="0" * 64, file_size=50_000_000)
+    (tmp_path / record.name).mkdir()
+    config = tmp_path / record.name / "config.json"
+    config.write_text(record.to_json())
+    assert "50.0 MB, not in this package, not published on the Hub yet\n" in run("weights")[1]
+    config.write_text(replace(record, repo_id="me/figures", revision="1f0c" * 10).to_json())
+    assert "50.0 MB, not in this package, on the Hub as me/figures@1f0c1f0c1f0c\n" in run("weights")[1]
 
 
 def test_push_gives_the_line_that_loads_it(place, run, fails, monkeypatch, tmp_path):

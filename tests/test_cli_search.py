@@ -1,6 +1,7 @@
 """`stmga search`: what it finds, prints, writes and refuses."""
 
 import csv
+import dataclasses
 import errno
 import json
 
@@ -10,7 +11,8 @@ import torch
 from cli_fixtures import fails_fixture, place_fixture, run_fixture  # noqa: F401
 from PIL import Image
 
-from stmga import Embeddings, Gallery
+from stmga import STMGA, Embeddings, Gallery
+from stmga.calibration import Calibration, Threshold
 from stmga.cli import main
 from stmga.metrics import rank_scores
 
@@ -91,6 +93,25 @@ def test_search_says_when_nothing_can_be_scored(run, tmp_path):
     code, text, _ = run("search", tmp_path / "x.safetensors", tmp_path / "x.safetensors")
     assert code == 0
     assert "there is no score" in text
+
+
+def test_calibrated_weights_give_verdicts_with_no_further_step(place, run, tmp_path):
+    model = STMGA.from_pretrained(place / "tiny")
+    point = Threshold(false_match_rate=1e-3, similarity=-1.0, true_match_rate=0.9)
+    calibration = Calibration(
+        thresholds=(point,), lower=0.0, impostor_pairs=9, genuine_pairs=9, persons=3, digest=model.digest(),
+        data="figures",
+    )  # fmt: skip
+    model.save_pretrained(tmp_path / "m", record=dataclasses.replace(model.record, calibration=calibration))
+    out = tmp_path / "x.safetensors"
+    assert run("embed", place / "crops/manifest.jsonl", "-o", out, "--model", tmp_path / "m", "-q")[0] == 0
+    code, text, _ = run("search", out, out, "-o", tmp_path / "m.jsonl")
+    assert code == 0
+    assert 'verdict: "same" from -1.000' in text
+    assert "measured on figures" in text
+    line = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])
+    assert {match["verdict"] for match in line["matches"]} == {"same"}
+    assert "verdict" not in run("search", place / "all.safetensors", place / "all.safetensors")[1]
 
 
 def test_persons_and_cameras_compare_as_text(run, tmp_path):

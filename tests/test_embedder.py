@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from stmga.calibration import Calibration, Threshold
 from stmga.config import ARCHITECTURES, STMGAConfig
 from stmga.embedder import TrackletEmbedder, _Clips, _on_device, clip_indices
 from stmga.gallery import Gallery
 from stmga.model import STMGA
+from stmga.records import WeightRecord
 from stmga.tracklets import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
@@ -186,3 +188,29 @@ def test_frames_on_cuda_with_workers(model: STMGA) -> None:
     on_device = {name: clip.cuda() for name, clip in frames.items()}
     got = TrackletEmbedder(model, workers=2)({**on_device, "t1": list(on_device["t1"])})
     assert torch.equal(got.vectors, expected)
+
+
+# ---- what similarities mean
+
+
+def test_the_calibration_of_the_weights_goes_with_the_embeddings(tmp_path: Path) -> None:
+    """In any precision and by any clip rule, but never with weights that were changed since."""
+    model = build(TINY)
+    threshold = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.8)
+    calibration = Calibration(
+        thresholds=(threshold,), lower=0.5, impostor_pairs=9, genuine_pairs=9, persons=3, digest=model.digest()
+    )
+    record = WeightRecord(name="stmga_tiny.mine", config=TINY, sha256="0" * 64, calibration=calibration)
+    model.save_pretrained(tmp_path, record=record)
+    loaded = STMGA.from_pretrained(tmp_path)
+    found = TrackletEmbedder(loaded)(tracklets(5, 3))
+    assert found.calibration == calibration
+    assert found.calibration.digest == found.digest
+    for options in ({"precision": "bf16"}, {"sampling": "evenly"}):
+        assert TrackletEmbedder(loaded, **options)(tracklets(5, 3)).calibration == calibration
+    found.save(tmp_path / "found.safetensors")
+    assert Gallery.load(tmp_path / "found.safetensors").calibration == calibration
+    with torch.no_grad():
+        loaded.neck.weight.add_(0.1)
+    assert TrackletEmbedder(loaded)(tracklets(5, 3)).calibration is None
+    assert TrackletEmbedder(build(TINY))(tracklets(5, 3)).calibration is None
