@@ -66,6 +66,18 @@ def stmga_resnet18_c4(*, pretrained=False, weights=None, **options):  # type: ig
     return _create("stmga_resnet18_c4", pretrained, weights, options)
 
 
+@_entry
+def stmga_resnet50_c4_baseline(*, pretrained=False, weights=None, **options):  # type: ignore[no-untyped-def]
+    """What the method is compared with: a ResNet-50 cut after layer3, average pooling and a BN neck."""
+    return _create("stmga_resnet50_c4_baseline", pretrained, weights, options)
+
+
+@_entry
+def stmga_resnet18_c4_baseline(*, pretrained=False, weights=None, **options):  # type: ignore[no-untyped-def]
+    """What the method is compared with: a ResNet-18 cut after layer3, average pooling and a BN neck."""
+    return _create("stmga_resnet18_c4_baseline", pretrained, weights, options)
+
+
 def transforms(name):  # type: ignore[no-untyped-def]
     """The preprocessing that belongs to a weight or an architecture.
 

@@ -28,7 +28,7 @@ def list_models(pattern: str = "*") -> list[str]:
     """Names of the architectures, those that match ``pattern`` (``*`` and ``?`` as in file names).
 
     >>> list_models("*resnet18*")
-    ['stmga_resnet18_c4']
+    ['stmga_resnet18_c4', 'stmga_resnet18_c4_baseline']
     """
     return [name for name in ARCHITECTURES if fnmatchcase(name, pattern)]
 

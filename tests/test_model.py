@@ -34,10 +34,20 @@ def test_architectures_take_any_clip_length(name):
         model = STMGA(ARCHITECTURES[name]).eval()
         for t in (1, 2, 8):
             f = model.forward_features(torch.rand(2, t, 3, 256, 128))
-            assert f.map.shape == (2, t, model.dim, 16, 8)
+            assert f.map.shape == (2, t, model.dim, 16, 8) and f.z_f.shape == (2, model.dim)
+            if name.endswith("_baseline"):
+                assert f.parts is f.z_t is f.z_c is None
+                continue
             assert f.part_attention.shape == (2, t, 7, 16, 8) and f.parts.shape == (2, 7, t, model.dim)
             assert f.temporal_parts.shape == (2, 7, 3, t, model.dim) and f.part_vectors.shape == (2, 7, model.dim)
-            assert f.z_f.shape == f.z_t.shape == f.z_c.shape == (2, model.dim)
+            assert f.z_t.shape == f.z_c.shape == (2, model.dim)
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.endswith("_baseline")])
+def test_a_baseline_is_the_papers_on_the_trunk_of_its_method(name):
+    method = ARCHITECTURES[name.removesuffix("_baseline")]
+    expected = replace(paper_config("table8/baseline"), backbone=method.backbone, stage=method.stage)
+    assert ARCHITECTURES[name] == expected
 
 
 def test_sizes_are_those_of_the_method():
