@@ -230,7 +230,7 @@ def ablate(args: argparse.Namespace) -> None:
         _say(f"stmga: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.signum)
     _say(show_table(rows))
-    _say(f"\nmean (smallest-largest) over the seeds, last epoch, in %; paper: MARS, ResNet-50")
+    _say("\nmean (smallest-largest) over the seeds, last epoch, in %; paper: MARS, ResNet-50")
     _say(f"wrote {args.out}/{args.table}.json")
 
 
