@@ -18,10 +18,10 @@ HUB_LICENCES = {
 }  # fmt: skip
 
 LIMITS = """\
-- **Camera angle.** Crops for training come from cameras at head height to a few metres up, and show a standing person
-  whole. From steep above, or wherever legs or head are cut off, the parts that the network compares are not there.
+- **Camera angle.** The public data sets are filmed from head height to a few metres up, and show standing persons
+  whole. From steep above, or where legs or head are cut off, what the network compares is not there.
 - **Resolution.** Crops are resized to {height} x {width} pixels. Persons who were much smaller in the video, out of
-  focus, blurred by motion or strongly compressed lose the details that tell two of them apart.
+  focus, blurred by motion or strongly compressed have lost the details that tell two of them apart.
 - **Occlusion.** A box should hold one person. Another person in the box, bags, railings, and above all a tracker that
   goes over from one person to the next end up in the vector, and nothing in it says so.
 - **Clothing.** The vectors say which pictures look alike, clothes and build above all; they do not prove who somebody

@@ -231,7 +231,9 @@ def _contents(
         )
     if repo_id is not None:
         record = replace(record, repo_id=repo_id, revision=None)
-    return {record.file: data, CONFIG_FILE: record.to_json().encode(), CARD_FILE: model_card(record).encode()}
+    log = record.folder / record.log if record.folder and record.log else None
+    logs = {log.name: log.read_bytes()} if log and log.is_file() else {}  # it goes where the weights go
+    return {record.file: data, CONFIG_FILE: record.to_json().encode(), CARD_FILE: model_card(record).encode(), **logs}
 
 
 def _own_record(model: STMGA, sha256: str) -> WeightRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hub_fixtures import REPO, files_fixture, hub_fixture, model_fixture, same, 
 
 from stmga import hub as library
 from stmga.model import STMGA
-from stmga.records import WeightsError
+from stmga.records import WeightRecord, WeightsError, read_record
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +42,18 @@ def test_push_a_folder_as_it_is(hub, model, tmp_path):
     library.push(tmp_path, REPO)
     assert sorted(hub.repos[REPO][-1]) == ["README.md", "config.json", "model.safetensors"]
     assert hub.repos[REPO][-1]["README.md"] == b"# my own words"
+
+
+def test_the_log_that_a_record_names_is_pushed_with_it(hub, model, tmp_path):
+    record = WeightRecord(name="stmga_tiny.a", config=model.config, sha256="0" * 64, log="log.jsonl")
+    model.save_pretrained(tmp_path, record=record, half=True)
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1}\n')
+    commit = library.push(tmp_path, REPO)
+    assert sorted(hub.repos[REPO][-1]) == ["README.md", "config.json", "log.jsonl", "model.safetensors"]
+    published = dataclasses.replace(library.load(tmp_path).record, repo_id=REPO, revision=commit)
+    library.load(tmp_path).save_pretrained(tmp_path, record=published)  # what a maintainer does next
+    assert (read_record(tmp_path).published, read_record(tmp_path).sha256) == (True, published.sha256)
+    assert same(library.load_record(dataclasses.replace(published, folder=None)), library.load(tmp_path))
 
 
 @pytest.mark.parametrize("fault", ["flip", "no config", "no weights", "no card", "no folder"])

@@ -181,6 +181,18 @@ def test_the_record_is_kept_while_the_weights_are_what_it_says(model, tmp_path):
     assert (tuned.licence, tuned.terms) == (record.licence, record.terms)
 
 
+def test_the_log_goes_where_the_weights_go(model, tmp_path):
+    record = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, log="log.jsonl")
+    model.save_pretrained(tmp_path / "a", record=record)
+    (tmp_path / "a" / "log.jsonl").write_text('{"epoch": 1}\n')
+    loaded = library.load(tmp_path / "a")
+    loaded.save_pretrained(tmp_path / "b")
+    assert (tmp_path / "b" / "log.jsonl").read_text() == '{"epoch": 1}\n'
+    torch.nn.init.constant_(loaded.neck.weight, 2)
+    loaded.save_pretrained(tmp_path / "c")  # other weights, of which this is not the log
+    assert not (tmp_path / "c" / "log.jsonl").exists()
+
+
 def test_a_record_of_another_network_is_refused(model, tmp_path):
     other = WeightRecord(name="a.b", config=dataclasses.replace(TINY, gamma=8), sha256="0" * 64)
     with pytest.raises(WeightsError, match="config is not the model's"):
