@@ -1,0 +1,208 @@
+"""A trained network as a weight that ships: rounded to half precision, measured as it will be loaded, carded.
+
+    python benchmarks/release_weights.py runs/r18/best stmga_resnet18_c4.market-cuhk --data mars8-dev/index.jsonl \\
+        --command "stmga train --data market1501-867/index.jsonl cuhk03/index.jsonl ... -o runs/r18" \\
+        --score ../shared/data/score.py --zip ../shared/data/mars8-dev.zip
+
+writes stmga/weights/NAME/ with model.safetensors, config.json (the record), README.md (the card) and log.jsonl. The
+figures are those of the rounded file: mAP and rank-k by the protocol of the data, thresholds, frames per second on
+this processor (run it while nothing else computes). With --score and --zip a scorer that knows nothing of stmga gets
+the same vectors, and must agree. It can be run again: the same weights are written anew, others must be better.
+"""
+
+import argparse
+import ast
+import dataclasses
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from stmga import STMGA, Embeddings, Gallery, WeightRecord, create_model, hub
+from stmga.calibration import Calibration
+from stmga.data import load_benchmark
+from stmga.data.benchmark import Benchmark
+from stmga.files import write_all
+from stmga.metrics import Evaluation, calibrate, evaluate
+from stmga.records import BUNDLED, CONFIG_FILE, read_record
+from stmga.train.distributed import World
+from stmga.train.result import SCORES
+from stmga.train.validation import embed_test
+from stmga.zoo import is_name, list_models
+
+MARS8 = "mars8-dev (half-resolution subset of the MARS test set; not MARS)"
+TRAINING_DATA = (
+    "Market-1501 (15,865 detector crops of the 867 identities that are not MARS test identities) and CUHK03 (14,097 "
+    "crops of 1,467 identities), in groups of one person and camera. Nobody of the MARS test set was trained on."
+)
+TERMS = (
+    "research only: trained on Market-1501 and CUHK03, data sets of real people released for research. Not for "
+    "products, nor for watching people."
+)
+LICENCE = "other: research only"
+RATES = (1e-2, 1e-3, 1e-4)
+LOG = "log.jsonl"
+AGREE = 1e-4  # relative difference of two scorers that is rounding
+
+
+def rounded(best: Path, name: str) -> STMGA:
+    """The network as it will be loaded from a file of half the size; WeightsError for another architecture's."""
+    with TemporaryDirectory() as folder:
+        create_model(name.partition(".")[0], weights=best).save_pretrained(folder, half=True)
+        return STMGA.from_pretrained(folder)
+
+
+def measure(
+    model: STMGA, benchmark: Benchmark, *, rates: Sequence[float] = RATES, device: str = "cpu", workers: int = 0
+) -> tuple[Evaluation, Calibration, Embeddings, float]:
+    """Scores, thresholds, the vectors of all test tracklets, and the seconds that these took."""
+    start = time.perf_counter()
+    world = World(device=torch.device(device))
+    query, gallery = embed_test(model.to(device), benchmark, world, workers=workers, progress=sys.stderr.isatty())
+    seconds = time.perf_counter() - start
+    every = Gallery(query)
+    every.add(gallery)
+    calibration = dataclasses.replace(
+        calibrate(every.embeddings, false_match_rates=rates), roc=(), data=benchmark.protocol.data
+    )
+    return evaluate(query, gallery, benchmark.protocol), calibration, every.embeddings, seconds
+
+
+def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data: Path) -> dict[str, float]:
+    """What the scorer of the data says of the same vectors; SystemExit where it says something else."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "feats.npz")
+        np.savez(file, names=np.array(embeddings.ids), feats=embeddings.vectors.numpy())
+        command = [sys.executable, scorer, data, file]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    theirs = ast.literal_eval(printed.strip().splitlines()[-1])
+    for name, ours in (("mAP", found.mAP), ("rank-1", found.rank(1))):
+        if abs(ours - theirs[name]) > AGREE * max(ours, theirs[name]):
+            raise SystemExit(f"{name} is {ours:.6f}, but {scorer.name} says {theirs[name]:.6f}: nothing is released")
+    return theirs
+
+
+def speed(model: STMGA, rounds: int = 10, batch: int = 4) -> dict[str, object]:
+    """The network alone on this processor, the best of several rounds: others may compute beside it."""
+    model = model.cpu().eval()
+    clips = torch.rand(batch, model.config.clip_length, 3, *model.config.size)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(rounds + 1):
+            start = time.perf_counter()
+            model(clips)
+            seconds.append(time.perf_counter() - start)
+    frames = batch * model.config.clip_length
+    height, width = model.config.size
+    what = f"network alone, fp32, {batch} clips of {model.config.clip_length} x {height} x {width}"
+    return {"what": what, "frames/s": round(frames / min(seconds[1:])), **where()}
+
+
+def where() -> dict[str, object]:
+    """This processor, and how much of it torch uses."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": next(iter(names), "") or platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def figures(found: Evaluation, spread: str = "") -> dict[str, object]:
+    """A row of the record: the scores in percent, and the rules they were counted by."""
+    scores = found.to_dict()
+    counted = f"{found.scores.queries:,} queries, {found.gallery:,} tracklets in the gallery"
+    return {
+        "data": found.protocol.data,
+        **{name: round(100 * scores[name], 2) for name in SCORES},
+        "protocol": f"{found.protocol.describe()}; {counted}; scores in %",
+        **({"spread": spread} if spread else {}),
+    }
+
+
+def write(model: STMGA, folder: Path, record: WeightRecord, logs: Sequence[Path]) -> WeightRecord:
+    """The folder of the weight; SystemExit where it holds better weights already."""
+    if (folder / CONFIG_FILE).is_file():
+        old = read_record(folder)
+        if old.sha256 == record.sha256:  # published or not, these are the same bytes
+            record = dataclasses.replace(record, repo_id=old.repo_id, revision=old.revision)
+        elif (before := old.metrics[0]["mAP"]) >= (now := record.metrics[0]["mAP"]):
+            raise SystemExit(
+                f"{folder} has weights of mAP {before}, which stay: these have {now}. Remove that folder first if they "
+                "shall take its place all the same"
+            )
+    log = b"".join(file.read_bytes() for file in logs)
+    hub.save(model.cpu(), folder, record=record, half=True)
+    write_all({folder / LOG: log})
+    return hub.load(folder).record  # type: ignore[return-value]  # a loaded network has one
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("best", type=Path, metavar="RUN_BEST", help="a saved network: RUN/best or RUN/last")
+    add("name", metavar="NAME", help="architecture.tag")
+    add("--data", required=True, help="what it is measured on, as for `stmga eval`")
+    add("--title", default=MARS8, help="the data in words")
+    add("--command", action="append", required=True, help="that trained it; one for each stage, in order")
+    add("--log", type=Path, action="append", help="of each stage, in order (default: the one beside RUN_BEST)")
+    add("--training-data", default=TRAINING_DATA, help="in words; what the run itself noted is added")
+    add("--terms", default=TERMS)
+    add("--licence", default=LICENCE)
+    add("--spread", default="", help='other seeds, as "3 seeds: mAP 56.8 to 57.4, rank-1 74.9 to 75.6"')
+    add("--score", type=Path, help="a second scorer, as score.py ZIP FEATS.npz")
+    add("--zip", type=Path, help="the data in the form that it wants")
+    add("--device", default="cpu")
+    add("--workers", type=int, default=0)
+    add("--threads", type=int, default=torch.get_num_threads())
+    add("--out", type=Path, default=BUNDLED, help="folder of the weights")
+    args = parser.parse_args()
+    if not is_name(args.name) or "." not in args.name:
+        parser.error(f"NAME is architecture.tag, with an architecture of {', '.join(list_models())}; got {args.name!r}")
+    if (args.score is None) != (args.zip is None):
+        parser.error("--score and --zip belong together")
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    logs = args.log or [args.best.parent / LOG]
+    benchmark = load_benchmark(args.data)
+    benchmark = dataclasses.replace(benchmark, protocol=dataclasses.replace(benchmark.protocol, data=args.title))
+    noted = read_record(args.best).training_data
+    model = rounded(args.best, args.name)
+    found, calibration, embeddings, seconds = measure(model, benchmark, device=args.device, workers=args.workers)
+    print(found, f"thresholds {calibration.describe()}", sep="\n", flush=True)
+    if args.score:
+        print(f"{args.score.name}: {second_opinion(found, embeddings, args.score, args.zip)}", flush=True)
+    frames = sum(map(len, [*benchmark.query, *benchmark.gallery]))
+    reading = {"what": "with reading and resizing JPEG crops", "frames/s": round(frames / seconds), **where()}
+    assert model.record is not None  # it was loaded
+    record = WeightRecord(
+        name=args.name,
+        config=model.config,
+        sha256=model.record.sha256,
+        metrics=(figures(found, args.spread),),
+        calibration=calibration,
+        speed=(speed(model), *([reading] if args.device == "cpu" else [])),
+        training_data=f"{args.training_data} The run: {noted}.",
+        training_command="\n".join(args.command),
+        log=LOG,
+        licence=args.licence,
+        terms=args.terms,
+    )
+    kept = write(model, args.out / args.name, record, logs)
+    print(f"wrote {args.out / args.name}: {kept.file_size / 1e6:.1f} MB, sha256 {kept.sha256}, {kept.speed[0]}")
+
+
+if __name__ == "__main__":
+    main()
