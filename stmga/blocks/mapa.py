@@ -20,7 +20,7 @@ class MAPA(nn.Module):
     Args:
         scales: number of parts in each scale; each must divide the number n of sub-attentions.
         attend: what a part's attention A does to the map F before the maximum. ``"residual"``: F + A F, the paper's.
-            ``"scaled"``: F + s A F in the scale of s parts, so that the parts of every scale weigh as much as the whole.
+            ``"scaled"``: F + s A F in the scale of s parts, so that a part weighs as much as the whole does.
             ``"mask"``: A F, so that nothing of the map is seen but the part.
 
     Example:

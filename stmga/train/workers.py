@@ -26,7 +26,7 @@ def deaf_worker(number: int) -> None:
 def batches_of(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
     """The batches of a loader, whose workers end with the block, however it is left.
 
-    A process that ends asks its workers to by SIGTERM and waits; to those of :func:`deaf_worker` that would be for ever.
+    A process that ends asks its workers to by SIGTERM, and waits; for those of :func:`deaf_worker` it would for ever.
     """
     others = set(multiprocessing.active_children())
     batches: Any = iter(loader)
