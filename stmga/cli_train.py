@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stmga.config import STMGAConfig
     from stmga.data.benchmark import Benchmark
     from stmga.model import STMGA
-    from stmga.train import TrainConfig
+    from stmga.train import Stage, TrainConfig
 
 
 def add_arguments(commands: Any) -> None:
@@ -25,11 +25,16 @@ def add_arguments(commands: Any) -> None:
   stmga train --data MARS/ --model stmga_resnet50 --backbone-weights imagenet -o runs/mars --precision bf16
   stmga train --data crops/ --holdout 0.2 --from stmga_resnet18_c4 --recipe small -o runs/fine-tuned
   stmga train --data cuhk03/ market.jsonl --test mine.jsonl --recipe crops -o runs/crops
+  stmga train --data market/ cuhk03/ --test mine/ --model stmga_resnet18_c4_baseline --recipe crops -o runs/trunk
+  stmga train --data market/ cuhk03/ --test mine/ --after runs/trunk --recipe clips -o runs/heads
   torchrun --nproc-per-node 4 -m stmga train --data MARS/ -o runs/mars"""
     parser = command(commands, "train", "train a network, or go on with a run", example)
     add = parser.add_argument
     add("--model", metavar="NAME", help="the architecture (default: stmga_resnet18_c4)")
     add("--from", dest="start", metavar="WEIGHTS", help="fine-tune these: a name, a folder, a run's best/, a Hub id")
+    add(
+        "--after", metavar="RUN", help="go on from this run's trunk and classifier with another network: a second stage"
+    )
     _add_shared(parser)
     add("--tensorboard", action="store_true", help="write curves for TensorBoard into the run folder")
 
@@ -61,7 +66,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         help='"imagenet", or a safetensors file of a trunk or of a saved network (default: random)',
     )  # fmt: skip
     add("--backbone-missing", metavar="STAGE", action="append", default=[], help="a stage that this file lacks")
-    add = parser.add_argument_group("recipe").add_argument
+    add = parser.add_argument_group("network and recipe").add_argument
+    add(
+        "--net", dest="network", metavar="KEY=VALUE", action="append", default=[],
+        help="a setting of the untrained network, as attend=scaled; see stmga.STMGAConfig",
+    )  # fmt: skip
     add("--recipe", default="paper", help="paper, small, cpu, crops or clips (default: paper)")
     add(
         "--size", type=int, nargs=2, metavar=("H", "W"),
@@ -90,17 +99,18 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train, validate, and say where the weights are."""
-    from stmga.train import StoppedError
+    from stmga.train import Stage, StoppedError
     from stmga.train import train as run
 
     config = _config(args)
     benchmark = _benchmark(args)
-    model, start = _network(args, config)
+    after = Stage.of(args.after) if args.after else None
+    model, start = _network(args, config, after)
     _say(f"network   {start}")
     _say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
     try:
         result = run(model, benchmark, config, args.out, **_options(args), tensorboard=args.tensorboard,
-                     started_from=start)  # fmt: skip
+                     started_from=start, after=after)  # fmt: skip
     except StoppedError as stopped:
         _say(f"stmga: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.signum)
@@ -115,14 +125,20 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     """The recipe with the changes that were asked for."""
     from stmga.train import recipe
 
-    changes: dict[str, Any] = {}
-    for change in args.changes:
-        key, sign, value = change.partition("=")
-        if not sign:
-            raise ValueError(f"--set takes KEY=VALUE, got {change!r}")
-        changes[key] = _plain(value)
+    changes = _changes(args.changes, "--set")
     direct = {key: getattr(args, key) for key in ("epochs", "lr", "seed", "precision")}
     return recipe(args.recipe, **changes, **{key: value for key, value in direct.items() if value is not None})
+
+
+def _changes(texts: Sequence[str], option: str) -> dict[str, Any]:
+    """``["margin=0.2"]`` as ``{"margin": 0.2}``."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
+        found[key] = _plain(value)
+    return found
 
 
 def _plain(text: str) -> Any:
@@ -148,7 +164,7 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
     return found
 
 
-def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]:
+def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None) -> tuple[STMGA, str]:
     """The network to train and what it starts from, in words; the same for the same seed."""
     import torch
 
@@ -159,8 +175,8 @@ def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]
     if args.start is not None:
         from stmga.model import STMGA
 
-        for option in ("model", "size", "clip_length", "backbone_weights"):
-            if getattr(args, option) is not None:
+        for option in ("model", "size", "clip_length", "backbone_weights", "network", "after"):
+            if getattr(args, option):
                 raise ValueError(f"--from brings its own network: leave out --{option.replace('_', '-')}")
         if is_name(args.start):
             model = create_model(args.start, pretrained="." not in args.start)
@@ -175,20 +191,25 @@ def _network(args: argparse.Namespace, config: TrainConfig) -> tuple[STMGA, str]
     torch.manual_seed(config.seed)
     model = _built(args, ARCHITECTURES[name])
     set_part_start(model, config)
+    if after is not None:
+        if args.backbone_weights:
+            raise ValueError("--after brings its own trunk: leave out --backbone-weights")
+        after.start_network(model)
+        return model, f"{name}, after {after.words}"
     return model, f"{name}, {_trunk_words(args)}"
 
 
 def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     """An untrained network, its trunk filled as asked."""
-    from dataclasses import replace
-
     from stmga.backbones import load_backbone
+    from stmga.config import STMGAConfig
     from stmga.model import STMGA
     from stmga.train.config import INPUTS
 
     asked = {"size": args.size and tuple(args.size), "clip_length": args.clip_length}
     asked = INPUTS.get(args.recipe, {}) | {name: value for name, value in asked.items() if value}
-    model = STMGA(replace(net, **asked))
+    settings = net.to_dict() | asked | _changes(args.network, "--net")
+    model = STMGA(STMGAConfig.from_dict(settings))
     if args.backbone_weights:
         load_backbone(model.backbone, args.backbone_weights, name=net.backbone, missing=tuple(args.backbone_missing))
     elif args.backbone_missing:

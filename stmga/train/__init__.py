@@ -7,6 +7,7 @@ from stmga.train.heads import IdentityHeads
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
 from stmga.train.objective import Objective
 from stmga.train.result import Result
+from stmga.train.stages import Stage
 
 __all__ = [
     "RECIPES",
@@ -14,6 +15,7 @@ __all__ = [
     "NotFiniteError",
     "Objective",
     "Result",
+    "Stage",
     "StoppedError",
     "TrainConfig",
     "Trainer",

@@ -19,6 +19,7 @@ from stmga.files import written_whole
 from stmga.train.errors import TrainingError
 
 FORMAT = 1
+OWN = "objective."  # before the names of its tensors
 
 
 @dataclass
@@ -42,7 +43,7 @@ def save_checkpoint(path: Path, progress: Progress, objective: nn.Module, optimi
     Raises:
         OSError: it cannot be written (a full disk, say); the checkpoint before it is untouched.
     """
-    tensors = {f"objective.{name}": tensor for name, tensor in objective.state_dict().items()}
+    tensors = {f"{OWN}{name}": tensor for name, tensor in objective.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -60,6 +61,31 @@ def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> P
     Raises:
         TrainingError: the file is cut short, is no checkpoint, or one of another version or network.
     """
+    progress, tensors = _read(path)
+    own = _objective(tensors)
+    try:
+        objective.load_state_dict(own)
+    except RuntimeError as error:
+        raise TrainingError(f"{path} does not fit this network: {error}") from error
+    _load_optimizer(optimizer, tensors)
+    return progress
+
+
+def read_tensors(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """How far the run of a checkpoint is, and the state of its objective.
+
+    Raises:
+        TrainingError: as :func:`load_checkpoint`.
+    """
+    progress, tensors = _read(path)
+    return progress, _objective(tensors)
+
+
+def _objective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(OWN): t for name, t in tensors.items() if name.startswith(OWN)}
+
+
+def _read(path: Path) -> tuple[Progress, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["stmga-training"])
@@ -70,13 +96,7 @@ def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> P
             f"{path} is damaged or no checkpoint ({error}). What was saved of the run beside it is untouched: "
             "start a new run from its weights with --from RUN/best or RUN/last, or remove this file to begin anew"
         ) from error
-    own = {name.removeprefix("objective."): t for name, t in tensors.items() if name.startswith("objective.")}
-    try:
-        objective.load_state_dict(own)
-    except RuntimeError as error:
-        raise TrainingError(f"{path} does not fit this network: {error}") from error
-    _load_optimizer(optimizer, tensors)
-    return Progress(**about["progress"])
+    return Progress(**about["progress"]), tensors
 
 
 def _check_version(path: Path, about: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from stmga.train.folder import open_run, what_decides
 from stmga.train.objective import build_objective
 from stmga.train.result import Result, board, weight_record
 from stmga.train.signals import StopWish, stop_wish
+from stmga.train.stages import Stage
 from stmga.train.validation import validate
 from stmga.train.workers import batches_of, deaf_worker, reading_fault
 
@@ -47,6 +48,7 @@ def train(
     progress: bool = False,
     tensorboard: bool = False,
     started_from: str = "",
+    after: Stage | None = None,
 ) -> Result:
     """Train ``model`` on ``benchmark.train``, validate on its test, and keep everything in ``folder``.
 
@@ -63,6 +65,7 @@ def train(
         progress: show bars.
         tensorboard: write ``folder/tensorboard`` too (needs the package tensorboard).
         started_from: where the model's weights come from, in words, for the record.
+        after: the stage before this one, whose necks and classifiers go on; its trunk is the caller's to load.
 
     Raises:
         TrainingError: the folder is another run's, a checkpoint is damaged, a worker was killed.
@@ -70,7 +73,7 @@ def train(
         ValueError: tracklets that cannot be trained on.
     """
     with joined(device) as world:
-        trainer = Trainer(model, benchmark, config, folder, world, started_from=started_from)
+        trainer = Trainer(model, benchmark, config, folder, world, started_from=started_from, after=after)
         trainer.workers, trainer.progress, trainer.tensorboard = workers, progress and world.leads, tensorboard
         return trainer.run()
 
@@ -89,6 +92,7 @@ class Trainer:
         world: World,
         *,
         started_from: str = "",
+        after: Stage | None = None,
     ) -> None:
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
         self.started_from = started_from
@@ -113,14 +117,17 @@ class Trainer:
             mean=net.mean,
             std=net.std,
         )
-        self.objective = build_objective(model, len(self.data.identities), config).to(world.device)
+        asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
+        self.objective = build_objective(model, len(self.data.identities), config)
+        if after is not None:
+            after.start_heads(self.objective, asked["data"]["digest"])
+        self.objective.to(world.device)
         self.module: nn.Module = self.objective
         if world.size > 1:
             devices = [world.device] if world.device.type == "cuda" else None
             self.module = DistributedDataParallel(self.objective, device_ids=devices, gradient_as_bucket_view=True)
         self.optimizer = torch.optim.Adam(self._groups(), lr=config.lr, weight_decay=config.weight_decay)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
-        asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
         self.folder = open_run(folder, asked, world)
         self.state = Progress()
 

@@ -1,0 +1,90 @@
+"""A second stage: another network on the trunk that a run trained, with what that run knows of the persons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from stmga.backbones import Trunk
+from stmga.blocks.mga import Partwise
+from stmga.config import STMGAConfig
+from stmga.model import STMGA
+from stmga.train.checkpoint import read_tensors
+from stmga.train.errors import TrainingError
+from stmga.train.folder import CHECKPOINT, CONFIG
+from stmga.train.objective import Objective, final
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a run ended with, for the run after it.
+
+    :meth:`start_network` gives a network its trunk and its BN neck, and lets what is added begin as plain pooling.
+    :meth:`start_heads` gives every feature that neck and the classifier of the run's final feature: however a feature
+    is pooled, after its neck it still says about the same channel by channel, so most is learnt already.
+    """
+
+    words: str
+    config: STMGAConfig
+    persons: str  # digest of the tracklets it was trained on
+    trunk: dict[str, Tensor]
+    neck: dict[str, Tensor]
+    classifier: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, run: str | Path) -> Stage:
+        """Read the folder of a run.
+
+        Raises:
+            TrainingError: no run, or a checkpoint that is damaged.
+        """
+        run = Path(run)
+        try:
+            asked = json.loads((run / CONFIG).read_bytes())
+            config = STMGAConfig.from_dict(asked["network"], written_by=asked["stmga"])
+            persons = asked["data"]["digest"]
+        except (OSError, ValueError, KeyError) as error:
+            raise TrainingError(f"{run} is no folder of a run: {CONFIG} cannot be used ({error})") from error
+        progress, tensors = read_tensors(run / CHECKPOINT)
+        places = "model.backbone.", "model.neck.", f"heads.classifiers.{final(config)}."
+        trunk, neck, classifier = (
+            {name.removeprefix(place): t for name, t in tensors.items() if name.startswith(place)} for place in places
+        )
+        words = f"{run.name} after {progress.epoch} of {asked['train']['epochs']} epochs"
+        return cls(f"{words} ({asked['started_from']})", config, persons, trunk, neck, classifier)
+
+    def start_network(self, model: STMGA) -> None:
+        """Trunk and neck of the run; the aggregators begin as plain averages.
+
+        Raises:
+            TrainingError: a network on another trunk.
+        """
+        own = model.config
+        if (own.backbone, own.stage) != (self.config.backbone, self.config.stage):
+            raise TrainingError(
+                f"the run has the trunk {self.config.backbone} {self.config.stage}, this network {own.backbone} "
+                f"{own.stage}: a second stage keeps its trunk"
+            )
+        assert isinstance(model.backbone, Trunk)
+        model.backbone.load_state_dict(self.trunk)
+        model.neck.load_state_dict(self.neck)
+        for module in model.modules():
+            if isinstance(module, Partwise):  # psi is what it adds to an average
+                nn.init.zeros_(module.psi.weight)
+                nn.init.zeros_(module.psi.bias)
+
+    def start_heads(self, objective: Objective, persons: str) -> None:
+        """Necks and classifiers as those of the run's final feature.
+
+        Raises:
+            TrainingError: the run was trained on other tracklets.
+        """
+        if persons != self.persons:
+            raise TrainingError("the run was trained on other tracklets: its classifier knows other persons")
+        for neck in objective.heads.necks.values():
+            neck.load_state_dict(self.neck)
+        for classifier in objective.heads.classifiers.values():
+            classifier.load_state_dict(self.classifier)
