@@ -95,7 +95,7 @@ class Trainer:
         after: Stage | None = None,
     ) -> None:
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
-        self.started_from = started_from
+        self.started_from, self.terms = started_from, after.terms if after is not None else ""
         model.backbone.to(memory_format=torch.channels_last)
         net = model.config
         self.data = TrainingSet(
@@ -331,5 +331,6 @@ class Trainer:
         return scores
 
     def _save_weights(self, name: str, epochs: int, scores: Mapping[str, float] | None) -> None:
-        record = weight_record(self.model, self.benchmark, self.config, epochs, scores, self.started_from)
+        words = self.started_from, self.terms
+        record = weight_record(self.model, self.benchmark, self.config, epochs, scores, *words)
         self.model.save_pretrained(self.folder.path / name, record=record)

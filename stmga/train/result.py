@@ -52,8 +52,9 @@ def weight_record(
     epochs: int,
     scores: Mapping[str, float] | None,
     started_from: str,
+    terms: str = "",
 ) -> WeightRecord:
-    """The record of a run's weights: what they were trained on, and how they scored by which protocol."""
+    """The record of a run's weights: what they were trained on, how they scored by which protocol, and all terms."""
     persons = len({t.person for t in benchmark.train})
     trained = (
         f"{benchmark.name}: {len(benchmark.train):,} tracklets of {persons:,} persons, "
@@ -64,14 +65,14 @@ def weight_record(
         figures = {name: round(100 * scores[name], 2) for name in SCORES if name in scores}
         tested_on = benchmark.protocol.data or benchmark.name  # the test may be another set's
         metrics.append({"data": tested_on, **figures, "protocol": benchmark.protocol.describe()})
-    terms = [model.record.terms if model.record else "", benchmark.terms]
+    every = [terms, model.record.terms if model.record else "", benchmark.terms]
     return WeightRecord(
         name="",
         config=model.config,
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
         training_data=trained + (f"; started from {started_from}" if started_from else ""),
-        terms="; ".join(dict.fromkeys(filter(None, terms))),
+        terms="; ".join(dict.fromkeys("; ".join(filter(None, every)).split("; "))),
     )
 
 

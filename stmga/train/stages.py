@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from stmga.backbones import Trunk
 from stmga.blocks.mga import Partwise
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
+from stmga.records import read_record
 from stmga.train.checkpoint import read_tensors
 from stmga.train.errors import TrainingError
 from stmga.train.folder import CHECKPOINT, CONFIG
@@ -33,28 +33,34 @@ class Stage:
     trunk: dict[str, Tensor]
     neck: dict[str, Tensor]
     classifier: dict[str, Tensor]
+    terms: str = ""  # of the run's weights, which hold for what comes of them
 
     @classmethod
     def of(cls, run: str | Path) -> Stage:
         """Read the folder of a run.
 
         Raises:
-            TrainingError: no run, or a checkpoint that is damaged.
+            TrainingError: no run, one that has ended no epoch, or a checkpoint that is damaged.
+            WeightsError: the run's ``last/`` cannot be read.
         """
         run = Path(run)
         try:
             asked = json.loads((run / CONFIG).read_bytes())
             config = STMGAConfig.from_dict(asked["network"], written_by=asked["stmga"])
-            persons = asked["data"]["digest"]
-        except (OSError, ValueError, KeyError) as error:
+            persons, epochs, start = asked["data"]["digest"], asked["train"]["epochs"], asked["started_from"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{run} is no folder of a run: {CONFIG} cannot be used ({error})") from error
+        if not (run / CHECKPOINT).is_file():
+            raise TrainingError(f"{run} has no {CHECKPOINT}: a second stage goes on from a run with one")
         progress, tensors = read_tensors(run / CHECKPOINT)
+        if progress.epoch == 0:
+            raise TrainingError(f"{run} has ended no epoch yet: let it train first")
         places = "model.backbone.", "model.neck.", f"heads.classifiers.{final(config)}."
         trunk, neck, classifier = (
             {name.removeprefix(place): t for name, t in tensors.items() if name.startswith(place)} for place in places
         )
-        words = f"{run.name} after {progress.epoch} of {asked['train']['epochs']} epochs"
-        return cls(f"{words} ({asked['started_from']})", config, persons, trunk, neck, classifier)
+        words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
+        return cls(words, config, persons, trunk, neck, classifier, read_record(run / "last").terms)
 
     def start_network(self, model: STMGA) -> None:
         """Trunk and neck of the run; the aggregators begin as plain averages.
@@ -68,7 +74,6 @@ class Stage:
                 f"the run has the trunk {self.config.backbone} {self.config.stage}, this network {own.backbone} "
                 f"{own.stage}: a second stage keeps its trunk"
             )
-        assert isinstance(model.backbone, Trunk)
         model.backbone.load_state_dict(self.trunk)
         model.neck.load_state_dict(self.neck)
         for module in model.modules():

@@ -1,0 +1,187 @@
+"""A second stage: what it takes over from a run, what it begins as, and what it refuses."""
+
+import json
+import re
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, tiny
+
+import stmga
+from stmga.blocks.mga import Partwise
+from stmga.config import ARCHITECTURES
+from stmga.records import WeightsError
+from stmga.train import Stage, StoppedError, Trainer, TrainingError, train
+from stmga.train.distributed import World
+
+BASELINE = replace(ARCHITECTURES["stmga_resnet18_c4_baseline"], size=TINY.size, clip_length=1)
+ONCE = replace(QUICK, epochs=1, steps=2)
+
+
+@pytest.fixture(scope="module", name="benchmark")
+def benchmark_fixture():
+    return replace(little_benchmark(), query=[], gallery=[], terms="For research.")
+
+
+@pytest.fixture(scope="module", name="first")
+def first_fixture(benchmark, tmp_path_factory):
+    """A run of the baseline, from weights with terms."""
+    model = tiny(config=BASELINE)
+    model.record = stmga.WeightRecord(name="", config=BASELINE, sha256="0" * 64, terms="Ask first.")
+    folder = tmp_path_factory.mktemp("first") / "trunk"
+    train(model, benchmark, ONCE, folder, started_from="mine/best")
+    return folder
+
+
+def second(first, benchmark, folder, config=ONCE, net=TINY, seed=0):
+    """The second stage's trainer, before its first step."""
+    after, model = Stage.of(first), tiny(seed, net)
+    after.start_network(model)
+    return Trainer(model, benchmark, config, folder, World(), started_from=f"x, after {after.words}", after=after)
+
+
+@pytest.mark.parametrize("net", [TINY, BASELINE], ids=["the method", "the baseline again"])
+def test_trunk_neck_and_classifiers_are_those_of_the_run(first, benchmark, tmp_path, net):
+    """And with moved statistics, or zeros and ones would be equal anyhow."""
+    had = {name.removeprefix("objective."): t for name, t in ended_with(first).items()}
+    assert had["model.neck.running_mean"].abs().min() > 0
+    now = second(first, benchmark, tmp_path / "run", net=net).objective.state_dict()
+    for name in (name for name in now if name.startswith("model.backbone.")):
+        assert torch.equal(now[name], had[name]), name
+    features = ["z_f"] if net is BASELINE else ["p_g", "z_f", "z_t", "z_c"]
+    necks = ["model.neck", *(f"heads.necks.{feature}" for feature in features[:-1])]
+    assert {name.rpartition(".")[0] for name in now if "neck" in name} == set(necks)
+    for neck in necks:
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            assert torch.equal(now[f"{neck}.{name}"], had[f"model.neck.{name}"])
+    for feature in features:
+        for name in ("weight", "bias"):
+            assert torch.equal(now[f"heads.classifiers.{feature}.{name}"], had[f"heads.classifiers.z_f.{name}"])
+
+
+def test_the_classifier_is_that_of_the_final_feature(first, benchmark, tmp_path):
+    """A stage after the method itself: Z^C's, not that of Z^F."""
+    train(tiny(), benchmark, ONCE, tmp_path / "whole")
+    had = ended_with(tmp_path / "whole")
+    assert not torch.equal(had["objective.heads.classifiers.z_c.weight"], had["objective.heads.classifiers.z_f.weight"])
+    now = second(tmp_path / "whole", benchmark, tmp_path / "run", net=BASELINE).objective
+    assert torch.equal(now.heads.classifiers["z_f"].weight, had["objective.heads.classifiers.z_c.weight"])
+
+
+def test_what_is_added_begins_as_averages(first):
+    model, random = tiny(), tiny()
+    Stage.of(first).start_network(model)
+    blocks = [module for module in model.modules() if isinstance(module, Partwise)]
+    assert len(blocks) == 6  # three temporal extents, three scales of parts
+    for block in blocks:
+        x = torch.randn(2, 1 if block.phi is None else 4, model.dim)
+        torch.testing.assert_close(block(x), x.mean(1))
+    for name, parameter in random.named_parameters():  # all else is as it was
+        if not re.search(r"^backbone\.|^neck\.|\.psi\.", name):
+            assert torch.equal(model.get_parameter(name), parameter), name
+
+
+def test_a_stage_says_what_it_follows_in_run_and_record(first, benchmark, tmp_path, monkeypatch):
+    stage = Stage.of(first)
+    assert stage.words == "trunk after 1 of 1 epochs (mine/best)"
+    monkeypatch.chdir(first)
+    assert Stage.of(".").words == stage.words
+    trainer = second(first, benchmark, tmp_path / "run", replace(ONCE, steps=1))
+    trainer.run()
+    words = "x, after trunk after 1 of 1 epochs (mine/best)"
+    assert json.loads((tmp_path / "run/run.json").read_text())["started_from"] == words
+    record = stmga.STMGA.from_pretrained(tmp_path / "run/last").record
+    assert record.training_data.endswith(f"started from {words}")
+    assert record.terms == "Ask first.; For research."  # of the weights that the first run started from too
+    for file in ("run.json", "last/config.json", "last/README.md"):
+        assert str(first.parent) not in (tmp_path / "run" / file).read_text()
+
+
+def test_a_run_that_started_from_nothing_said_is_named_alone(first, tmp_path):
+    (tmp_path / "trunk").mkdir()
+    for path in ("checkpoint.safetensors", "last"):
+        (tmp_path / "trunk" / path).symlink_to(first / path)
+    asked = json.loads((first / "run.json").read_text()) | {"started_from": ""}
+    (tmp_path / "trunk/run.json").write_text(json.dumps(asked))
+    assert Stage.of(tmp_path / "trunk").words == "trunk after 1 of 1 epochs"
+
+
+def test_a_second_stage_that_was_stopped_ends_as_if_it_had_not_been(first, benchmark, tmp_path, monkeypatch):
+    config = replace(ONCE, trunk_lr=0.3, epochs=2)
+    second(first, benchmark, tmp_path / "whole", config).run()
+    real, steps = Trainer.step, []
+
+    def stopping(self, batch, epoch, wish=None):
+        steps.append(epoch)
+        if len(steps) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return real(self, batch, epoch, wish)
+
+    monkeypatch.setattr(Trainer, "step", stopping)
+    with pytest.raises(StoppedError):
+        second(first, benchmark, tmp_path / "run", config).run()
+    second(first, benchmark, tmp_path / "run", config, seed=99).run()
+    assert steps == [0, 0, 1, 1]
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_another_trunk_is_refused(first):
+    for change in ({"stage": "c5"}, {"backbone": "resnet34"}):
+        with pytest.raises(TrainingError, match=r"the run has the trunk resnet18 c4, this network .*keeps its trunk"):
+            Stage.of(first).start_network(tiny(config=replace(TINY, **change)))
+
+
+def test_other_tracklets_are_refused_and_nothing_is_written(first, benchmark, tmp_path):
+    first_one, *others = benchmark.train
+    for people in (others, [replace(first_one, person=others[-1].person), *others]):
+        with pytest.raises(TrainingError, match="trained on other tracklets: its classifier knows other persons"):
+            second(first, replace(benchmark, train=people), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(name="copy")
+def copy_fixture(first, tmp_path):
+    """The first run's files, to be spoilt."""
+    (tmp_path / "trunk").mkdir()
+    for name in ("run.json", "checkpoint.safetensors"):
+        (tmp_path / "trunk" / name).write_bytes((first / name).read_bytes())
+    return tmp_path / "trunk"
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"network": null, "stmga": "0.1.0"}', '{"network": {"x": 1}}'])
+def test_a_folder_that_is_no_run_is_refused(copy, text):
+    (copy / "run.json").unlink()
+    if text is not None:
+        (copy / "run.json").write_text(text)
+    with pytest.raises(TrainingError, match=r"trunk is no folder of a run: run\.json cannot be used"):
+        Stage.of(copy)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match=r"nowhere is no folder of a run"):
+        Stage.of(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [0, 1000, -1], ids=["empty", "1000 bytes", "all but one byte"])
+def test_a_damaged_checkpoint_is_named(copy, size):
+    file = copy / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(TrainingError, match=r"trunk/checkpoint\.safetensors is damaged or no checkpoint"):
+        Stage.of(copy)
+
+
+def test_a_run_that_has_learnt_nothing_yet_is_refused(copy, benchmark, tmp_path):
+    (copy / "checkpoint.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"trunk has no checkpoint\.safetensors"):
+        Stage.of(copy)
+    trainer = Trainer(tiny(config=BASELINE), benchmark, ONCE, tmp_path / "begun", World())
+    trainer._save()
+    with pytest.raises(TrainingError, match="begun has ended no epoch yet"):
+        Stage.of(tmp_path / "begun")
+
+
+def test_a_run_without_its_weights_is_refused(copy):
+    with pytest.raises(WeightsError, match=r"trunk/last/config\.json cannot be read"):
+        Stage.of(copy)
