@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli_source import add_source, benchmark_of, describe
 from stmga.command import command, count, leads
+from stmga.text import closest
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -103,8 +104,9 @@ def train(args: argparse.Namespace) -> None:
     from stmga.train import train as run
 
     config = _config(args)
-    benchmark = _benchmark(args)
+    _check_start(args)
     after = Stage.of(args.after) if args.after else None
+    benchmark = _benchmark(args)
     model, start = _network(args, config, after)
     _say(f"network   {start}")
     _say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
@@ -164,6 +166,18 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
     return found
 
 
+def _check_start(args: argparse.Namespace) -> None:
+    """Options that exclude each other."""
+    if args.start is not None:
+        own = ("model", "after", "size", "clip_length", "network", "backbone_weights", "backbone_missing")
+        for option in own:
+            if getattr(args, option):
+                name = "net" if option == "network" else option.replace("_", "-")
+                raise ValueError(f"--from brings its own network: leave out --{name}")
+    if args.after is not None and args.backbone_weights:
+        raise ValueError("--after brings its own trunk: leave out --backbone-weights")
+
+
 def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None) -> tuple[STMGA, str]:
     """The network to train and what it starts from, in words; the same for the same seed."""
     import torch
@@ -175,15 +189,12 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
     if args.start is not None:
         from stmga.model import STMGA
 
-        for option in ("model", "size", "clip_length", "backbone_weights", "network", "after"):
-            if getattr(args, option):
-                raise ValueError(f"--from brings its own network: leave out --{option.replace('_', '-')}")
         if is_name(args.start):
             model = create_model(args.start, pretrained="." not in args.start)
         else:
             model = STMGA.from_pretrained(args.start)
         record = model.record
-        return model.train(), (record and record.name) or str(args.start)
+        return model.train(), (record and record.name) or _place(args.start)
     name = args.model or "stmga_resnet18_c4"
     if name not in ARCHITECTURES:
         create_model(name)  # says what is wrong with it
@@ -192,8 +203,6 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
     model = _built(args, ARCHITECTURES[name])
     set_part_start(model, config)
     if after is not None:
-        if args.backbone_weights:
-            raise ValueError("--after brings its own trunk: leave out --backbone-weights")
         after.start_network(model)
         return model, f"{name}, after {after.words}"
     return model, f"{name}, {_trunk_words(args)}"
@@ -208,13 +217,23 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
 
     asked = {"size": args.size and tuple(args.size), "clip_length": args.clip_length}
     asked = INPUTS.get(args.recipe, {}) | {name: value for name, value in asked.items() if value}
-    settings = net.to_dict() | asked | _changes(args.network, "--net")
-    model = STMGA(STMGAConfig.from_dict(settings))
+    changes = _changes(args.network, "--net")
+    for key in changes:
+        if key not in net.to_dict():
+            hint = closest(key, net.to_dict()) or ", ".join(net.to_dict())
+            raise ValueError(f"--net: a network has no setting {key!r}; {hint}")
+    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | changes))
     if args.backbone_weights:
-        load_backbone(model.backbone, args.backbone_weights, name=net.backbone, missing=tuple(args.backbone_missing))
+        name, missing = model.config.backbone, tuple(args.backbone_missing)
+        load_backbone(model.backbone, args.backbone_weights, name=name, missing=missing)
     elif args.backbone_missing:
         raise ValueError("--backbone-missing says what a trunk's file lacks; give that file as --backbone-weights")
     return model
+
+
+def _place(path: str) -> str:
+    """A path for the record of a run: of one on this machine alone the last two names, as ``mine/best``."""
+    return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
 
 
 def _trunk_words(args: argparse.Namespace) -> str:

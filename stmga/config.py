@@ -77,6 +77,9 @@ class STMGAConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}"
+        for name in ("t_mga", "s_mga", "partwise", "scalewise"):  # the text "False" would be true
+            if not isinstance(getattr(self, name), bool):
+                yield f"{name} is {getattr(self, name)!r}, expected true or false"
         if not self.part_scales or any(s < 1 or max(self.part_scales) % s for s in self.part_scales):
             yield f"part_scales is {self.part_scales}, expected part counts that all divide the largest, as (1, 2, 4)"
         if any(k < 1 or k % 2 == 0 for k in self.temporal_scales):

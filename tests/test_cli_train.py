@@ -70,7 +70,7 @@ def test_a_network_is_fine_tuned_on_folders_without_cameras(run, data, tmp_path)
         data / "tiny", "--holdout", 0.3, "-o", tmp_path / "run", *SMALL,
     )  # fmt: skip
     assert code == 0, err
-    assert f"network   {data}/tiny" in out
+    assert f"network   {data.name}/tiny" in out
     assert "persons held out" in out
     assert "started from" in STMGA.from_pretrained(tmp_path / "run/best").record.training_data
 
@@ -99,6 +99,85 @@ def test_two_sets_train_crops_and_then_clips_and_are_tested_on_one(run, data, tm
     trunk = STMGA.from_pretrained(tmp_path / "run/last").backbone
     for ours, theirs in zip(clips.backbone.parameters(), trunk.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.fixture(scope="module", name="trunk")
+def trunk_fixture(data):
+    """The first of two stages: still crops on the baseline's network."""
+    from stmga.cli import main
+
+    arguments = ["train", "--data", data / "more/manifest.jsonl", "--model", "stmga_resnet18_c4_baseline", "--recipe",
+                 "crops", "--size", 64, 32, "-o", data / "trunk", *SMALL]  # fmt: skip
+    assert main([str(a) for a in arguments]) == 0
+    return data / "trunk"
+
+
+def test_a_second_stage_goes_on_from_a_run_with_a_network_as_asked(run, data, trunk, tmp_path):
+    arguments = [
+        "train", "--data", data / "more/manifest.jsonl", "--after", trunk, "--net", "attend=mask", "--net", "tau=0.1",
+        "--recipe", "clips", "--set", "trunk_lr=0", "--size", 64, 32, "-o", tmp_path / "heads", *SMALL,
+    ]  # fmt: skip
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    words = "stmga_resnet18_c4, after trunk after 2 of 2 epochs (stmga_resnet18_c4_baseline, random weights)"
+    assert f"network   {words}\n" in out
+    model, first = STMGA.from_pretrained(tmp_path / "heads/last"), STMGA.from_pretrained(trunk / "last")
+    assert (model.config.attend, model.config.tau, model.config.clip_length) == ("mask", 0.1, 4)
+    for ours, theirs in zip(model.backbone.parameters(), first.backbone.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert model.record.training_data.endswith(f"started from {words}")
+    assert json.loads((tmp_path / "heads/run.json").read_text())["started_from"] == words
+    log = [
+        [json.loads(line) for line in (r / "log.jsonl").read_text().splitlines()] for r in (trunk, tmp_path / "heads")
+    ]
+    assert log[1][0]["loss"]["ce/z_c"] < log[0][0]["loss"]["ce/z_f"]  # it knows the persons already
+
+    code, _, err = run(*arguments)  # the same command goes on, and there is nothing left
+    assert code == 0, err
+    code, _, err = run(*arguments, "--net", "attend=scaled")  # the last one counts
+    assert code == 1
+    assert "network.attend was 'mask', now 'scaled'" in err
+
+
+def test_mistakes_with_a_second_stage_are_named(fails, data, trunk, tmp_path):
+    def error(*arguments, source="more"):
+        return fails("train", "--data", data / source / "manifest.jsonl", "-o", tmp_path / "run", "-q", *arguments)
+
+    assert "--from brings its own network: leave out --after" in error("--after", trunk, "--from", data / "tiny")
+    assert "--after brings its own trunk: leave out --backbone-weights" in error(
+        "--after", trunk, "--backbone-weights", tmp_path / "nothing.safetensors"
+    )
+    assert "last is no folder of a run" in error("--after", trunk / "last")
+    small = ["--set", "persons=4", "--size", 64, 32]
+    assert "trained on other tracklets" in error("--after", trunk, *small, source="data")
+    assert "the run has the trunk resnet18 c4, this network resnet50 c4" in error(
+        "--after", trunk, *small, "--model", "stmga_resnet50_c4"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_from_a_folder_of_this_machine_names_its_end_alone(run, data, trunk, tmp_path):
+    code, out, err = run(
+        "train", "--data", data / "more/manifest.jsonl", "--from", trunk / "last", "-o", tmp_path / "run", *SMALL,
+        "--epochs", 1, "--set", "steps=1",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "network   trunk/last\n" in out
+    for file in ("run.json", "last/config.json", "last/README.md"):
+        assert str(data) not in (tmp_path / "run" / file).read_text()
+
+
+def test_the_trunk_of_a_changed_network_is_loaded_by_its_own_name(fails, data, tmp_path, monkeypatch):
+    seen = {}
+
+    def peek(trunk, weights, *, name, missing):
+        seen["name"] = name
+        raise ValueError("enough")
+
+    monkeypatch.setattr("stmga.backbones.load_backbone", peek)
+    fails("train", "--data", data / "data/manifest.jsonl", "--net", "backbone=resnet34", "--backbone-weights",
+          "imagenet", "-o", tmp_path / "run")  # fmt: skip
+    assert seen == {"name": "resnet34"}
 
 
 def test_mistakes_with_several_sets_are_named(fails, data, tmp_path):
@@ -206,6 +285,12 @@ def test_the_rows_of_table_4_differ_in_their_losses():
         (["--set", "persons=99"], "only 6 identities"),
         (["--model", "stmga_resnet18"], "did you mean 'stmga_resnet18_c4'"),
         (["--model", "stmga_resnet18_c4", "--from", "x"], "leave out --model"),
+        (["--net", "attend=mask", "--from", "x"], "leave out --net"),
+        (["--net", "attend"], "--net takes KEY=VALUE"),
+        (["--net", "atend=mask"], "--net: a network has no setting 'atend'; did you mean 'attend'"),
+        (["--net", "attend=all"], "attend is 'all', expected one of 'residual', 'scaled', 'mask'"),
+        (["--net", "t_mga=False"], "t_mga is 'False', expected true or false"),
+        (["--net", "tau=hot"], "the configuration has a value of the wrong type"),
         (["--backbone-missing", "layer4"], "give that file as --backbone-weights"),
         (["--holdout", "0.5"], "has a test of its own"),
     ],

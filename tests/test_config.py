@@ -2,7 +2,8 @@
 
 import pytest
 
-from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
+from stmga.blocks.mapa import ATTEND
+from stmga.config import CHOICES, PAPER_CONFIGS, STMGAConfig, paper_config
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
         {"parts": "stripes", "s_mga": False, "t_mga": False, "temporal_scales": ()},
         {"order": "st", "s_mga": False},
         {"tau": 0.0},
+        {"attend": "all"},
+        {"t_mga": "False"},  # a text that would be true
         {"size": (256,)},
     ],
 )
@@ -27,7 +30,8 @@ def test_a_configuration_that_is_no_network_is_refused(wrong):
 
 
 def test_configuration_round_trip_and_keys_of_a_newer_version():
-    for config in PAPER_CONFIGS.values():
+    attends = [STMGAConfig(attend=attend) for attend in CHOICES["attend"]]
+    for config in (*PAPER_CONFIGS.values(), *attends):
         assert STMGAConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ValueError, match=r"colour.*stmga 9\.0"):
         STMGAConfig.from_dict({"colour": "red"}, written_by="9.0")
@@ -35,3 +39,10 @@ def test_configuration_round_trip_and_keys_of_a_newer_version():
         STMGAConfig.from_dict({"tau": "hot"})
     with pytest.raises(ValueError, match="table8/s-mga"):
         paper_config("table8/smga")
+
+
+def test_the_ways_to_attend_are_those_of_the_block_and_an_older_configuration_has_the_papers():
+    assert CHOICES["attend"] == ATTEND
+    older = STMGAConfig().to_dict()
+    del older["attend"]
+    assert STMGAConfig.from_dict(older) == STMGAConfig()
