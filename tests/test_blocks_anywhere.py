@@ -8,6 +8,10 @@ from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 BLOCKS = {
     "cpa": (lambda: CPA(12, parts=3), lambda b, t: (torch.rand(b, t, 12, 5, 4),)),
     "mapa": (lambda: MAPA(scales=(1, 3)), lambda b, t: (torch.rand(b, t, 12, 5, 4), torch.rand(b, t, 3, 5, 4))),
+    "mapa scaled": (
+        lambda: MAPA(scales=(1, 3), attend="scaled"),
+        lambda b, t: (torch.rand(b, t, 12, 5, 4), torch.rand(b, t, 3, 5, 4)),
+    ),
     "stripes": (lambda: Stripes(scales=(1, 2)), lambda b, t: (torch.rand(b, t, 12, 5, 4),)),
     "lsta": (lambda: LSTA(12), lambda b, t: (torch.rand(b, 3, t, 12),)),
     "mga": (lambda: MGA(12, counts=(None, 3)), lambda b, t: ([torch.rand(b, t, 12), torch.rand(b, 3, 12)],)),

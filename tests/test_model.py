@@ -105,6 +105,32 @@ def test_encode_is_the_final_feature(name):
     torch.testing.assert_close(model(clips), model.forward_head(final))
 
 
+@pytest.mark.parametrize("attend", ["residual", "scaled", "mask"])
+def test_every_way_to_attend_runs_learns_and_is_the_final_feature(attend):
+    model = small(attend=attend)
+    assert model.mapa.attend == attend
+    found = model.forward_features(torch.rand(2, 3, 3, 64, 32))
+    (model.neck(found.final).pow(3).sum() + found.z_t.square().sum()).backward()
+    for name, parameter in model.cpa.part_heads.named_parameters():  # the parts are found by what is seen through them
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+    model = seen(model)
+    clips = torch.rand(2, 3, 3, 64, 32)
+    with torch.no_grad():
+        final = model.forward_features(clips).final
+        torch.testing.assert_close(model(clips), model.forward_head(final))
+
+
+def test_the_ways_to_attend_are_different_networks():
+    models = [seen(small(attend=attend)) for attend in ("residual", "scaled", "mask")]
+    for model in models[1:]:
+        model.load_state_dict(models[0].state_dict())  # the same parameters
+    assert len({model.digest() for model in models}) == 3
+    clips = torch.rand(2, 3, 3, 64, 32)
+    with torch.no_grad():
+        z = torch.stack([model.encode(clips) for model in models])
+    assert all(not torch.allclose(z[i], z[j], rtol=1e-3) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
 def test_every_parameter_has_a_gradient_after_one_step():
     model = small()
     f = model.forward_features(torch.rand(2, 3, 3, 64, 32))
