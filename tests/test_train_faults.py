@@ -121,10 +121,10 @@ def test_a_gradient_of_nan_stops_before_it_does_harm(benchmark, tmp_path):
 
 
 def test_fp16_does_not_skip_steps_for_ever(benchmark, tmp_path):
-    trainer = Trainer(
-        tiny(), benchmark, replace(QUICK, precision="fp16", steps=6, epochs=1), tmp_path / "run", _world()
-    )
-    trainer.scaler._init_scale = 4.0  # a CPU is slow at fp16, and from 65536 it would take 17 steps
+    net = replace(TINY, size=(32, 32))  # a CPU is slow at fp16
+    config = replace(QUICK, persons=2, precision="fp16", steps=6, epochs=1)
+    trainer = Trainer(tiny(config=net), benchmark, config, tmp_path / "run", _world())
+    trainer.scaler._init_scale = 4.0  # from 65536 it would take 17 steps
     trainer.model.neck.weight.register_hook(lambda grad: grad * float("nan"))
     batches = list(trainer._batches(0))
     with pytest.raises(NotFiniteError, match="grad_norm nan"):
