@@ -34,6 +34,8 @@ class TrainConfig:
             features after the BN neck.
         smoothing: label smoothing of the identity loss.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
+        weight_regions: weight of a loss that is not the paper's: on rendered walkers, whose pixels are labelled, the
+            parts are told to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
         lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
@@ -67,6 +69,7 @@ class TrainConfig:
     smoothing: float = 0.0
     weight_pa: float = 1.0
     lambda_pce: float = 0.1
+    weight_regions: float = 0.0
     residual: str = "direct"
     epochs: int = 150
     steps: int | None = None
@@ -118,7 +121,7 @@ class TrainConfig:
         for name in ("flip", "erase", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
-        for name in ("trunk_lr", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
+        for name in ("trunk_lr", "weight_regions", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 yield f"{name} is {getattr(self, name)}, expected at least 0"
         try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
+from stmga.data.labelled import LabelledWalkers
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
 from stmga.model import STMGA
@@ -110,6 +112,10 @@ class Trainer:
             world=world.size,
             steps=config.steps,
         )
+        self.labelled = None
+        if config.weight_regions > 0 and model.cpa is not None:
+            parts = max(net.part_scales)
+            self.labelled = LabelledWalkers(parts=parts, length=net.clip_length, size=net.size)
         self.augment = ClipAugment(
             flip=config.flip,
             erase=config.erase,
@@ -216,8 +222,12 @@ class Trainer:
             group["lr"] = group["share"] * self.config.lr_at(epoch + self.state.step / len(self.sampler))
         clips = self.augment(batch["clip"].to(self.world.device, non_blocking=True), batch["draw"])
         labels = batch["label"].to(self.world.device, non_blocking=True)
+        regions = None
+        if self.labelled is not None:
+            shown, regions = self._labelled(len(clips), epoch)
+            clips = torch.cat([clips, shown])
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self.module(clips, labels)
+        terms = self.module(clips, labels, regions)
         self.scaler.scale(terms["total"]).backward()
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.objective.parameters() if p.grad is not None])
@@ -230,6 +240,17 @@ class Trainer:
         if not math.isfinite(values["grad_norm"]):  # of fp16: its step was skipped
             values |= {"grad_norm": 0.0, "skipped": 1.0}
         return values
+
+    def _labelled(self, clips: int, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rendered clips beside a batch of so many, one for eight, and where the regions of the body are in them."""
+        assert self.labelled is not None
+        rng = np.random.default_rng([self.config.seed, epoch, self.state.step, self.world.rank])
+        frames, regions = self.labelled.draw(max(1, clips // 8), rng=rng)
+        plain = replace(
+            self.augment, flip=0.0, erase=0.0, imitation=replace(self.augment.imitation, drift=0.0, passing=0.0)
+        )
+        draws = rng.integers(2**62, size=len(frames)).tolist()
+        return plain(frames.to(self.world.device), draws), regions.to(self.world.device)
 
     def _check_finite(self, mean: Mapping[str, float], own: Mapping[str, float], batch: Any, epoch: int) -> None:
         # A gradient that overflows in fp16 is a step that is skipped, unless no scale helps it any more.

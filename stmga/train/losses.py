@@ -107,3 +107,17 @@ def part_class_loss(logits: Tensor) -> Tensor:
     """
     b, n, _ = logits.shape
     return F.cross_entropy(at_least_float32(logits).flatten(0, 1), torch.arange(n, device=logits.device).repeat(b))
+
+
+def region_loss(parts: Tensor, whole: Tensor, regions: Tensor) -> Tensor:
+    """(b t n h w), (b t 1 h w) attentions in 0..1, (b t n h w) shares of a place -> cross-entropy of each with its own.
+
+    Not of the paper: where pixels are labelled, part n is told region n, and the global attention all of them together.
+
+    >>> shares = torch.tensor([1.0, 0.0]).view(1, 1, 2, 1, 1)
+    >>> region_loss(shares, shares.sum(2, keepdim=True), shares)
+    tensor(0.)
+    """
+    parts, whole, regions = (at_least_float32(x) for x in (parts, whole, regions))
+    body = regions.sum(2, keepdim=True).clamp(max=1)
+    return F.binary_cross_entropy(parts, regions) + F.binary_cross_entropy(whole, body)

@@ -17,7 +17,7 @@ from stmga.model import STMGA, Features
 from stmga.train.config import TrainConfig
 from stmga.train.distributed import gathered
 from stmga.train.heads import IdentityHeads
-from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
+from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, region_loss, triplet_loss
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -26,6 +26,9 @@ class Objective(nn.Module):
     """(b t 3 h w), (b) -> every term of the loss by name, and ``"total"`` (eq. 5 and 12, D36):
 
         total = sum over P_g, Z^F, Z^T, Z^C of (cross-entropy + triplet)  +  weight_pa L_PA  +  lambda_pce L_PCE
+
+    With ``regions`` (k t n h w) the last k clips show nobody but where the parts of a body are; they take part in that
+    loss alone (:func:`stmga.train.losses.region_loss`, times weight_regions).
 
     Terms whose feature the network does not have are not there: the baseline has those of Z^F alone. With several
     processes the triplets are chosen from the batch of all of them.
@@ -55,27 +58,33 @@ class Objective(nn.Module):
         classify = model.cpa is not None and config.lambda_pce > 0
         self.part_classifier = nn.Linear(model.dim, parts) if classify else None
 
-    def forward(self, clips: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, clips: Tensor, labels: Tensor, regions: Tensor | None = None) -> dict[str, Tensor]:
+        b = len(labels)
         dtype = AUTOCAST.get(self.config.precision)
         with torch.autocast(clips.device.type, dtype=dtype) if dtype else nullcontext():
             found = self.model.forward_features(clips)
-            judged = self.heads(features_of(found), self.model.neck)
+            features = {name: feature[:b] for name, feature in features_of(found).items()}
+            judged = self.heads(features, self.model.neck)
+            cpa = CPASupervision(*(x[:b] for x in found.cpa)) if found.cpa is not None else None
             part_logits = None
-            if self.part_classifier is not None and found.cpa is not None:
-                part_logits = self.part_classifier(found.cpa.pooled_parts)
+            if self.part_classifier is not None and cpa is not None:
+                part_logits = self.part_classifier(cpa.pooled_parts)
         with no_autocast(clips.device.type):  # losses in float32
             terms: dict[str, Tensor] = {}
             for name, (feature, logits) in judged.items():
                 terms[f"ce/{name}"] = identity_loss(logits, labels, smoothing=self.config.smoothing)
-                raw = feature if self.config.triplet_on == "post_bn" else features_of(found)[name]
+                raw = feature if self.config.triplet_on == "post_bn" else features[name]
                 terms[f"triplet/{name}"] = self._triplet(raw, labels)
             total = torch.stack(list(terms.values())).sum()
-            if found.cpa is not None and self.config.weight_pa > 0:
-                terms["pa"] = part_attention_loss(*attention_target(found.cpa, self.config.residual))
+            if cpa is not None and self.config.weight_pa > 0:
+                terms["pa"] = part_attention_loss(*attention_target(cpa, self.config.residual))
                 total = total + self.config.weight_pa * terms["pa"]
             if part_logits is not None:
                 terms["pce"] = part_class_loss(part_logits)
                 total = total + self.config.lambda_pce * terms["pce"]
+            if regions is not None and found.cpa is not None:
+                terms["regions"] = region_loss(found.cpa.part_attention[b:], found.cpa.global_attention[b:], regions)
+                total = total + self.config.weight_regions * terms["regions"]
         return terms | {"total": total}
 
     def _triplet(self, feature: Tensor, labels: Tensor) -> Tensor:
