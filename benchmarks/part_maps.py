@@ -33,7 +33,7 @@ def measure(model: stmga.STMGA, persons: int, occlusion: float) -> dict[str, obj
     for person in range(persons):
         frames, labels = render_labelled(person, person % 2, seed=7, occlusion=occlusion)
         a = attention_of(model, frames)
-        t, n, h, w = a.shape
+        n, h, w = a.shape[1:]
         one_hot = F.one_hot(torch.from_numpy(labels).long(), len(Label)).movedim(-1, 1).float()
         region = F.adaptive_avg_pool2d(one_hot, (h, w))  # (t labels h w): what each place of the map shows
         flat = F.normalize(a.flatten(2), dim=-1)

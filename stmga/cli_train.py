@@ -284,4 +284,16 @@ def _say(text: str, file: Any = None) -> None:
         print(text, file=file or sys.stdout, flush=True)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": train, "ablate": ablate}
+def _flushed(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The command, from its first computation on without denormal numbers: torch's threads take that from this one."""
+
+    def flushed(args: argparse.Namespace) -> None:
+        from stmga.train.denormals import flushed_denormals
+
+        with flushed_denormals():
+            run(args)
+
+    return flushed
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": _flushed(train), "ablate": _flushed(ablate)}

@@ -257,3 +257,14 @@ def test_it_trains_on_a_gpu(benchmark, tmp_path, precision):
     result = train(tiny(), benchmark, replace(QUICK, precision=precision), tmp_path / "run", device="cuda")
     assert result.log[-1]["loss"]["total"] < result.log[0]["loss"]["total"]
     assert result.log[-1]["peak_memory_gb"] > 0
+
+
+def test_denormal_numbers_are_zero_while_training_and_only_then(benchmark, tmp_path, monkeypatch):
+    from stmga.train.denormals import denormals_are_flushed
+
+    seen, step = [], Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *given: (seen.append(denormals_are_flushed()), step(*given))[1])
+    before = denormals_are_flushed()
+    train(tiny(), benchmark, replace(QUICK, epochs=1, steps=1, eval_every=0), tmp_path / "run")
+    assert seen == [True]
+    assert denormals_are_flushed() == before

@@ -8,6 +8,7 @@ from .duke import read_duke
 from .ilids import read_ilids
 from .imitation import Imitation
 from .joined import side_by_side
+from .labelled import LabelledWalkers
 from .load import DATASETS, DataSet, load_benchmark
 from .lsvid import read_lsvid
 from .mars import read_mars
@@ -30,6 +31,7 @@ __all__ = [
     "Difficulty",
     "Imitation",
     "Label",
+    "LabelledWalkers",
     "PKSampler",
     "TrainingSet",
     "benchmark_from",

@@ -65,4 +65,6 @@ def region_shares(labels: Tensor, parts: int, *, stride: int = 16) -> Tensor:
     """(... h w) labels -> (... n h/stride w/stride), the share of each place that each region takes, in 0..1."""
     masks = torch.stack([torch.isin(labels, torch.tensor(region)) for region in REGIONS[parts]], dim=-3).float()
     h, w = labels.shape[-2:]
-    return F.adaptive_avg_pool2d(masks.flatten(0, -4), (ceil(h / stride), ceil(w / stride))).unflatten(0, masks.shape[:-3])
+    return F.adaptive_avg_pool2d(masks.flatten(0, -4), (ceil(h / stride), ceil(w / stride))).unflatten(
+        0, masks.shape[:-3]
+    )

@@ -26,6 +26,7 @@ from stmga.model import STMGA
 from stmga.tracklets import TrackletError
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
+from stmga.train.denormals import flushed_denormals
 from stmga.train.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.folder import open_run, what_decides
@@ -74,7 +75,7 @@ def train(
         NotFiniteError: NaN or infinity in a loss or a gradient; the message names the batch.
         ValueError: tracklets that cannot be trained on.
     """
-    with joined(device) as world:
+    with flushed_denormals(), joined(device) as world:
         trainer = Trainer(model, benchmark, config, folder, world, started_from=started_from, after=after)
         trainer.workers, trainer.progress, trainer.tensorboard = workers, progress and world.leads, tensorboard
         return trainer.run()
