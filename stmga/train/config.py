@@ -165,7 +165,7 @@ class TrainConfig:
 
 
 # What groups of still crops are trained with: they become clips that look like video, and the triplet loss sees
-# features before the neck, which did better where batches hold many persons (docs/weights.md).
+# features before the neck, which did better where batches hold many persons (docs/trials.md).
 _CROPS: dict[str, Any] = {
     "persons": 16, "stride": 1, "drift": 0.08, "light": 0.2, "blur": 1.0, "distance": "euclidean",
     "triplet_on": "pre_bn", "smoothing": 0.1, "schedule": "cosine", "steps": 100, "eval_every": 10,
