@@ -39,7 +39,8 @@ class TrainConfig:
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
         lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
-            weights as they are, while its batch norms go on following the data.
+            weights as they are, while its batch norms go on following the data. attention_lr: the same of the part
+            and the global attention.
         schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` lets it fall
             to 0. warmup: epochs in which lr rises to its value.
         seed: of weights, sampling and augmentation.
@@ -75,6 +76,7 @@ class TrainConfig:
     steps: int | None = None
     lr: float = 3.5e-4
     trunk_lr: float = 1.0
+    attention_lr: float = 1.0
     weight_decay: float = 5e-4
     schedule: str = "step"
     milestones: tuple[int, ...] = (40, 80, 120)
@@ -121,7 +123,7 @@ class TrainConfig:
         for name in ("flip", "erase", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
-        for name in ("trunk_lr", "weight_regions", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
+        for name in ("trunk_lr", "attention_lr", "weight_regions", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 yield f"{name} is {getattr(self, name)}, expected at least 0"
         try:

@@ -139,14 +139,14 @@ class Trainer:
         self.state = Progress()
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The parameters for the optimiser, in one group (D2) or the trunk's in one of their own."""
-        trunk = {id(p) for p in self.model.backbone.parameters()} if self.config.trunk_lr != 1 else set()
-        every = [p for p in self.objective.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in every if id(p) not in trunk], "share": 1.0},
-            {"params": [p for p in every if id(p) in trunk], "share": self.config.trunk_lr},
-        ]
-        return [group for group in groups if group["params"]]
+        """The parameters for the optimiser, in one group (D2), or trunk and attention in groups of their own."""
+        shares = {self.model.backbone: self.config.trunk_lr, self.model.cpa: self.config.attention_lr}
+        own = {id(p): share for module, share in shares.items() if module for p in module.parameters()}
+        groups: dict[float, list[nn.Parameter]] = {1.0: []}
+        for parameter in self.objective.parameters():
+            if parameter.requires_grad:
+                groups.setdefault(own.get(id(parameter), 1.0), []).append(parameter)
+        return [{"params": params, "share": share} for share, params in groups.items() if params]
 
     # ---- the run
 
