@@ -185,3 +185,34 @@ def test_a_run_that_has_learnt_nothing_yet_is_refused(copy, benchmark, tmp_path)
 def test_a_run_without_its_weights_is_refused(copy):
     with pytest.raises(WeightsError, match=r"trunk/last/config\.json cannot be read"):
         Stage.of(copy)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5], ids=["one group", "the trunk in its own"])
+def test_adam_goes_on_with_what_it_knows_of_them(first, benchmark, tmp_path, share):
+    had = Stage.of(first).moments
+    trainer = second(first, benchmark, tmp_path / "run", replace(ONCE, trunk_lr=share))
+    state = trainer.optimizer.state
+    for name, parameter in trainer.objective.named_parameters():
+        source = name
+        if name.startswith("heads.classifiers."):
+            source = f"heads.classifiers.z_f.{name.rpartition('.')[2]}"
+        elif name.startswith("heads.necks."):
+            source = f"model.neck.{name.rpartition('.')[2]}"
+        if source in had:
+            assert had[source].keys() == state[parameter].keys() == {"step", "exp_avg", "exp_avg_sq"}
+            assert all(torch.equal(state[parameter][key], had[source][key]) for key in had[source])
+        else:
+            assert not state.get(parameter), name  # what is new begins anew
+    kept = Stage.of(tmp_path / "run") if trainer.run() else None
+    assert kept.moments.keys() == {name for name, _ in trainer.objective.named_parameters()}
+
+
+def test_persons_who_are_not_in_a_batch_are_not_forgotten(first, benchmark, tmp_path):
+    """One step at a learning rate that would turn the sign of every weight, were Adam new to it."""
+    trainer = second(first, benchmark, tmp_path / "run", replace(ONCE, lr=0.01, persons=2, steps=1, weight_decay=0.1))
+    row = trainer.objective.heads.classifiers["z_c"].weight
+    before = row.detach().clone()
+    trainer.run()
+    moved = (row.detach() - before).abs().mean(1)
+    fresh = 0.01  # what every entry moves by in Adam's first step
+    assert moved.max() < 1.5 * fresh and moved.min() < 0.7 * fresh

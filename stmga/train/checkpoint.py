@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +18,7 @@ from stmga._version import __version__
 from stmga.files import written_whole
 from stmga.train.errors import TrainingError
 
-FORMAT = 1
+FORMAT = 2  # 2: the names of the parameters that the optimiser numbers
 OWN = "objective."  # before the names of its tensors
 
 
@@ -47,7 +47,9 @@ def save_checkpoint(path: Path, progress: Progress, objective: nn.Module, optimi
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    about = {"format": FORMAT, "stmga": __version__, "progress": vars(progress)}
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    order = [names[id(parameter)] for parameter in _parameters(optimizer)]
+    about = {"format": FORMAT, "stmga": __version__, "progress": vars(progress), "parameters": order}
     with written_whole(path) as temp:
         try:
             save_file(tensors, temp, {"stmga-training": json.dumps(about)})
@@ -61,31 +63,41 @@ def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> P
     Raises:
         TrainingError: the file is cut short, is no checkpoint, or one of another version or network.
     """
-    progress, tensors = _read(path)
+    about, tensors = _read(path)
     own = _objective(tensors)
     try:
         objective.load_state_dict(own)
     except RuntimeError as error:
         raise TrainingError(f"{path} does not fit this network: {error}") from error
     _load_optimizer(optimizer, tensors)
-    return progress
+    return Progress(**about["progress"])
 
 
-def read_tensors(path: Path) -> tuple[Progress, dict[str, Tensor]]:
-    """How far the run of a checkpoint is, and the state of its objective.
+class Ended(NamedTuple):
+    """What a checkpoint holds, without a network to put it into."""
+
+    progress: Progress
+    objective: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]  # parameter -> what the optimiser keeps of it
+
+
+def read_checkpoint(path: Path) -> Ended:
+    """The content of ``path``.
 
     Raises:
         TrainingError: as :func:`load_checkpoint`.
     """
-    progress, tensors = _read(path)
-    return progress, _objective(tensors)
+    about, tensors = _read(path)
+    moments: dict[str, dict[str, Tensor]] = {name: {} for name in about["parameters"]}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".")
+            moments[about["parameters"][int(number)]][key] = tensor
+    return Ended(Progress(**about["progress"]), _objective(tensors), moments)
 
 
-def _objective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(OWN): t for name, t in tensors.items() if name.startswith(OWN)}
-
-
-def _read(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint says about itself, and its tensors."""
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["stmga-training"])
@@ -96,7 +108,11 @@ def _read(path: Path) -> tuple[Progress, dict[str, Tensor]]:
             f"{path} is damaged or no checkpoint ({error}). What was saved of the run beside it is untouched: "
             "start a new run from its weights with --from RUN/best or RUN/last, or remove this file to begin anew"
         ) from error
-    return Progress(**about["progress"]), tensors
+    return about, tensors
+
+
+def _objective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(OWN): t for name, t in tensors.items() if name.startswith(OWN)}
 
 
 def _check_version(path: Path, about: Mapping[str, Any]) -> None:
@@ -109,13 +125,20 @@ def _check_version(path: Path, about: Mapping[str, Any]) -> None:
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = _parameters(optimizer)
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, number, key = name.split(".")
-            like = parameters[int(number)]
-            if tensor.shape == like.shape:  # a moment lies in memory as its parameter does, channels last or not
-                tensor = torch.empty_like(like).copy_(tensor)
-            states.setdefault(int(number), {})[key] = tensor
+            states.setdefault(int(number), {})[key] = laid_out(tensor, parameters[int(number)])
     optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
+
+
+def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """A moment lies in memory as its parameter does, channels last or not; a count of steps is copied."""
+    return torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.clone()
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    """In the order in which the optimiser numbers them."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -134,6 +134,8 @@ class Trainer:
             devices = [world.device] if world.device.type == "cuda" else None
             self.module = DistributedDataParallel(self.objective, device_ids=devices, gradient_as_bucket_view=True)
         self.optimizer = torch.optim.Adam(self._groups(), lr=config.lr, weight_decay=config.weight_decay)
+        if after is not None:
+            after.start_optimizer(self.objective, self.optimizer)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
         self.folder = open_run(folder, asked, world)
         self.state = Progress()

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from stmga.blocks.mga import Partwise
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
 from stmga.records import read_record
-from stmga.train.checkpoint import read_tensors
+from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.errors import TrainingError
 from stmga.train.folder import CHECKPOINT, CONFIG
 from stmga.train.objective import Objective, final
@@ -25,6 +26,7 @@ class Stage:
     :meth:`start_network` gives a network its trunk and its BN neck, and lets what is added begin as plain pooling.
     :meth:`start_heads` gives every feature that neck and the classifier of the run's final feature: however a feature
     is pooled, after its neck it still says about the same channel by channel, so most is learnt already.
+    :meth:`start_optimizer` gives all of them Adam's moments of the run.
     """
 
     words: str
@@ -33,6 +35,7 @@ class Stage:
     trunk: dict[str, Tensor]
     neck: dict[str, Tensor]
     classifier: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]  # of each parameter of the run
     terms: str = ""  # of the run's weights, which hold for what comes of them
 
     @classmethod
@@ -52,7 +55,7 @@ class Stage:
             raise TrainingError(f"{run} is no folder of a run: {CONFIG} cannot be used ({error})") from error
         if not (run / CHECKPOINT).is_file():
             raise TrainingError(f"{run} has no {CHECKPOINT}: a second stage goes on from a run with one")
-        progress, tensors = read_tensors(run / CHECKPOINT)
+        progress, tensors, moments = read_checkpoint(run / CHECKPOINT)
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
         places = "model.backbone.", "model.neck.", f"heads.classifiers.{final(config)}."
@@ -60,7 +63,7 @@ class Stage:
             {name.removeprefix(place): t for name, t in tensors.items() if name.startswith(place)} for place in places
         )
         words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
-        return cls(words, config, persons, trunk, neck, classifier, read_record(run / "last").terms)
+        return cls(words, config, persons, trunk, neck, classifier, moments, read_record(run / "last").terms)
 
     def start_network(self, model: STMGA) -> None:
         """Trunk and neck of the run; the aggregators begin as plain averages.
@@ -93,3 +96,21 @@ class Stage:
             neck.load_state_dict(self.neck)
         for classifier in objective.heads.classifiers.values():
             classifier.load_state_dict(self.classifier)
+
+    def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
+        """Adam's moments of what goes on.
+
+        With none, Adam would take the decay of the classifier's rows, which is nearly all the gradient of persons who
+        are not in a batch, for a gradient like any other, and drive these rows to zero at the full learning rate.
+        """
+        for name, parameter in objective.named_parameters():
+            if found := self.moments.get(self._source(name)):
+                optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
+
+    def _source(self, name: str) -> str:
+        """Which parameter of the run this one of the new objective began as."""
+        head, _, rest = name.partition(".")
+        if head == "heads":
+            kind, _, key = rest.split(".")
+            return f"model.neck.{key}" if kind == "necks" else f"heads.classifiers.{final(self.config)}.{key}"
+        return name if name.startswith(("model.backbone.", "model.neck.")) else ""
