@@ -133,7 +133,7 @@ def test_manifests(tmp_path):
     rows = [{"tracklet": str(i), "person": i % 2, "frames": ["1.jpg"], "role": "query"} for i in range(4)]
     path = manifest(tmp_path, *rows)
     made = load_benchmark(path)
-    assert (made.name, len(made.query), made.train) == ("index", 4, [])
+    assert (made.name, len(made.query), made.train) == (tmp_path.name, 4, [])  # its folder says more than "index"
     rows[1]["frames"] = ["gone.jpg"]
     with pytest.raises(TrackletError, match=r"gone\.jpg does not exist"):
         load_benchmark(manifest(tmp_path, *rows))

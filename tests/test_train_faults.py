@@ -84,10 +84,10 @@ def spoilt(after):
     calls = 0
     real = Objective.forward
 
-    def forward(self, clips, labels):
+    def forward(self, *given):
         nonlocal calls
         calls += 1
-        terms = real(self, clips, labels)
+        terms = real(self, *given)
         if calls == after:
             terms["ce/z_t"] = terms["ce/z_t"] * float("nan")
             terms["total"] = terms["total"] + terms["ce/z_t"]

@@ -15,6 +15,7 @@ from train_fixtures import QUICK, assert_same, ended_with, little_benchmark, tin
 
 from stmga.data import PKSampler, TrainingSet, collate
 from stmga.data.augment import ClipAugment
+from stmga.train.denormals import flushed_denormals
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
 from stmga.train.objective import build_objective, features_of
 
@@ -105,7 +106,8 @@ def gradients(tensors):
 
 
 def test_two_processes_end_where_the_documentation_says(pair):
-    objective, optimizer = literal_run(CONFIG)
+    with flushed_denormals():
+        objective, optimizer = literal_run(CONFIG)
     tensors = ended_with(pair)
     state = optimizer.state_dict()["state"]
     assert len(gradients(tensors)) == len(state)
