@@ -103,8 +103,7 @@ def main() -> None:
 
 
 def figures(found: dict) -> dict[str, float]:
-    scores = found.get("scores", found)
-    return {name: round(100 * scores[name], 2) for name in ("mAP", "rank-1", "rank-5", "rank-10")}
+    return {name: round(100 * found[name], 2) for name in ("mAP", "rank-1", "rank-5", "rank-10")}
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def main() -> None:
         terms=args.terms,
     )
     kept = write(model, args.out / args.name, record, logs)
-    print(f"wrote {args.out / args.name}: {kept.file_size / 1e6:.1f} MB, sha256 {kept.sha256}, {kept.speed[0]}")
+    print(f"wrote {args.out / args.name}: {kept.megabytes}, sha256 {kept.sha256}, {kept.speed[0]}")
 
 
 if __name__ == "__main__":

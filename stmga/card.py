@@ -75,12 +75,13 @@ def _front_matter(record: WeightRecord) -> str:
 def _what(record: WeightRecord) -> str:
     config = record.config
     height, width = config.size
+    size = f", {record.megabytes}" if record.megabytes else ""
     return (
         "A network for video-based person re-identification: it turns a tracklet (crops of one person followed by one "
         "camera) into a vector of unit length, so that tracklets of the same person lie close together.\n\n"
         f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
         f"- Input: clips of {config.clip_length} frames, {height} x {width} pixels\n"
-        f"- File: `{record.file}`{_megabytes(record)}, sha256 `{record.sha256}`\n"
+        f"- File: `{record.file}`{size}, sha256 `{record.sha256}`\n"
         f"- Written by stmga {__version__}"
     )
 
@@ -96,10 +97,6 @@ def _use(record: WeightRecord) -> str:
         "z = model(transform(frames)[None])  # frames: a list of PIL images; z: (1, model.dim), unit length\n"
         "```"
     )
-
-
-def _megabytes(record: WeightRecord) -> str:
-    return f", {record.file_size / 1e6:.1f} MB" if record.file_size else ""
 
 
 def _data(record: WeightRecord) -> str:

@@ -49,9 +49,8 @@ def weights(args: argparse.Namespace) -> None:
 
 
 def _facts(record: WeightRecord) -> list[tuple[str, str]]:
-    size = f"{record.file_size / 1e6:.1f} MB" if record.file_size else ""
     return [
-        ("file", ", ".join(filter(None, [size, *_places(record)]))),
+        ("file", ", ".join(filter(None, [record.megabytes, *_places(record)]))),
         *(("measured", _figures(row)) for row in record.metrics),
         ("thresholds", record.calibration.describe() if record.calibration else "none"),
         ("trained on", record.training_data),

@@ -101,6 +101,11 @@ class WeightRecord:
         return self.repo_id is not None and self.revision is not None
 
     @property
+    def megabytes(self) -> str:
+        """The size of the file in words, as ``"8.7 MB"``; empty where nobody said."""
+        return f"{self.file_size / 1e6:.1f} MB" if self.file_size else ""
+
+    @property
     def arch(self) -> str:
         """The architecture's name, ``"stmga_resnet50"`` of ``"stmga_resnet50.mars"``."""
         return self.name.partition(".")[0]

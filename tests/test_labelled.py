@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from train_fixtures import QUICK, assert_same, little_benchmark, tiny
+from train_fixtures import QUICK, assert_same, little_benchmark, stop_at, tiny
 
 from stmga.data import LabelledWalkers
 from stmga.data.canvas import Label
 from stmga.data.labelled import REGIONS, region_shares
-from stmga.train import Objective, TrainConfig, Trainer, recipe, train
-from stmga.train.distributed import World
+from stmga.train import Objective, StoppedError, TrainConfig, recipe, train
 from stmga.train.losses import region_loss
 
 
@@ -81,22 +80,14 @@ def test_labelled_clips_take_part_in_their_own_loss_alone():
     torch.testing.assert_close(both["total"], alone["total"] + 2.0 * both["regions"])
 
 
-def test_a_run_with_regions_learns_them_and_goes_on_to_the_same_end(tmp_path):
+def test_a_run_with_regions_learns_them_and_goes_on_to_the_same_end(tmp_path, monkeypatch):
     config = recipe("clips", **{**QUICK.to_dict(), "weight_regions": 1.0})
     benchmark = little_benchmark()
     result = train(tiny(), benchmark, config, tmp_path / "whole")
     assert all("regions" in row["loss"] for row in result.log)
-    trainer = Trainer(tiny(), benchmark, config, tmp_path / "parts", World())
-    step, count = trainer.step, []
-
-    def interrupted(*arguments):
-        count.append(1)
-        values = step(*arguments)
-        return values | {"stop": 1.0} if len(count) == 2 else values
-
-    trainer.step = interrupted
-    with pytest.raises(Exception, match="stopped"):
-        trainer.run()
+    stop_at(monkeypatch, 2)
+    with pytest.raises(StoppedError, match="stopped"):
+        train(tiny(), benchmark, config, tmp_path / "parts")
     train(tiny(), benchmark, config, tmp_path / "parts")
     assert_same(tmp_path / "parts", tmp_path / "whole")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, tiny
+from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, stop_at, tiny
 
 import stmga
 from stmga.train import StoppedError, Trainer, train
@@ -72,22 +72,11 @@ def test_it_learns(benchmark, tmp_path):
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(whole, benchmark, tmp_path, monkeypatch, after):
     """After any step: in the middle of an epoch, after its last step, in a later epoch."""
-    steps = 0
-    real = Trainer.step
-
-    def stopping(self, batch, epoch, wish=None):
-        nonlocal steps
-        steps += 1
-        if steps == after:
-            signal.raise_signal(signal.SIGTERM)
-        return real(self, batch, epoch, wish)
-
     folder = tmp_path / "run"
-    monkeypatch.setattr(Trainer, "step", stopping)
+    stop_at(monkeypatch, after)
     with pytest.raises(StoppedError, match="the same command goes on") as stopped:
         train(tiny(), benchmark, QUICK, folder)
     assert stopped.value.signum == signal.SIGTERM
-    monkeypatch.setattr(Trainer, "step", real)
     result = train(tiny(seed=99), benchmark, QUICK, folder)  # where it starts from does not matter any more
     assert_same(folder, whole[1])
     kept = ("loss", "grad_norm", "lr", "validation")
@@ -211,15 +200,7 @@ def test_a_run_with_two_groups_and_imitated_video_goes_on_too(benchmark, tmp_pat
     config = replace(QUICK, trunk_lr=0.3, drift=0.1, passing=0.5, blur=1.0, light=0.2, epochs=1)
     benchmark = replace(benchmark, query=[], gallery=[])
     train(tiny(), benchmark, config, tmp_path / "whole")
-    real, steps = Trainer.step, []
-
-    def stopping(self, batch, epoch, wish=None):
-        steps.append(epoch)
-        if len(steps) == 2:
-            signal.raise_signal(signal.SIGTERM)
-        return real(self, batch, epoch, wish)
-
-    monkeypatch.setattr(Trainer, "step", stopping)
+    steps = stop_at(monkeypatch, 2)
     with pytest.raises(StoppedError):
         train(tiny(), benchmark, config, tmp_path / "run")
     train(tiny(seed=99), benchmark, config, tmp_path / "run")

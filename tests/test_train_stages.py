@@ -2,12 +2,11 @@
 
 import json
 import re
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
-from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, tiny
+from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, stop_at, tiny
 
 import stmga
 from stmga.blocks.mga import Partwise
@@ -111,15 +110,7 @@ def test_a_run_that_started_from_nothing_said_is_named_alone(first, tmp_path):
 def test_a_second_stage_that_was_stopped_ends_as_if_it_had_not_been(first, benchmark, tmp_path, monkeypatch):
     config = replace(ONCE, trunk_lr=0.3, epochs=2)
     second(first, benchmark, tmp_path / "whole", config).run()
-    real, steps = Trainer.step, []
-
-    def stopping(self, batch, epoch, wish=None):
-        steps.append(epoch)
-        if len(steps) == 1:
-            signal.raise_signal(signal.SIGTERM)
-        return real(self, batch, epoch, wish)
-
-    monkeypatch.setattr(Trainer, "step", stopping)
+    steps = stop_at(monkeypatch, 1)
     with pytest.raises(StoppedError):
         second(first, benchmark, tmp_path / "run", config).run()
     second(first, benchmark, tmp_path / "run", config, seed=99).run()

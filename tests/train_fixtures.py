@@ -1,7 +1,9 @@
 """What the tests of training share: a few walkers, a tiny network, and how to compare what two runs ended with."""
 
+import signal
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -9,7 +11,7 @@ from stmga import STMGA, STMGAConfig
 from stmga.data.benchmark import Benchmark
 from stmga.data.walkers import walkers
 from stmga.metrics.protocol import Protocol
-from stmga.train import TrainConfig
+from stmga.train import TrainConfig, Trainer
 
 TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=2)
 QUICK = TrainConfig(persons=4, clips=2, stride=1, epochs=2, steps=3, schedule="cosine", lr=1e-3, eval_every=1)
@@ -26,6 +28,20 @@ def little_benchmark(persons: int = 6) -> Benchmark:
     query = [t for t in people if t.id.endswith("_t0")]
     gallery = [t for t in people if t.id.endswith("_t1")]
     return Benchmark(name="little", train=people, query=query, gallery=gallery, protocol=Protocol(data="little"))
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """SIGTERM at the beginning of this step of all that come; the epochs of the steps, as they come."""
+    epochs, real = [], Trainer.step
+
+    def stopping(self, batch, epoch, wish=None):
+        epochs.append(epoch)
+        if len(epochs) == number:
+            signal.raise_signal(signal.SIGTERM)
+        return real(self, batch, epoch, wish)
+
+    monkeypatch.setattr(Trainer, "step", stopping)
+    return epochs
 
 
 def ended_with(run: Path) -> dict[str, torch.Tensor]:

@@ -113,10 +113,6 @@ class Trainer:
             world=world.size,
             steps=config.steps,
         )
-        self.labelled = None
-        if config.weight_regions > 0 and model.cpa is not None:
-            parts = max(net.part_scales)
-            self.labelled = LabelledWalkers(parts=parts, length=net.clip_length, size=net.size)
         self.augment = ClipAugment(
             flip=config.flip,
             erase=config.erase,
@@ -124,6 +120,12 @@ class Trainer:
             mean=net.mean,
             std=net.std,
         )
+        self.labelled = None
+        if config.weight_regions > 0 and model.cpa is not None:
+            parts = max(net.part_scales)
+            self.labelled = LabelledWalkers(parts=parts, length=net.clip_length, size=net.size)
+            still = replace(config.imitation, drift=0.0, passing=0.0)  # nothing moves away from its label
+            self.augment_labelled = replace(self.augment, flip=0.0, erase=0.0, imitation=still)
         asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
         self.objective = build_objective(model, len(self.data.identities), config)
         if after is not None:
@@ -249,11 +251,8 @@ class Trainer:
         assert self.labelled is not None
         rng = np.random.default_rng([self.config.seed, epoch, self.state.step, self.world.rank])
         frames, regions = self.labelled.draw(max(1, clips // 8), rng=rng)
-        plain = replace(
-            self.augment, flip=0.0, erase=0.0, imitation=replace(self.augment.imitation, drift=0.0, passing=0.0)
-        )
         draws = rng.integers(2**62, size=len(frames)).tolist()
-        return plain(frames.to(self.world.device), draws), regions.to(self.world.device)
+        return self.augment_labelled(frames.to(self.world.device), draws), regions.to(self.world.device)
 
     def _check_finite(self, mean: Mapping[str, float], own: Mapping[str, float], batch: Any, epoch: int) -> None:
         # A gradient that overflows in fp16 is a step that is skipped, unless no scale helps it any more.
