@@ -21,22 +21,25 @@ from stmga.train.objective import build_objective, features_of
 
 # A small learning rate: Adam turns rounding in a gradient near 0 into a whole step of either sign.
 CONFIG = replace(QUICK, lr=1e-6, epochs=4, eval_every=0)
+# Few steps: after five, rounding has moved a maximum to another place of a map, and with it a hundredth of a gradient.
+SHORT = replace(CONFIG, epochs=2, steps=2)
 SCRIPT = """
 import sys, torch
 from train_fixtures import little_benchmark, tiny
-from test_train_processes import CONFIG
+import test_train_processes
 from stmga.train import train
 torch.set_num_threads(1)
-train(tiny(), little_benchmark(), CONFIG, sys.argv[1])
+train(tiny(), little_benchmark(), getattr(test_train_processes, sys.argv[2]), sys.argv[1])
 """
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no distributed package here")
 
 
-def torchrun(folder: Path) -> subprocess.Popen:
+def torchrun(folder: Path, config: str = "CONFIG") -> subprocess.Popen:
     script = folder.parent / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, folder]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    command += [folder, config]
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True)
@@ -105,16 +108,22 @@ def gradients(tensors):
     return {name: tensor for name, tensor in tensors.items() if name.endswith("exp_avg")}
 
 
-def test_two_processes_end_where_the_documentation_says(pair):
+def test_two_processes_end_where_the_documentation_says(tmp_path):
+    process = torchrun(tmp_path / "run", "SHORT")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the two have: more of them round differently
     with flushed_denormals():
-        objective, optimizer = literal_run(CONFIG)
-    tensors = ended_with(pair)
+        objective, optimizer = literal_run(SHORT)
+    torch.set_num_threads(threads)
+    tensors = ended_with(tmp_path / "run")
     state = optimizer.state_dict()["state"]
     assert len(gradients(tensors)) == len(state)
-    wrong = [  # rounding alone moves a maximum to another place of the map, and with it a hundredth of the gradient
+    wrong = [
         number
         for number, moments in state.items()
-        if (moments["exp_avg"] - tensors[f"optimizer.{number}.exp_avg"]).norm() > 2e-2 * moments["exp_avg"].norm()
+        if (moments["exp_avg"] - tensors[f"optimizer.{number}.exp_avg"]).norm() > 5e-3 * moments["exp_avg"].norm()
     ]
     assert wrong == []
     for name, tensor in objective.state_dict().items():  # running statistics too
