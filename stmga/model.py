@@ -59,6 +59,7 @@ class STMGA(nn.Module):
         super().__init__()
         self.config = config
         self.record: WeightRecord | None = None  # set by the loader: where the weights come from
+        self.fused_from = ""  # set by `fuse`: the digest of the network that this one is made of
         self.backbone = build_backbone(config.backbone, config.stage)
         self.dim = dim = backbone_dim(self.backbone)
         # CPA finds the finest parts, MA-PA adds them up to coarser ones; stripes are cut at every scale.
@@ -172,6 +173,8 @@ class STMGA(nn.Module):
 
     def digest(self) -> str:
         """sha256 (hex) of configuration and weights: embeddings compare only where it is the same."""
+        if self.fused_from:
+            return self.fused_from
         default, config = STMGAConfig().to_dict(), self.config.to_dict()
         named = json.dumps({k: v for k, v in config.items() if v != default[k]}, sort_keys=True)
         total = hashlib.sha256(named.encode())
@@ -179,6 +182,12 @@ class STMGA(nn.Module):
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return total.hexdigest()
+
+    def fuse(self) -> "STMGA":
+        """A copy for inference alone whose convolutions hold their batch norms; see :func:`stmga.fuse.fused`."""
+        from stmga.fuse import fused
+
+        return fused(self)
 
     @classmethod
     def from_pretrained(

@@ -96,7 +96,7 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
     """The network with its heads, as the configuration wants them: the same weights for the same seed.
 
     Raises:
-        ValueError: ``recompute`` names a stage that the trunk does not have.
+        ValueError: ``recompute`` names a stage that the trunk does not have, or ``frozen`` others than its first ones.
     """
     trunk = model.backbone
     assert isinstance(trunk, Trunk)
@@ -104,6 +104,7 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
     if unknown := [name for name in config.recompute if name not in stages]:
         raise ValueError(f"recompute names {', '.join(unknown)}; the trunk's stages are {', '.join(stages)}")
     trunk.recompute = config.recompute
+    trunk.freeze(config.frozen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         objective = Objective(model, identities=identities, config=config)

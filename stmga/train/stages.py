@@ -104,7 +104,8 @@ class Stage:
         are not in a batch, for a gradient like any other, and drive these rows to zero at the full learning rate.
         """
         for name, parameter in objective.named_parameters():
-            if found := self.moments.get(self._source(name)):
+            found = self.moments.get(self._source(name))
+            if found and parameter.requires_grad:
                 optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
 
     def _source(self, name: str) -> str:

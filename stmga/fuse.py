@@ -1,0 +1,51 @@
+"""Batch norms folded into the convolutions before them: the same network with less to do, for inference only."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from stmga.model import STMGA
+
+
+def fused(model: STMGA) -> STMGA:
+    """A copy whose convolutions hold their batch norms, in eval mode; the network given stays as it is.
+
+    Its embeddings are equal to 1e-5, and it answers :meth:`STMGA.digest` as the network it was made from does: their
+    embeddings compare. It can neither be trained nor saved, because what it was made from is no longer in it.
+
+    Raises:
+        ValueError: the network is in training mode, where a batch norm has no fixed value.
+
+    Example:
+        >>> from stmga.config import STMGAConfig
+        >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4")).eval()
+        >>> clips = torch.rand(1, 2, 3, 64, 32)
+        >>> torch.allclose(fused(model)(clips), model(clips), atol=1e-5)
+        True
+    """
+    if any(module.training for module in model.modules()):
+        raise ValueError("the network is in training mode, where batch norms follow each batch; call model.eval()")
+    digest = model.digest()
+    model = copy.deepcopy(model)
+    for parent, conv, norm in list(conv_norm_pairs(model)):
+        a, b = getattr(parent, conv), getattr(parent, norm)
+        setattr(parent, conv, fuse_conv_bn_eval(a, b))
+        setattr(parent, norm, nn.Identity())
+    model.fused_from = digest
+    return model.requires_grad_(False)
+
+
+def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """Every convolution and the batch norm right after it, as (parent, name, name)."""
+    for parent in model.modules():
+        children = list(parent.named_children())
+        # torchvision names its residual blocks' layers in the order in which they run: conv1 bn1 conv2 bn2 ...; a
+        # ReLU may stand last, and is shared. Sequential runs in its order by definition.
+        for (conv, a), (norm, b) in zip(children, children[1:], strict=False):
+            if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d):
+                yield parent, conv, norm
