@@ -28,10 +28,10 @@ from stmga import STMGA, Embeddings, Gallery, WeightRecord, create_model, hub
 from stmga.calibration import Calibration
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
+from stmga.distributed import World
 from stmga.files import write_all
 from stmga.metrics import Evaluation, calibrate, evaluate
 from stmga.records import BUNDLED, CONFIG_FILE, read_record
-from stmga.train.distributed import World
 from stmga.train.result import SCORES
 from stmga.train.validation import embed_test
 from stmga.zoo import is_name, list_models

@@ -30,9 +30,9 @@ PERSONS = 751  # identities of the classifiers; MARS has 625
 def side(pipe, network: str, recompute: tuple[str, ...], args: argparse.Namespace) -> None:
     """One side in a process of its own: a step for each message, then its peak memory."""
     from stmga.data.benchmark import Benchmark
+    from stmga.distributed import World
     from stmga.metrics.protocol import Protocol
     from stmga.train import TrainConfig, Trainer
-    from stmga.train.distributed import World
 
     torch.set_num_threads(args.threads)
     config = stmga.config.ARCHITECTURES[args.model]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from stmga import cli_data, cli_eval, cli_train, cli_weights
+from stmga import cli_data, cli_eval, cli_export, cli_train, cli_weights
 from stmga._version import __version__
 from stmga.cli_model import add_computing, add_model
 from stmga.command import EXIT_CODES, command, count
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_embed(commands)
     _add_search(commands)
-    for module in (cli_weights, cli_data, cli_eval, cli_train):
+    for module in (cli_weights, cli_data, cli_eval, cli_train, cli_export):
         module.add_arguments(commands)
     return parser
 
@@ -42,7 +42,8 @@ def _add_demo(commands: Any) -> None:
 def _add_embed(commands: Any) -> None:
     example = """  stmga embed crops/ -o crops.safetensors --layout "{person}/{camera}/{tracklet}"
   stmga embed tracklets.jsonl -o all.safetensors --workers 2
-  stmga embed cam1.txt -o cam1.safetensors --mot-frames cam1.mp4 --camera 1"""
+  stmga embed cam1.txt -o cam1.safetensors --mot-frames cam1.mp4 --camera 1
+  torchrun --nproc-per-node 2 -m stmga embed tracklets.jsonl -o all.safetensors"""
     add = command(commands, "embed", "write one vector for each tracklet", example).add_argument
     add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga import cli_data, cli_eval, cli_train, cli_weights
+from stmga import cli_data, cli_eval, cli_export, cli_train, cli_weights
 from stmga.arguments import build_parser
-from stmga.cli_model import best_device, model_of, peak_memory
+from stmga.cli_model import computing_model_of, device_for, peak_memory
+from stmga.command import leads
 from stmga.text import some
 
 if TYPE_CHECKING:
@@ -51,33 +52,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def embed(args: argparse.Namespace) -> None:
-    """One vector for each tracklet, in a file."""
+    """One vector for each tracklet, in a file; with torchrun by several processes."""
+    from stmga.distributed import joined
     from stmga.embedder import TrackletEmbedder
+    from stmga.pieces import embed_in_pieces
 
     _check_writable(args.out)
-    model, weights = model_of(args)
-    print(f"weights   {weights}")
+    model, weights = computing_model_of(args)
+    tell = print if leads() else lambda _: None
+    tell(f"weights   {weights}")
     tracklets = _read(args)
     persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
     known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
-    print(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
-    device = args.device or best_device()
-    print(f"device    {device}, {args.precision}")
-    embedder = TrackletEmbedder(
-        model,
-        device=device,
-        precision=args.precision,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        sampling=args.sampling,
-        on_error=args.on_error,
-        progress=not args.quiet,
-    )
-    start = time.perf_counter()
-    embeddings = embedder(tracklets)
-    seconds = time.perf_counter() - start
-    embeddings.model = embeddings.model or weights
-    embeddings.save(args.out)
+    tell(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
+    with joined(device_for(args, model)) as world:
+        several = f", {world.size} processes" if world.size > 1 else ""
+        tell(f"device    {world.device}, {args.precision}{', compiled' if args.compile else ''}{several}")
+        embedder = TrackletEmbedder(
+            model,
+            device=world.device,
+            precision=args.precision,
+            compile=args.compile,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            sampling=args.sampling,
+            on_error=args.on_error,
+            progress=world.leads and not args.quiet,
+        )
+        start = time.perf_counter()
+        embeddings = embed_in_pieces(embedder, tracklets, args.out, world, name=weights)
+        seconds = time.perf_counter() - start
+        device = str(world.device)
+    if embeddings is None:  # the leader tells
+        return
     for skip in embeddings.skipped:
         print(f"skipped   {skip['reason']}")
     kept, most = set(embeddings.ids), model.config.clip_length if args.sampling == "evenly" else sys.maxsize
@@ -204,6 +211,7 @@ COMMANDS = {
     "search": search,
     **cli_data.COMMANDS,
     **cli_eval.COMMANDS,
+    **cli_export.COMMANDS,
     **cli_train.COMMANDS,
     **cli_weights.COMMANDS,
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli_model import add_computing, add_model, model_of
+from stmga.cli_model import add_computing, add_model, computing_model_of, device_for
 from stmga.cli_source import add_source, benchmark_of, describe
 from stmga.command import command, count, leads
 
@@ -117,7 +117,7 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
     """The test of a data set by a network, and the protocol of both."""
     from dataclasses import replace
 
-    from stmga.train.distributed import joined
+    from stmga.distributed import joined
     from stmga.train.validation import embed_test
 
     benchmark = benchmark_of(args, args.source)
@@ -127,13 +127,12 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
             "give its tracklets the roles query and gallery, or set persons aside with --holdout"
         )
     benchmark = replace(benchmark, protocol=protocol_of(args, benchmark.protocol))
-    model, weights = model_of(args)
+    model, weights = computing_model_of(args)
     if leads():
         print(*describe(benchmark), f"weights   {weights}", sep="\n")
-    options = {"precision": args.precision, "batch_size": args.batch_size, "workers": args.workers}
-    with joined(args.device) as world:
-        model = model.eval().to(world.device)
-        queries, gallery = embed_test(model, benchmark, world, progress=not args.quiet, **options)
+    options = {key: getattr(args, key) for key in ("precision", "compile", "batch_size", "workers")}
+    with joined(device_for(args, model)) as world:
+        queries, gallery = embed_test(model, benchmark, world, device=world.device, progress=not args.quiet, **options)
     for side in (queries, gallery):
         side.model = side.model or weights
     return queries, gallery, benchmark.protocol

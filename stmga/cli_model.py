@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.command import count
 
 if TYPE_CHECKING:
+    from stmga.exported import ExportedModel
     from stmga.model import STMGA
 
 
@@ -18,7 +19,8 @@ def add_model(add: Callable[..., Any]) -> None:
     """The arguments that name a network."""
     add(
         "--model", metavar="NAME", default="stmga_resnet18_c4",
-        help="an architecture, architecture.tag, a folder of save_pretrained, or a Hub id (default: stmga_resnet18_c4)",
+        help="an architecture, architecture.tag, a folder of save_pretrained, a Hub id, or a file of `stmga export` "
+        "where a network only computes (default: stmga_resnet18_c4)",
     )  # fmt: skip
     add("--revision", help="branch, tag or commit of a Hub id")
     add(
@@ -34,6 +36,7 @@ def add_computing(add: Callable[..., Any]) -> None:
     """The arguments that say where and how it computes."""
     add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
+    add("--compile", action="store_true", help="torch.compile the network: a minute first, then faster")
     add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
 
@@ -63,6 +66,24 @@ def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
         return model, f"{name}, NOT TRAINED ({origin}, seed 0)"
     record = model.record
     return model, f"{(record and record.name) or name}" + (f", from {args.revision}" if args.revision else "")
+
+
+def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel, str]:
+    """As :func:`model_of`, where an exported file will do too."""
+    if Path(args.model).suffix not in (".onnx", ".pt2"):
+        return model_of(args)
+    from stmga.exported import ExportedModel
+
+    model = ExportedModel(args.model)
+    name = model.record.name if model.record is not None else ""
+    return model, f"{name or 'unnamed weights'} of {args.model}, run by {model.runtime}"
+
+
+def device_for(args: argparse.Namespace, model: STMGA | ExportedModel) -> str:
+    """The device asked for; else the GPU, if there is one and the model can go there."""
+    from stmga.model import STMGA
+
+    return args.device or (best_device() if isinstance(model, STMGA) else str(model.device))
 
 
 def best_device() -> str:

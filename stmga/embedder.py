@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from stmga.embeddings import Embeddings
 from stmga.model import STMGA
 from stmga.tracklets import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
+
+if TYPE_CHECKING:
+    from stmga.exported import ExportedModel
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +37,14 @@ class TrackletEmbedder:
     norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). Where the record of the weights
     has a calibration, the embeddings carry it, in any precision: one of weights that were changed since is left out.
 
+    The network computes as a copy in eval mode whose batch norms are folded into the convolutions
+    (:meth:`stmga.STMGA.fuse`, equal to 1e-5) and whose maps lie channels last; it is made anew when weights change.
+
     Args:
-        model: the network; put into eval mode while it works and given back as it was.
+        model: the network, which is left as it is; or an exported file (:class:`stmga.exported.ExportedModel`).
         device: where to compute. The model is *moved* there and stays there. Default: where it is.
         precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
+        compile: torch.compile the network: a minute at the first clips, faster from then on.
         batch_size: clips, not tracklets, computed at once; None is 4 on a CPU, where more are slower, and 32 on a GPU.
         workers: processes that read and resize frames; 0 does it in this process, between the batches, as do tensors
             on a GPU, which other processes cannot read.
@@ -59,10 +66,11 @@ class TrackletEmbedder:
 
     def __init__(
         self,
-        model: STMGA,
+        model: STMGA | ExportedModel,
         *,
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
+        compile: bool = False,  # noqa: A002 - its name in torch
         batch_size: int | None = None,
         workers: int = 0,
         sampling: Sampling = "all",
@@ -74,35 +82,52 @@ class TrackletEmbedder:
         _check_choice("on_error", on_error, get_args(OnError))
         if (batch_size is not None and batch_size < 1) or workers < 0:
             raise ValueError(f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}")
-        dtype = next(model.parameters()).dtype
-        if dtype != torch.float32:
+        if not isinstance(model, nn.Module):
+            if compile or precision != "fp32" or torch.device(device or "cpu") != model.device:
+                raise ValueError(f"an exported file computes as it was written, on the {model.device}: {model}")
+        elif (dtype := next(model.parameters()).dtype) != torch.float32:
             raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
-        self.model = model if device is None else model.to(device)
+        elif device is not None:
+            model.to(device)
+        self.model = model
         self.precision = precision
+        self.compile = compile
         self.batch_size = batch_size or (4 if self.device.type == "cpu" else 32)
         self.workers = workers
         self.sampling = sampling
         self.on_error = on_error
         self.progress = progress
+        self._ready: tuple[tuple[str, torch.device], Network] | None = None
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return self.model.device
 
     def __call__(self, source: Any) -> Embeddings:
         """Embed what :func:`stmga.readers.read_tracklets` takes: a folder, a manifest, tracklets, a dict of arrays."""
         from stmga.readers import read_tracklets
 
         # To skip what cannot be read, leave the files to the moment when each is read.
-        tracklets = read_tracklets(source, check_files=self.on_error == "raise")
+        embeddings = self.embed(read_tracklets(source, check_files=self.on_error == "raise"))
+        if not len(embeddings):
+            raise TrackletError([skip["reason"] for skip in embeddings.skipped])
+        return embeddings
+
+    def embed(self, tracklets: Sequence[Tracklet]) -> Embeddings:
+        """Embed checked tracklets; with on_error="skip" perhaps none of them."""
         config = self.model.config
-        clips = _Clips(tracklets, ClipTransform.from_config(config), config.clip_length, self.sampling)
-        with _evaluating(self.model):
-            sums, faults = self._encode(clips)
-            kept = self._without(faults, tracklets)
-            counts = torch.tensor([clips.counts[i] for i in kept]).unsqueeze(1)
-            vectors = self._head(sums[kept] / counts)
-        record, digest = getattr(self.model, "record", None), self.model.digest()
+        transform = ClipTransform.from_config(config) if isinstance(self.model, nn.Module) else self.model.transform
+        clips = _Clips(tracklets, transform, config.clip_length, self.sampling)
+        digest = self.model.digest()
+        network = self._network(digest)
+        sums, faults = self._encode(clips, network)
+        kept = [i for i in range(len(tracklets)) if i not in faults]
+        if faults:
+            first = faults[min(faults)]
+            logger.warning("%d of %d tracklets skipped; the first: %s", len(faults), len(tracklets), first)
+        counts = torch.tensor([clips.counts[i] for i in kept]).reshape(-1, 1)
+        vectors = self._head(sums[kept] / counts, network)
+        record = self.model.record
         known = record.calibration if record else None
         return Embeddings(
             vectors,
@@ -113,7 +138,20 @@ class TrackletEmbedder:
             calibration=known if known and known.digest == digest else None,  # none of weights changed since
         )
 
-    def _encode(self, clips: _Clips) -> tuple[Tensor, dict[int, str]]:
+    def _network(self, digest: str) -> Network:
+        """What computes; it is made once for the same weights on the same device."""
+        if not isinstance(self.model, nn.Module):
+            return Network(self.model.encode, self.model.forward_head)
+        key = (digest, self.device)
+        if self._ready is None or self._ready[0] != key:
+            with _evaluating(self.model):
+                fused = self.model.fuse()
+            fused.backbone.to(memory_format=torch.channels_last)
+            encode = torch.compile(fused.encode, dynamic=True) if self.compile else fused.encode
+            self._ready = key, Network(encode, fused.forward_head)
+        return self._ready[1]
+
+    def _encode(self, clips: _Clips, network: Network) -> tuple[Tensor, dict[int, str]]:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
         sums = torch.zeros(len(clips.tracklets), self.model.dim)
         faults: dict[int, str] = {}
@@ -128,7 +166,7 @@ class TrackletEmbedder:
             for size, owners, batch, unreadable in loader:
                 faults |= unreadable
                 if owners:
-                    features = self._features(batch)
+                    features = self._features(batch, network)
                     for owner, feature in zip(owners, features, strict=True):
                         sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
                     for place in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
@@ -138,30 +176,21 @@ class TrackletEmbedder:
                 bar.update(size)
         return sums, faults
 
-    def _features(self, batch: Tensor) -> Tensor:
+    def _features(self, batch: Tensor, network: Network) -> Tensor:
         """(b, t, 3, h, w) -> (b, c) float32 on the CPU."""
         batch = batch.to(self.device, non_blocking=True)
         dtype = _AUTOCAST.get(self.precision)
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
-            return self.model.encode(batch).float().cpu()
+            return network.encode(batch).float().cpu()
 
-    def _head(self, features: Tensor) -> Tensor:
+    def _head(self, features: Tensor, network: Network) -> Tensor:
         """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""
         out = torch.empty_like(features)
         for start in range(0, len(features), _HEAD_ROWS):
             rows = slice(start, start + _HEAD_ROWS)
             with torch.inference_mode():
-                out[rows] = self.model.forward_head(features[rows].to(self.device)).float().cpu()
+                out[rows] = network.head(features[rows].to(self.device)).float().cpu()
         return out
-
-    def _without(self, faults: dict[int, str], tracklets: Sequence[Tracklet]) -> list[int]:
-        kept = [i for i in range(len(tracklets)) if i not in faults]
-        if not kept:
-            raise TrackletError([faults[i] for i in sorted(faults)])
-        if faults:
-            first = faults[min(faults)]
-            logger.warning("%d of %d tracklets skipped; the first: %s", len(faults), len(tracklets), first)
-        return kept
 
     def _not_finite(self, tracklet: Tracklet) -> str:
         hint = "; try precision='bf16' or 'fp32'" if self.precision == "fp16" else ""
@@ -187,11 +216,22 @@ def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[l
     return [looped[start : start + length] for start in range(0, len(looped), length)]
 
 
+class Network(NamedTuple):
+    """The two halves of a network: clips to features, whose mean over a tracklet's clips goes through the head."""
+
+    encode: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+
+
 class _Clips(Dataset[tuple[int, "Tensor | str"]]):
     """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them)."""
 
     def __init__(
-        self, tracklets: Sequence[Tracklet], transform: ClipTransform, length: int, sampling: Sampling
+        self,
+        tracklets: Sequence[Tracklet],
+        transform: Callable[[list[Tensor]], Tensor],
+        length: int,
+        sampling: Sampling,
     ) -> None:
         self.tracklets = tracklets
         self.transform = transform

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
-from stmga.files import atomic_write
+from stmga.storage import Vectors, save
 from stmga.text import some
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = "stmga-embeddings"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2  # of files with smaller numbers; those with float32 are still of version 1
 
 
 @dataclass(eq=False)
@@ -73,7 +72,7 @@ class Embeddings:
                 self.digest[:12] or "unnamed weights",
             )
             self.calibration = None
-        broken = (~self.vectors.isfinite().all(dim=1)).nonzero().flatten().tolist()
+        broken = Vectors(self.vectors).not_finite()
         if broken:
             raise ValueError(f"vectors that are not finite: {some(self.ids[i] for i in broken)}")
 
@@ -120,56 +119,91 @@ class Embeddings:
         items = [self.items[i] for i in chosen.tolist()]
         return Embeddings(self.vectors[chosen], items, self.digest, self.model, calibration=self.calibration)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, storage: str = "float32") -> Path:
         """Write one safetensors file; a failure (full disk, say) leaves an older file of that name as it was.
 
-        Tensors: ``vectors`` float32 and ``rows``, the bytes of the JSON ``{"items": [...], "skipped": [...]}``. A
-        calibration is JSON in the metadata.
+        Tensors: ``vectors`` and ``rows``, the bytes of the JSON ``{"items": [...], "skipped": [...]}``. A calibration
+        is JSON in the metadata. ``storage`` "float16" or "int8" (with a tensor ``scale``) makes a smaller file, of
+        rounded vectors (:class:`stmga.storage.Vectors`).
         """
-        # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
-        rows = json.dumps({"items": self.items, "skipped": self.skipped}, default=_plain).encode("ascii")
-        tensors = {"vectors": self.vectors.contiguous(), "rows": torch.frombuffer(bytearray(rows), dtype=torch.uint8)}
-        metadata = {
-            "format": _FORMAT,
-            "format_version": str(_FORMAT_VERSION),
-            "digest": self.digest,
-            "model": self.model.encode(errors="backslashreplace").decode(),
-            "stmga": __version__,
-        }
-        if self.calibration is not None:
-            metadata["calibration"] = json.dumps(self.calibration.to_dict())
-        path = Path(path)
-        atomic_write(path, to_safetensors(tensors, metadata))
-        return path
+        kept = Vectors.keep(self.vectors, storage)
+        write_file(path, [kept], self.items, self.skipped, self.digest, self.model, self.calibration)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Embeddings:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, or :meth:`Gallery.save`; vectors that were rounded come as float32.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: the file is truncated, is something else, or comes from a newer stmga.
         """
-        path = Path(path)
-        if not path.exists():
-            raise FileNotFoundError(f"no embeddings file {path}")
-        wrong = f"{path} is no embeddings file; expected one written by Embeddings.save or `stmga embed`"
-        if path.is_dir():
-            raise ValueError(f"{wrong}, got a folder")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise ValueError(f"{wrong}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
-                if int(metadata["format_version"]) > _FORMAT_VERSION:
-                    raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
-                vectors, rows = file.get_tensor("vectors"), file.get_tensor("rows")
-            data = json.loads(rows.numpy().tobytes())
-            told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
-            calibration = None if told is None else Calibration.from_dict(told)
-            return cls(vectors, data["items"], metadata["digest"], metadata["model"], data["skipped"], calibration)
-        except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
+        file = read_file(path)
+        vectors = file.vectors.rows(slice(None))
+        return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingsFile:
+    """What a file holds; its vectors are mapped into memory, and read when they are looked at."""
+
+    vectors: Vectors
+    items: list[dict[str, Any]]
+    skipped: list[dict[str, Any]]
+    digest: str
+    model: str
+    calibration: Calibration | None
+
+
+def write_file(
+    path: str | os.PathLike[str],
+    parts: Sequence[Vectors],
+    items: Sequence[Mapping[str, Any]],
+    skipped: Sequence[Mapping[str, Any]],
+    digest: str,
+    model: str,
+    calibration: Calibration | None,
+) -> None:
+    """Write embeddings whose vectors come in parts, whole or not at all."""
+    # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
+    rows = json.dumps({"items": items, "skipped": skipped}, default=_plain).encode("ascii")
+    metadata = {
+        "format": _FORMAT,
+        "format_version": "1" if parts[0].kind == "float32" else str(_FORMAT_VERSION),
+        "digest": digest,
+        "model": model.encode(errors="backslashreplace").decode(),
+        "stmga": __version__,
+    }
+    if calibration is not None:
+        metadata["calibration"] = json.dumps(calibration.to_dict())
+    save(Path(path), parts, rows, metadata)
+
+
+def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
+    """Read what :func:`write_file` wrote; errors as of :meth:`Embeddings.load`."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no embeddings file {path}")
+    wrong = f"{path} is no embeddings file; expected one written by Embeddings.save or `stmga embed`"
+    if path.is_dir():
+        raise ValueError(f"{wrong}, got a folder")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ValueError(f"{wrong}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
+            if int(metadata["format_version"]) > _FORMAT_VERSION:
+                raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        vectors = Vectors(tensors["vectors"], tensors.get("scale"))
+        data = json.loads(tensors["rows"].numpy().tobytes())
+        told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
+        calibration = None if told is None else Calibration.from_dict(told)
+        return EmbeddingsFile(
+            vectors, data["items"], data["skipped"], metadata["digest"], metadata["model"], calibration
+        )
+    except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
 
 
 def _plain(value: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from itertools import pairwise
 
-import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -22,6 +22,7 @@ def fused(model: STMGA) -> STMGA:
         ValueError: the network is in training mode, where a batch norm has no fixed value.
 
     Example:
+        >>> import torch
         >>> from stmga.config import STMGAConfig
         >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4")).eval()
         >>> clips = torch.rand(1, 2, 3, 64, 32)
@@ -46,6 +47,6 @@ def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
         children = list(parent.named_children())
         # torchvision names its residual blocks' layers in the order in which they run: conv1 bn1 conv2 bn2 ...; a
         # ReLU may stand last, and is shared. Sequential runs in its order by definition.
-        for (conv, a), (norm, b) in zip(children, children[1:], strict=False):
+        for (conv, a), (norm, b) in pairwise(children):
             if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d):
                 yield parent, conv, norm

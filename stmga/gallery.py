@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.embeddings import Embeddings
+from stmga.embeddings import Embeddings, read_file, write_file
+from stmga.storage import Vectors
 from stmga.text import some
+from stmga.topk import topk
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that may not be an answer: below every real key
 _SAME_TRACKLET = 0.99  # one tracklet embedded twice, even in other precisions, is above this
 
 
@@ -43,7 +44,11 @@ class Gallery:
     """Embeddings to search in, all made by the same weights.
 
     ``device`` is where the search computes ("cpu", "cuda"); the vectors stay on the CPU and travel block by block, so a
-    gallery may be larger than the memory of the device.
+    gallery may be larger than the memory of the device. One that is loaded stays in its file until it is looked at, so
+    it may be larger than the memory of the machine too.
+
+    ``storage`` is how vectors are kept: "float32", "float16" (half the size), or "int8" (a quarter; see
+    :class:`stmga.storage.Vectors`). What is searched are the vectors as they are kept.
 
     >>> items = [{"tracklet": "a", "person": 1}, {"tracklet": "b", "person": 2}]
     >>> gallery = Gallery(Embeddings(torch.eye(2), items, digest="1f0c"))
@@ -52,12 +57,20 @@ class Gallery:
     [('b', 2, 0.8), ('a', 1, 0.6)]
     """
 
-    def __init__(self, embeddings: Embeddings | None = None, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        embeddings: Embeddings | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        storage: str = "float32",
+    ) -> None:
         self.device = torch.device(device)
+        self.storage = storage
+        Vectors.keep(torch.zeros(1, 1), storage)  # refuses a storage that there is not
         self.digest = ""
         self.model = ""
         self.items: list[dict[str, Any]] = []
-        self._parts: list[Tensor] = []
+        self._parts: list[Vectors] = []
         self._ids: set[str] = set()
         self._calibrations: list[Calibration] = []
         if embeddings is not None:
@@ -71,12 +84,11 @@ class Gallery:
 
     @property
     def embeddings(self) -> Embeddings:
-        """Everything added so far, in order."""
-        if not len(self):
-            raise GalleryError("the gallery is empty; put embeddings in with gallery.add(embeddings)")
-        if len(self._parts) > 1:
-            self._parts = [torch.cat(self._parts)]
-        return Embeddings(self._parts[0], self.items, self.digest, self.model, calibration=self.calibration)
+        """Everything added so far, in order, as float32: a gallery larger than the memory has no room for that."""
+        self._check_filled()
+        parts = [part.rows(slice(None)) for part in self._parts]
+        vectors = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return Embeddings(vectors, self.items, self.digest, self.model, calibration=self.calibration)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -96,7 +108,8 @@ class Gallery:
         if known:
             raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {some(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
-        self._parts.append(embeddings.vectors)
+        # New lists, so that a search in another thread goes on in what it began with.
+        self._parts = [*self._parts, Vectors.keep(embeddings.vectors, self.storage)]
         self.items = [*self.items, *embeddings.items]
         self._ids.update(ids)
         if embeddings.calibration is not None and embeddings.calibration not in self._calibrations:
@@ -115,7 +128,7 @@ class Gallery:
         *,
         threshold: float | None = None,
         other_camera: bool = False,
-        block: int = 1024,
+        block: int = 4096,
     ) -> list[list[Match]]:
         """The ``k`` most similar gallery tracklets of each query, best first; equal similarities in gallery order.
 
@@ -143,72 +156,82 @@ class Gallery:
         *,
         threshold: float | None = None,
         other_camera: bool = False,
-        block: int = 1024,
+        block: int = 4096,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`search` as tensors: similarities (q, k) float32 and gallery rows (q, k) int64, both on the CPU.
 
         ``k`` is cut to the size of the gallery. Where no answer is left the similarity is -inf and the row -1.
         """
-        gallery = self.embeddings
+        self._check_filled()
+        parts, items = self._parts, self.items[: sum(map(len, self._parts))]
         self._check_search(queries, k, threshold, block)
-        k = min(k, len(gallery))
-        query_ids, gallery_ids = _codes(queries.ids, gallery.ids)
-        # As text: a folder reader says camera "1" where a manifest says 1.
-        query_cameras, gallery_cameras = _codes(
-            *([None if camera is None else str(camera) for camera in e.cameras] for e in (queries, gallery))
+        own = self._own_rows(queries, parts, items)
+        return topk(
+            queries.vectors,
+            parts,
+            k,
+            own=own,
+            forbid=_same_camera(queries, items) if other_camera else None,
+            threshold=threshold,
+            block=block,
+            device=self.device,
         )
-        self._warn_of_shared_names(queries, gallery)
-
-        keys = torch.full((len(queries), k), _NOTHING)
-        for q in _blocks(len(queries), block):
-            best = keys[q].to(self.device)
-            wanted = self._unit(queries.vectors[q])
-            for g in _blocks(len(gallery), block):
-                similarity = (wanted @ self._unit(gallery.vectors[g]).T).float()
-                forbidden = query_ids[q, None] == gallery_ids[g]
-                if other_camera:
-                    forbidden |= (query_cameras[q, None] == gallery_cameras[g]) & (query_cameras[q, None] >= 0)
-                forbidden = forbidden.to(self.device)
-                if threshold is not None:
-                    forbidden |= similarity < threshold
-                new = _to_keys(similarity, first_row=g.start).masked_fill_(forbidden, _NOTHING)
-                best = torch.cat([best, new], dim=1).topk(k, dim=1).values
-            keys[q] = best.cpu()
-        return _from_keys(keys)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the gallery as an embeddings file (:meth:`Embeddings.save`)."""
-        return self.embeddings.save(path)
+        """Write the gallery as an embeddings file (:meth:`Embeddings.save`), its vectors as they are kept."""
+        self._check_filled()
+        write_file(path, self._parts, self.items, [], self.digest, self.model, self.calibration)
+        return Path(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Gallery:
-        """A gallery of an embeddings file (:meth:`Embeddings.load`)."""
-        return cls(Embeddings.load(path), device=device)
+    def load(
+        cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu", storage: str | None = None
+    ) -> Gallery:
+        """A gallery of an embeddings file (:meth:`Embeddings.load`), kept as the file has it or as ``storage`` says.
 
-    def _warn_of_shared_names(self, queries: Embeddings, gallery: Embeddings) -> None:
-        """An id that two different tracklets share hides one from the other, perhaps the very answer: say so."""
-        place = {name: row for row, name in enumerate(gallery.ids)}
-        pairs = [(q, place[name]) for q, name in enumerate(queries.ids) if name in place]
-        if not pairs:
-            return
-        q, g = torch.tensor(pairs).unbind(1)
-        unlike = F.cosine_similarity(queries.vectors[q], gallery.vectors[g]) < _SAME_TRACKLET
-        if unlike.any():
-            logger.warning(
-                "%d queries have the id of a gallery tracklet that looks different, and will not match it (first: %s); "
-                "give different tracklets different ids",
-                int(unlike.sum()),
-                queries.ids[int(q[unlike][0])],
-            )
+        Kept as the file has it, its vectors are mapped into memory, and read when they are looked at.
+        """
+        file = read_file(path)
+        gallery = cls(device=device, storage=file.vectors.kind)
+        if storage not in (None, file.vectors.kind):
+            gallery.storage = storage or gallery.storage
+            gallery.add(Embeddings.load(path))
+            return gallery
+        gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
+        gallery._parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}
+        gallery._calibrations = [file.calibration] if file.calibration is not None else []
+        return gallery
 
-    def _unit(self, vectors: Tensor) -> Tensor:
-        # float64, so that equal vectors get equal similarities wherever they lie in a block: float32 kernels round
-        # differently at the edge of a matrix, and ties would then depend on the block size.
-        return F.normalize(vectors.to(self.device, torch.float64), dim=1)
+    def _own_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
+        """(q), the row of each query's own id, or -1.
+
+        An id that two different tracklets share hides one from the other, perhaps the very answer: a warning says so.
+        """
+        ids = queries.ids
+        place = dict.fromkeys(ids, -1)
+        if not self._ids.isdisjoint(place):
+            place |= {name: row for row, item in enumerate(items) if (name := str(item["tracklet"])) in place}
+        own = torch.tensor([place[name] for name in ids], dtype=torch.int64)
+        shared = (own >= 0).nonzero().flatten()
+        if len(shared):
+            there = torch.cat([_row(parts, row) for row in own[shared].tolist()])
+            unlike = F.cosine_similarity(queries.vectors[shared], there) < _SAME_TRACKLET
+            if unlike.any():
+                logger.warning(
+                    "%d queries have the id of a gallery tracklet that looks different, and will not match it (first: "
+                    "%s); give different tracklets different ids",
+                    int(unlike.sum()),
+                    ids[int(shared[unlike][0])],
+                )
+        return own
 
     def _match(self, row: int, similarity: float, rank: int) -> Match:
         item = self.items[row]
         return Match(str(item["tracklet"]), similarity, rank, item.get("person"), item.get("camera"), row)
+
+    def _check_filled(self) -> None:
+        if not len(self):
+            raise GalleryError("the gallery is empty; put embeddings in with gallery.add(embeddings)")
 
     def _check_search(self, queries: Embeddings, k: int, threshold: float | None, block: int) -> None:
         self._check_comparable(queries, "queries")
@@ -223,7 +246,7 @@ class Gallery:
                 f"the gallery was made with {_name(self)}, the {what} with {_name(embeddings)}: "
                 "vectors of different weights cannot be compared; embed both with the same weights"
             )
-        own, other = self._parts[0].shape[1], embeddings.vectors.shape[1]
+        own, other = self._parts[0].dim, embeddings.vectors.shape[1]
         if own != other:
             raise GalleryError(f"the gallery's vectors have {own} numbers, those of the {what} {other}")
 
@@ -232,31 +255,25 @@ def _name(source: Gallery | Embeddings) -> str:
     return f"{source.model or 'an unnamed model'} (digest {source.digest[:12] or 'none'})"
 
 
-def _blocks(length: int, block: int) -> Iterator[slice]:
-    return (slice(start, min(start + block, length)) for start in range(0, length, block))
+def _row(parts: list[Vectors], row: int) -> Tensor:
+    for part in parts:
+        if row < len(part):
+            return part.rows(slice(row, row + 1))
+        row -= len(part)
+    raise IndexError(row)
+
+
+def _same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:
+    """Whether query and gallery tracklet are of one camera; where either is unknown they are not."""
+    # As text: a folder reader says camera "1" where a manifest says 1.
+    own, other = _codes(
+        *([None if camera is None else str(camera) for camera in column]
+          for column in (queries.cameras, [item.get("camera") for item in items]))
+    )  # fmt: skip
+    return lambda q, g: (own[q, None] == other[g]) & (own[q, None] >= 0)
 
 
 def _codes(*columns: Iterable[str | None]) -> list[Tensor]:
     """Columns of names -> columns of integers, equal where the names are equal; None is -1."""
     numbers: dict[str | None, int] = {None: -1}
     return [torch.tensor([numbers.setdefault(name, len(numbers)) for name in column]) for column in columns]
-
-
-# An answer as one integer: the similarity's bits above, the row's below. Greater key = greater similarity, then earlier
-# row. No two keys are equal, so `topk`, which promises nothing about ties, has none to decide.
-
-
-def _to_keys(similarity: Tensor, *, first_row: int) -> Tensor:
-    """(q, g) float32 -> (q, g) int64."""
-    bits = (similarity + 0.0).view(torch.int32)  # + 0.0 makes -0.0 and 0.0 the same
-    ordered = torch.where(bits >= 0, bits, bits ^ 0x7FFFFFFF).to(torch.int64)
-    rows = torch.arange(first_row, first_row + similarity.shape[1], device=similarity.device)
-    return (ordered << 32) | (0xFFFFFFFF - rows)
-
-
-def _from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """(q, k) int64 -> similarities (q, k) float32 and rows (q, k) int64."""
-    nothing = keys == _NOTHING
-    ordered = (keys >> 32).to(torch.int32)
-    similarity = torch.where(ordered >= 0, ordered, ordered ^ 0x7FFFFFFF).view(torch.float32)
-    return similarity.masked_fill(nothing, -torch.inf), (0xFFFFFFFF - (keys & 0xFFFFFFFF)).masked_fill(nothing, -1)

@@ -87,6 +87,11 @@ class STMGA(nn.Module):
             reduction=c.eta,
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: the device of its parameters."""
+        return self.neck.weight.device
+
     def forward(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c) of unit length, after the BN neck.
 

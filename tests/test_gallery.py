@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from stmga.embeddings import Embeddings
-from stmga.gallery import Gallery, GalleryError, Match, _from_keys, _to_keys
+from stmga.gallery import Gallery, GalleryError, Match
+from stmga.topk import from_keys, to_keys
 
 
 def embeddings(
@@ -90,9 +91,9 @@ def test_ties_do_not_depend_on_the_block(block: int) -> None:
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20))
 def test_keys_keep_order_and_value(values: list[float]) -> None:
     similarity = torch.tensor([values])
-    keys = _to_keys(similarity, first_row=5)
+    keys = to_keys(similarity, torch.arange(5, 5 + len(values)))
     assert len(set(keys[0].tolist())) == len(values)
-    back, rows = _from_keys(keys)
+    back, rows = from_keys(keys)
     assert torch.equal(back, similarity)
     assert rows.tolist() == [list(range(5, 5 + len(values)))]
     by_key = sorted(range(len(values)), key=lambda i: -keys[0, i].item())
@@ -221,7 +222,7 @@ def test_what_is_no_embeddings_file(tmp_path: Path) -> None:
     save_file({"vectors": torch.zeros(2)}, tmp_path / "odd", {"format": "stmga-embeddings", "format_version": "1"})
     with pytest.raises(ValueError, match=expected):
         Embeddings.load(tmp_path / "odd")
-    newer = {"format": "stmga-embeddings", "format_version": "2", "stmga": "9.1"}
+    newer = {"format": "stmga-embeddings", "format_version": "3", "stmga": "9.1"}
     save_file({"vectors": torch.zeros(2)}, tmp_path / "newer", newer)
     with pytest.raises(ValueError, match=r"newer stmga 9\.1"):
         Embeddings.load(tmp_path / "newer")

@@ -10,9 +10,9 @@ import torch
 from train_fixtures import little_benchmark, tiny
 
 from stmga import WeightRecord, hub
+from stmga.distributed import World
 from stmga.metrics import evaluate
 from stmga.records import WeightsError
-from stmga.train.distributed import World
 from stmga.train.validation import embed_test
 
 NAME = "stmga_resnet18_c4.figures"

@@ -9,8 +9,8 @@ import torch
 from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, stop_at, tiny
 
 import stmga
+from stmga.distributed import World
 from stmga.train import StoppedError, Trainer, train
-from stmga.train.distributed import World
 
 
 @pytest.fixture(scope="module", name="benchmark")

@@ -242,6 +242,6 @@ def test_what_cannot_be_trained_is_said_at_once(benchmark, tmp_path, change, mes
 
 
 def _world():
-    from stmga.train.distributed import World
+    from stmga.distributed import World
 
     return World()

@@ -22,12 +22,12 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.labelled import LabelledWalkers
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
+from stmga.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
 from stmga.model import STMGA
 from stmga.tracklets import TrackletError
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
 from stmga.train.denormals import flushed_denormals
-from stmga.train.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.folder import open_run, what_decides
 from stmga.train.objective import build_objective

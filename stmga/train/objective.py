@@ -13,9 +13,9 @@ from stmga.backbones import Trunk
 from stmga.blocks import CPASupervision
 from stmga.blocks.ops import no_autocast
 from stmga.config import STMGAConfig
+from stmga.distributed import gathered
 from stmga.model import STMGA, Features
 from stmga.train.config import TrainConfig
-from stmga.train.distributed import gathered
 from stmga.train.heads import IdentityHeads
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, region_loss, triplet_loss
 

@@ -13,11 +13,11 @@ import torch
 
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.data.benchmark import Benchmark
+from stmga.distributed import joined
 from stmga.files import atomic_write
 from stmga.model import STMGA
 from stmga.text import closest
 from stmga.train.config import TrainConfig
-from stmga.train.distributed import joined
 from stmga.train.engine import train
 from stmga.train.objective import set_part_start
 

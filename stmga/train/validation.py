@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmga.data.benchmark import Benchmark
+from stmga.distributed import World, objects_of_all
 from stmga.embedder import TrackletEmbedder
 from stmga.embeddings import Embeddings
 from stmga.model import STMGA
-from stmga.train.distributed import World, objects_of_all
 from stmga.train.errors import TrainingError
 
 if TYPE_CHECKING:
+    from stmga.exported import ExportedModel
     from stmga.metrics import Evaluation
 
 
-def embed_test(model: STMGA, benchmark: Benchmark, world: World, **options: Any) -> tuple[Embeddings, Embeddings]:
+def embed_test(
+    model: STMGA | ExportedModel, benchmark: Benchmark, world: World, **options: Any
+) -> tuple[Embeddings, Embeddings]:
     """Queries and gallery embedded, each process its share; every process gets all of them.
 
     ``options`` are those of :class:`stmga.TrackletEmbedder`; clips are cut as the protocol says.

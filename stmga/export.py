@@ -1,0 +1,213 @@
+"""Networks that leave Python: as a torch.export program or as ONNX, run and compared before they are called done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stmga._version import __version__
+from stmga.blocks.ops import at_least_float32
+from stmga.exported import FORMAT, FORMAT_VERSION, METADATA, ExportedModel, suffix_of
+from stmga.files import written_whole
+from stmga.model import STMGA
+from stmga.transforms import ClipTransform
+
+SHAPES = ((1, 1), (3, 2), (2, 8))  # clips and frames with which an export is compared
+AGREE = 1e-4  # largest difference of an embedding's numbers that is rounding
+OPSETS = range(18, 24)  # of ONNX: 18 is the first that the exporter knows
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written: the file, and for each runtime here the largest difference from PyTorch."""
+
+    path: Path
+    size: int  # bytes
+    differences: dict[str, float]
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} differs by {worst:.1e}" for name, worst in self.differences.items())
+        return f"{self.path} ({self.size / 1e6:.1f} MB): {told}"
+
+
+def export(
+    model: STMGA, path: str | os.PathLike[str], *, frames: Sequence[int] | None = None, opset: int | None = None
+) -> Export:
+    """Write a network to ``path`` as its suffix says: ``.pt2`` a torch.export program, ``.onnx`` ONNX.
+
+    The file takes clips with any number b of clips and t of frames and gives ``embedding`` (b c), of unit length, and
+    ``feature`` (b c), the same before the norm: of a long tracklet the mean over its clips is taken there. It knows
+    its weights' record and digest; :class:`stmga.exported.ExportedModel` and :class:`stmga.TrackletEmbedder` run it.
+
+    It is compared with PyTorch on several numbers of clips and frames, in every runtime that is installed, and does not
+    replace an older file unless all agree.
+
+    Args:
+        model: in eval mode, on any device; batch norms are folded into the convolutions.
+        path: where to write, ending in ``.pt2`` or ``.onnx``.
+        frames: None: the file takes what :class:`stmga.ClipTransform` gives, (b t 3 h w) float32. (height, width):
+            preprocessing goes into the file, which takes uint8 frames of this size, (b t 3 height width).
+        opset: of ONNX, 18 or later; None is the exporter's own.
+
+    Raises:
+        ValueError: a network in training mode, another suffix, an opset that is not known, an unlikely frame size.
+        ImportError: ``.onnx`` without the packages of ``pip install stmga[onnx]``.
+        OSError: the file cannot be written; an older one is untouched.
+        RuntimeError: the written file gives other embeddings than the network.
+
+    Example:
+        >>> import stmga
+        >>> model = stmga.create_model("stmga_resnet18_c4").eval()
+        >>> export(model, "model.pt2").differences["torch"] < 1e-4
+        True
+    """
+    path = Path(path)
+    write = _writer(path, opset)
+    if frames is not None and (len(frames) != 2 or min(frames) < 1):
+        raise ValueError(f"frames is a (height, width) in pixels, got {frames!r}")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.absolute().parent} does not exist; create it first")
+    deployed = Deployed(model, frames)
+    about = _about(model, frames)
+    with written_whole(path) as temp:
+        write(deployed, deployed.example(3, 2), about, temp)
+        differences = {
+            runtime: compare(deployed, ExportedModel(temp, runtime=runtime)) for runtime in ExportedModel.runtimes(path)
+        }
+        for runtime, worst in differences.items():
+            if not worst <= AGREE:  # NaN too
+                raise RuntimeError(f"{path} was not written: in {runtime} its embeddings differ by {worst:.1e}")
+    return Export(path, path.stat().st_size, differences)
+
+
+class Deployed(nn.Module):
+    """(b t 3 h w) -> embedding (b c), feature (b c): what an exported file computes."""
+
+    def __init__(self, model: STMGA, frames: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.model = model.fuse().cpu()  # refuses a network in training mode
+        self.prepare = Prepare(ClipTransform.from_config(model.config), frames) if frames is not None else None
+        self.frames = tuple(frames) if frames is not None else model.config.size
+        self.eval()
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        if self.prepare is not None:
+            clips = self.prepare(clips)
+        feature = at_least_float32(self.model.neck(self.model.encode(clips)))
+        return F.normalize(feature, dim=-1), feature
+
+    def example(self, b: int, t: int) -> Tensor:
+        """Random clips of the kind that it takes, the same at each call."""
+        draw = torch.Generator().manual_seed(b * 100 + t)
+        if self.prepare is not None:
+            return torch.randint(256, (b, t, 3, *self.frames), dtype=torch.uint8, generator=draw)
+        return torch.rand((b, t, 3, *self.frames), generator=draw) * 4 - 2
+
+
+class Prepare(nn.Module):
+    """(b t 3 h w) uint8 -> (b t 3 h w) float32: :class:`stmga.ClipTransform` for frames of one size.
+
+    Resizing is linear in the rows and in the columns, so for frames of one size it is two matrix products, which every
+    runtime has; few of them have an antialiased bicubic filter.
+    """
+
+    rows: Tensor  # (height of the network, height of the frames)
+    columns: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, transform: ClipTransform, frames: Sequence[int]) -> None:
+        super().__init__()
+        for name, here, there in zip(("rows", "columns"), frames, transform.size, strict=True):
+            # what the filter does to each unit vector along this axis
+            unit = torch.eye(here)[None, None]
+            wide = F.interpolate(unit, (there, here), mode="bicubic", antialias=True)[0, 0]
+            self.register_buffer(name, wide)
+        self.register_buffer("mean", torch.tensor(transform.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = self.rows @ frames.float() @ self.columns.T
+        return (x.clamp(0, 255) / 255 - self.mean) / self.std
+
+
+def compare(deployed: Deployed, exported: ExportedModel) -> float:
+    """The largest difference of an embedding's numbers between PyTorch and a file, over :data:`SHAPES`."""
+    worst = 0.0
+    for b, t in SHAPES:
+        clips = deployed.example(b, t)
+        with torch.inference_mode():
+            wanted, _ = deployed(clips)
+        found = exported(clips)
+        if found.shape != wanted.shape:
+            return float("inf")
+        worst = max(worst, float((found - wanted).abs().max())) if bool(found.isfinite().all()) else float("inf")
+    return worst
+
+
+def _about(model: STMGA, frames: Sequence[int] | None) -> str:
+    record = model.record
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "stmga": __version__,
+            "digest": model.digest(),
+            "frames": list(frames) if frames is not None else None,
+            "config": model.config.to_dict(),
+            "record": json.loads(record.to_json()) if record is not None else None,
+        }
+    )
+
+
+Writer = Callable[[Deployed, Tensor, str, Path], None]
+
+
+def _writer(path: Path, opset: int | None) -> Writer:
+    if suffix_of(path) == ".pt2":
+        if opset is not None:
+            raise ValueError(f"opset {opset} is of ONNX; a .pt2 file has none")
+        return _write_program
+    if opset is not None and opset not in OPSETS:
+        raise ValueError(f"opset {opset} is not known here; expected {OPSETS[0]} to {OPSETS[-1]}")
+    try:
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise ImportError("writing ONNX needs more packages: pip install 'stmga[onnx]'") from error
+    return lambda *args: _write_onnx(*args, opset=opset)
+
+
+def _dynamic() -> tuple[dict[int, Any]]:
+    return ({0: torch.export.Dim("b", min=1), 1: torch.export.Dim("t", min=1)},)
+
+
+def _write_program(deployed: Deployed, example: Tensor, about: str, path: Path) -> None:
+    with torch.no_grad():
+        program = torch.export.export(deployed, (example,), dynamic_shapes=_dynamic())
+    with open(path, "wb") as file:
+        torch.export.save(program, file, extra_files={METADATA: about})
+
+
+def _write_onnx(deployed: Deployed, example: Tensor, about: str, path: Path, *, opset: int | None) -> None:
+    with torch.no_grad():
+        program = torch.onnx.export(
+            deployed,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=_dynamic(),
+            input_names=["clips"],
+            output_names=["embedding", "feature"],
+            opset_version=opset,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props[METADATA] = about
+    program.save(path)

@@ -1,0 +1,165 @@
+"""Embedding in pieces: by one process or many, each piece a file, so that what was done before a kill is not lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from stmga.distributed import World, objects_of_all
+from stmga.embeddings import Embeddings
+from stmga.files import atomic_write
+from stmga.tracklets import Tracklet, TrackletError
+
+if TYPE_CHECKING:
+    from stmga.embedder import TrackletEmbedder
+
+logger = logging.getLogger(__name__)
+
+PIECE = 256  # tracklets in a piece; how many processes there are changes nothing, so the vectors are the same bits
+ABOUT = "about.json"
+
+
+class PiecesError(ValueError):
+    """Pieces that belong to something else, or processes that do not compute the same."""
+
+
+def embed_in_pieces(
+    embedder: TrackletEmbedder,
+    tracklets: Sequence[Tracklet],
+    out: str | os.PathLike[str],
+    world: World | None = None,
+    *,
+    name: str = "",
+) -> Embeddings | None:
+    """Embed into ``out.parts/``, one file of :meth:`Embeddings.save` for each 256 tracklets; then into ``out``.
+
+    Each process of ``world`` does every ``world.size``-th piece. Pieces that are there already are not computed again,
+    so the same call after a kill goes on where it was. When all are there the leader writes ``out`` and removes them.
+    ``name`` is what embeddings of weights without a name are told to be of.
+
+    Returns:
+        All embeddings in the order of the tracklets, for the leader; None for the others.
+
+    Raises:
+        PiecesError: the pieces of another run lie there, one is missing or cut short, or processes have other weights.
+        TrackletError: as the embedder's; pieces that are done stay.
+        OSError: a file cannot be written.
+    """
+    world, out = world or World(), Path(out)
+    folder = out.with_name(f"{out.name}.parts")
+    about = _about(embedder, tracklets)
+    _agree(about, objects_of_all(about))
+    if world.leads:
+        _open(folder, about)
+    objects_of_all(None)  # the folder is there before anybody writes into it
+    pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
+    todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
+    if len(todo) < len(pieces):
+        logger.info("%s: %d of %d pieces are there", folder, len(pieces) - len(todo), len(pieces))
+    for i in todo[world.rank :: world.size]:
+        embedder.embed(pieces[i]).save(_file(folder, i))
+    objects_of_all(None)  # all are done
+    if not world.leads:
+        return None
+    whole = _joined(folder, pieces)
+    if not len(whole):
+        raise TrackletError([skip["reason"] for skip in whole.skipped])
+    whole.model = whole.model or name
+    whole.save(out)
+    shutil.rmtree(folder)
+    return whole
+
+
+def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[str, object]:
+    """What decides the vectors: a folder of pieces belongs to one of these."""
+    digest = hashlib.sha256()
+    for tracklet in tracklets:
+        row = json.dumps(tracklet.row(), default=str, sort_keys=True)
+        digest.update(f"{row} {len(tracklet)}\n".encode(errors="backslashreplace"))
+    return {
+        "weights": embedder.model.digest(),
+        "tracklets": digest.hexdigest(),
+        "count": len(tracklets),
+        "precision": embedder.precision,
+        "sampling": embedder.sampling,
+        "batch_size": embedder.batch_size,
+        "piece": PIECE,
+    }
+
+
+def _agree(own: dict[str, object], all_of_them: Sequence[dict[str, object]]) -> None:
+    for rank, other in enumerate(all_of_them):
+        if unlike := [key for key in own if other[key] != own[key]]:
+            raise PiecesError(
+                f"process {rank} has {_told(other, unlike)}, this one {_told(own, unlike)}: all must be started with "
+                "the same weights, tracklets and options"
+            )
+
+
+def _open(folder: Path, about: dict[str, object]) -> None:
+    folder.mkdir(exist_ok=True)
+    file = folder / ABOUT
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        found = about
+        if any(folder.iterdir()):
+            raise PiecesError(f"{folder} holds other files; remove it, or write somewhere else") from None
+    except ValueError as error:
+        raise PiecesError(f"{file} cannot be read ({error}); remove {folder}, or write somewhere else") from error
+    if unlike := [key for key in about if found.get(key) != about[key]]:
+        raise PiecesError(
+            f"{folder} holds the pieces of another run, with {_told(found, unlike)}; this one has "
+            f"{_told(about, unlike)}. Remove it, or write somewhere else"
+        )
+    atomic_write(file, json.dumps(about, indent=1).encode())
+    for left in folder.glob(".*.tmp"):  # of a process that was killed
+        left.unlink(missing_ok=True)
+
+
+def _told(about: dict[str, object], keys: Sequence[str]) -> str:
+    return ", ".join(f"{key} {str(about.get(key))[:12]}" for key in keys)
+
+
+def _file(folder: Path, i: int) -> Path:
+    return folder / f"{i:06}.safetensors"
+
+
+def _read(file: Path, piece: Sequence[Tracklet]) -> Embeddings | None:
+    """A piece that is done; None if it is to be computed, again if it was cut short."""
+    try:
+        found = Embeddings.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        logger.warning("a piece is computed again: %s", error)
+        return None
+    known = {*found.ids, *(str(skip["tracklet"]) for skip in found.skipped)}
+    return found if known == {t.id for t in piece} else None
+
+
+def _joined(folder: Path, pieces: Sequence[Sequence[Tracklet]]) -> Embeddings:
+    found = [_read(_file(folder, i), piece) for i, piece in enumerate(pieces)]
+    if lacking := [_file(folder, i).name for i, one in enumerate(found) if one is None]:
+        raise PiecesError(
+            f"{folder} lacks {len(lacking)} of {len(pieces)} pieces, or they are damaged ({', '.join(lacking[:5])}); "
+            "the same command again computes them"
+        )
+    parts = [one for one in found if one is not None]
+    first = next((part for part in parts if len(part)), parts[0])
+    return Embeddings(
+        torch.cat([part.vectors for part in parts]),
+        [item for part in parts for item in part.items],
+        digest=first.digest,
+        model=first.model,
+        skipped=[skip for part in parts for skip in part.skipped],
+        calibration=first.calibration,
+    )

@@ -1,0 +1,106 @@
+"""Vectors as they are kept: float32, or float16 or int8 for large galleries, in memory or mapped from a file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stmga.files import written_whole
+
+KINDS = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
+_CODES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
+_CHUNK = 1 << 16  # rows that are looked at or written at once, so that mapped files never lie in memory whole
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """(n c) vectors in a smaller form; :meth:`rows` gives them back as float32.
+
+    ``int8`` keeps each vector as whole numbers of 1/127 of its largest component, with that ``scale`` (n) beside it.
+
+    >>> kept = Vectors.keep(torch.tensor([[0.6, -0.8]]), "int8")
+    >>> kept.numbers, kept.rows(slice(None)).round(decimals=2)
+    (tensor([[  95, -127]], dtype=torch.int8), tensor([[ 0.6000, -0.8000]]))
+    """
+
+    numbers: Tensor
+    scale: Tensor | None = None
+
+    @classmethod
+    def keep(cls, vectors: Tensor, kind: str = "float32") -> Vectors:
+        """Round to ``"float32"``, ``"float16"`` or ``"int8"``; ValueError for another."""
+        if kind not in KINDS:
+            raise ValueError(f"vectors are kept as {', '.join(KINDS)}, got {kind!r}")
+        if kind != "int8":
+            return cls(vectors.to(KINDS[kind]))
+        scale = vectors.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+        return cls((vectors / scale[:, None]).round().to(torch.int8), scale)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def dim(self) -> int:
+        """Numbers c in a vector."""
+        return int(self.numbers.shape[1])
+
+    @property
+    def kind(self) -> str:
+        """The name of the form."""
+        return next(name for name, dtype in KINDS.items() if dtype == self.numbers.dtype)
+
+    def rows(self, which: slice | Tensor, device: str | torch.device = "cpu") -> Tensor:
+        """Some of them as float32, decoded on ``device``."""
+        numbers = self.numbers[which].to(device).float()
+        return numbers if self.scale is None else numbers * self.scale[which].to(device)[:, None]
+
+    def not_finite(self) -> list[int]:
+        """Numbers of the rows that hold NaN or infinity."""
+        if not self.numbers.is_floating_point():
+            return []
+        chunks = self.numbers.split(_CHUNK)
+        return (
+            torch.cat([~chunk.isfinite().all(1) for chunk in chunks] or [torch.zeros(0)]).nonzero().flatten().tolist()
+        )
+
+
+def save(path: Path, parts: Sequence[Vectors], rows: bytes, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file of ``vectors``, ``scale`` and ``rows``, part by part: it may be larger than the memory.
+
+    Raises:
+        OSError: the file cannot be written; an older one is untouched.
+    """
+    n, dim, dtype = sum(map(len, parts)), parts[0].dim, parts[0].numbers.dtype
+    shapes: dict[str, tuple[torch.dtype, list[int]]] = {"vectors": (dtype, [n, dim])}
+    if parts[0].scale is not None:
+        shapes["scale"] = (torch.float32, [n])
+    shapes["rows"] = (torch.uint8, [len(rows)])
+    # By falling size of a number, so that each tensor begins where its numbers may lie.
+    order = sorted(shapes, key=lambda name: -shapes[name][0].itemsize)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        dt, shape = shapes[name]
+        start, end = end, end + dt.itemsize * torch.Size(shape).numel()
+        header[name] = {"dtype": _CODES[dt], "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with written_whole(path) as temp, open(temp, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in order:
+            if name == "rows":
+                file.write(rows)
+                continue
+            for part in parts:
+                tensor = part.numbers if name == "vectors" else part.scale
+                assert tensor is not None
+                for chunk in tensor.split(_CHUNK):
+                    file.write(chunk.contiguous().numpy().data)
+        file.flush()

@@ -1,0 +1,176 @@
+"""Exact cosine search in blocks: a fast product finds the candidates, an exact one ranks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmga.storage import Vectors
+
+_NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that may not be an answer: below every real key
+_SPARE = 16  # candidates beyond k, at least
+
+Forbid = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, where a pair may not be an answer
+
+
+def topk(
+    queries: Tensor,
+    parts: Sequence[Vectors],
+    k: int,
+    *,
+    own: Tensor,
+    forbid: Forbid | None,
+    threshold: float | None,
+    block: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Queries (q c) against all rows of ``parts``: similarities (q k) float32 and rows (q k) int64, best first.
+
+    Similarities are cosines in float64 rounded to float32; equal ones come in the order of the rows, whatever the
+    block. Products in float32 are several times as fast, and wrong in the last digits. So they choose more candidates
+    than k, which are ranked exactly; a query whose last candidate might, within the rounding, hide a better one is
+    searched again in float64 throughout.
+
+    Args:
+        own: (q) the one row that is no answer of a query, or -1.
+        forbid: further pairs that are none.
+        threshold: the least similarity.
+        block: queries and rows compared at once.
+    """
+    n = sum(map(len, parts))
+    k = min(k, n)
+    m = min(n, k + max(_SPARE, k))
+    values, rows = torch.full((len(queries), k), -torch.inf), torch.full((len(queries), k), -1)
+    slack = 1.2e-7 * queries.shape[1] + 1e-6  # of a float32 product of unit vectors; and of their own rounding
+    for q in blocks(len(queries), block):
+        unit = _unit(queries[q], device)
+        found, places = _candidates(unit.float(), parts, m, own=own[q], forbid=forbid, q=q, block=block, device=device)
+        exact = _similarities(unit, parts, places, device).masked_fill(found == -torch.inf, -torch.inf)
+        keys = to_keys(exact, places)
+        keys = keys.masked_fill(exact == -torch.inf, _NOTHING).topk(k, dim=1).values
+        best, at = from_keys(keys)
+        unsure = (found[:, -1] > -torch.inf) & (found[:, -1] + slack >= best[:, -1]) if m < n else None
+        if threshold is not None:
+            at = at.masked_fill(best < threshold, -1)
+            best = best.masked_fill(best < threshold, -torch.inf)
+        values[q], rows[q] = best.cpu(), at.cpu()
+        if unsure is not None and unsure.any():
+            again = unsure.nonzero().flatten().cpu()
+            values[q.start + again], rows[q.start + again] = _literal(
+                unit[unsure], parts, k, own=own[q][again], forbid=forbid, q=q.start + again, threshold=threshold,
+                block=block, device=device,
+            )  # fmt: skip
+    return values, rows
+
+
+def _candidates(
+    unit: Tensor, parts: Sequence[Vectors], m: int, *, own: Tensor, forbid: Forbid | None, q: slice, block: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The m greatest float32 similarities of each query, best first, and their rows."""
+    best = torch.full((len(unit), m), -torch.inf, device=device)
+    rows = torch.full((len(unit), m), -1, device=device)
+    for start, part, g in _pieces(parts, block):
+        vectors = part.rows(g, device)
+        length = vectors.norm(dim=1)
+        similarity = unit @ vectors.T
+        if ((length - 1).abs() > 1e-6).any():  # they are of unit length as a rule
+            similarity /= length.clamp(min=1e-12)
+        _leave_out(similarity, own, start)
+        if forbid is not None:
+            similarity.masked_fill_(forbid(q, slice(start, start + len(vectors))).to(device), -torch.inf)
+        hot = (similarity.amax(1) > best[:, -1]).nonzero().flatten()
+        if len(hot):
+            new, place = similarity[hot].topk(min(m, len(vectors)), dim=1)
+            merged, order = torch.cat([best[hot], new], dim=1).topk(m, dim=1)
+            best[hot] = merged
+            rows[hot] = torch.cat([rows[hot], place + start], dim=1).gather(1, order)
+    return best, rows
+
+
+def _literal(
+    unit: Tensor, parts: Sequence[Vectors], k: int, *, own: Tensor, forbid: Forbid | None, q: Tensor,
+    threshold: float | None, block: int, device: torch.device,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same in float64 throughout, for the queries numbered ``q``."""
+    keys = torch.full((len(unit), k), _NOTHING, device=device)
+    for start, part, g in _pieces(parts, block):
+        vectors = _unit(part.rows(g, device), device)
+        similarity = (unit @ vectors.T).float()
+        at = torch.arange(start, start + len(vectors), device=device)
+        new = to_keys(similarity, at)
+        _leave_out(similarity, own, start)
+        if forbid is not None:
+            here = slice(start, start + len(vectors))
+            barred = torch.cat([forbid(slice(i, i + 1), here) for i in q.tolist()])
+            similarity.masked_fill_(barred.to(device), -torch.inf)
+        if threshold is not None:
+            similarity.masked_fill_(similarity < threshold, -torch.inf)
+        new.masked_fill_(similarity == -torch.inf, _NOTHING)
+        keys = torch.cat([keys, new], dim=1).topk(k, dim=1).values
+    values, rows = from_keys(keys)
+    return values.cpu(), rows.cpu()
+
+
+def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: torch.device) -> Tensor:
+    """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; of row -1 anything."""
+    out = torch.empty(rows.shape, device=device)
+    for i, wanted in enumerate(rows.clamp(min=0).cpu()):
+        vectors = torch.empty(len(wanted), unit.shape[1], device=device)
+        start = 0
+        for part in parts:
+            here = (wanted >= start) & (wanted < start + len(part))
+            if here.any():
+                vectors[here.to(device)] = part.rows(wanted[here] - start, device)
+            start += len(part)
+        out[i] = (_unit(vectors, device) @ unit[i]).float()
+    return out
+
+
+def _leave_out(similarity: Tensor, own: Tensor, start: int) -> None:
+    """No query is its own answer."""
+    here = ((own >= start) & (own < start + similarity.shape[1])).nonzero().flatten()
+    if len(here):
+        similarity[here.to(similarity.device), (own[here] - start).to(similarity.device)] = -torch.inf
+
+
+def _pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors, slice]]:
+    """Every block of every part: the number of its first row among all, the part, and where it is in the part."""
+    start = 0
+    for part in parts:
+        for g in blocks(len(part), block):
+            yield start + g.start, part, g
+        start += len(part)
+
+
+def _unit(vectors: Tensor, device: torch.device) -> Tensor:
+    # float64, so that equal vectors get equal similarities wherever they lie in a block: float32 kernels round
+    # differently at the edge of a matrix, and ties would then depend on the block size.
+    return F.normalize(vectors.to(device, torch.float64), dim=1)
+
+
+def blocks(length: int, block: int) -> Iterator[slice]:
+    """``length`` rows, ``block`` at a time."""
+    return (slice(start, min(start + block, length)) for start in range(0, length, block))
+
+
+# An answer as one integer: the similarity's bits above, the row's below. Greater key = greater similarity, then earlier
+# row. No two keys are equal, so `topk`, which promises nothing about ties, has none to decide.
+
+
+def to_keys(similarity: Tensor, rows: Tensor) -> Tensor:
+    """(q g) float32, (g) or (q g) rows -> (q g) int64."""
+    bits = (similarity + 0.0).view(torch.int32)  # + 0.0 makes -0.0 and 0.0 the same
+    ordered = torch.where(bits >= 0, bits, bits ^ 0x7FFFFFFF).to(torch.int64)
+    return (ordered << 32) | (0xFFFFFFFF - rows)
+
+
+def from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """(q k) int64 -> similarities (q k) float32 and rows (q k) int64."""
+    nothing = keys == _NOTHING
+    ordered = (keys >> 32).to(torch.int32)
+    similarity = torch.where(ordered >= 0, ordered, ordered ^ 0x7FFFFFFF).view(torch.float32)
+    return similarity.masked_fill(nothing, -torch.inf), (0xFFFFFFFF - (keys & 0xFFFFFFFF)).masked_fill(nothing, -1)
