@@ -38,7 +38,7 @@ def fused(model: STMGA) -> STMGA:
         setattr(parent, conv, fuse_conv_bn_eval(a, b))
         setattr(parent, norm, nn.Identity())
     model.fused_from = digest
-    return model.requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:

@@ -17,7 +17,7 @@ from stmga.calibration import Calibration
 from stmga.embeddings import Embeddings, read_file, write_file
 from stmga.storage import Vectors
 from stmga.text import some
-from stmga.topk import topk
+from stmga.topk import rows_of, topk
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Gallery:
         self.digest = ""
         self.model = ""
         self.items: list[dict[str, Any]] = []
-        self._parts: list[Vectors] = []
+        self.parts: list[Vectors] = []  # the vectors as they are kept, in order
         self._ids: set[str] = set()
         self._calibrations: list[Calibration] = []
         if embeddings is not None:
@@ -86,7 +86,7 @@ class Gallery:
     def embeddings(self) -> Embeddings:
         """Everything added so far, in order, as float32: a gallery larger than the memory has no room for that."""
         self._check_filled()
-        parts = [part.rows(slice(None)) for part in self._parts]
+        parts = [part.rows(slice(None)) for part in self.parts]
         vectors = parts[0] if len(parts) == 1 else torch.cat(parts)
         return Embeddings(vectors, self.items, self.digest, self.model, calibration=self.calibration)
 
@@ -101,7 +101,7 @@ class Gallery:
         Raises:
             GalleryError: other weights than the gallery's, another width, or an id that the gallery has already.
         """
-        if self._parts:
+        if self.parts:
             self._check_comparable(embeddings, "embeddings to add")
         ids = embeddings.ids
         known = [name for name in ids if name in self._ids]
@@ -109,7 +109,7 @@ class Gallery:
             raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {some(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
         # New lists, so that a search in another thread goes on in what it began with.
-        self._parts = [*self._parts, Vectors.keep(embeddings.vectors, self.storage)]
+        self.parts = [*self.parts, Vectors.keep(embeddings.vectors, self.storage)]
         self.items = [*self.items, *embeddings.items]
         self._ids.update(ids)
         if embeddings.calibration is not None and embeddings.calibration not in self._calibrations:
@@ -142,7 +142,10 @@ class Gallery:
         Raises:
             GalleryError: the gallery is empty, or was made with other weights than the queries.
         """
-        similarities, rows = self.topk(queries, k, threshold=threshold, other_camera=other_camera, block=block)
+        return self.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera, block=block))
+
+    def matches(self, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
+        """What :meth:`topk` gave, as matches."""
         answers = []
         for values, places in zip(similarities.tolist(), rows.tolist(), strict=True):
             found = ((value, row) for value, row in zip(values, places, strict=True) if row >= 0)
@@ -162,9 +165,8 @@ class Gallery:
 
         ``k`` is cut to the size of the gallery. Where no answer is left the similarity is -inf and the row -1.
         """
-        self._check_filled()
-        parts, items = self._parts, self.items[: sum(map(len, self._parts))]
-        self._check_search(queries, k, threshold, block)
+        self.check_search(queries, k, threshold, block)
+        parts, items = self.parts, self.items
         own = self._own_rows(queries, parts, items)
         return topk(
             queries.vectors,
@@ -177,10 +179,27 @@ class Gallery:
             device=self.device,
         )
 
+    def rows(self, which: slice | Tensor) -> Tensor:
+        """Some of the vectors as float32, by their places in the gallery."""
+        places = torch.arange(len(self))[which] if isinstance(which, slice) else which
+        return rows_of(self.parts, places)
+
+    def barred(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
+        """(q m) gallery rows -> (q m), where they are no answer of their query: its own id, and as asked its camera."""
+        own = self._own_rows(queries, self.parts, self.items)
+        barred = (rows == own[:, None]) | (rows < 0)
+        if other_camera:
+            mine = [None if camera is None else str(camera) for camera in queries.cameras]
+            for i, camera in enumerate(mine):
+                if camera is not None:
+                    theirs = (self.items[row].get("camera") if row >= 0 else None for row in rows[i].tolist())
+                    barred[i] |= torch.tensor([c is not None and str(c) == camera for c in theirs])
+        return barred
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the gallery as an embeddings file (:meth:`Embeddings.save`), its vectors as they are kept."""
         self._check_filled()
-        write_file(path, self._parts, self.items, [], self.digest, self.model, self.calibration)
+        write_file(path, self.parts, self.items, [], self.digest, self.model, self.calibration)
         return Path(path)
 
     @classmethod
@@ -198,7 +217,7 @@ class Gallery:
             gallery.add(Embeddings.load(path))
             return gallery
         gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
-        gallery._parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}
+        gallery.parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}
         gallery._calibrations = [file.calibration] if file.calibration is not None else []
         return gallery
 
@@ -214,7 +233,7 @@ class Gallery:
         own = torch.tensor([place[name] for name in ids], dtype=torch.int64)
         shared = (own >= 0).nonzero().flatten()
         if len(shared):
-            there = torch.cat([_row(parts, row) for row in own[shared].tolist()])
+            there = rows_of(parts, own[shared])
             unlike = F.cosine_similarity(queries.vectors[shared], there) < _SAME_TRACKLET
             if unlike.any():
                 logger.warning(
@@ -233,7 +252,9 @@ class Gallery:
         if not len(self):
             raise GalleryError("the gallery is empty; put embeddings in with gallery.add(embeddings)")
 
-    def _check_search(self, queries: Embeddings, k: int, threshold: float | None, block: int) -> None:
+    def check_search(self, queries: Embeddings, k: int, threshold: float | None = None, block: int = 1) -> None:
+        """The errors of :meth:`search`."""
+        self._check_filled()
         self._check_comparable(queries, "queries")
         if k < 1 or block < 1:
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
@@ -246,21 +267,13 @@ class Gallery:
                 f"the gallery was made with {_name(self)}, the {what} with {_name(embeddings)}: "
                 "vectors of different weights cannot be compared; embed both with the same weights"
             )
-        own, other = self._parts[0].dim, embeddings.vectors.shape[1]
+        own, other = self.parts[0].dim, embeddings.vectors.shape[1]
         if own != other:
             raise GalleryError(f"the gallery's vectors have {own} numbers, those of the {what} {other}")
 
 
 def _name(source: Gallery | Embeddings) -> str:
     return f"{source.model or 'an unnamed model'} (digest {source.digest[:12] or 'none'})"
-
-
-def _row(parts: list[Vectors], row: int) -> Tensor:
-    for part in parts:
-        if row < len(part):
-            return part.rows(slice(row, row + 1))
-        row -= len(part)
-    raise IndexError(row)
 
 
 def _same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:

@@ -66,6 +66,15 @@ def topk(
     return values, rows
 
 
+def ranked(
+    queries: Tensor, parts: Sequence[Vectors], rows: Tensor, k: int, *, threshold: float | None
+) -> tuple[Tensor, Tensor]:
+    """The k best of each query's candidates, ``rows`` (q m) with -1 for none, by exact similarity; as :func:`topk`."""
+    exact = _similarities(_unit(queries, torch.device("cpu")), parts, rows, torch.device("cpu"))
+    barred = rows < 0 if threshold is None else (rows < 0) | (exact < threshold)
+    return from_keys(to_keys(exact, rows).masked_fill(barred, _NOTHING).topk(k, dim=1).values)
+
+
 def _candidates(
     unit: Tensor, parts: Sequence[Vectors], m: int, *, own: Tensor, forbid: Forbid | None, q: slice, block: int,
     device: torch.device,
@@ -119,15 +128,19 @@ def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: 
     """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; of row -1 anything."""
     out = torch.empty(rows.shape, device=device)
     for i, wanted in enumerate(rows.clamp(min=0).cpu()):
-        vectors = torch.empty(len(wanted), unit.shape[1], device=device)
-        start = 0
-        for part in parts:
-            here = (wanted >= start) & (wanted < start + len(part))
-            if here.any():
-                vectors[here.to(device)] = part.rows(wanted[here] - start, device)
-            start += len(part)
-        out[i] = (_unit(vectors, device) @ unit[i]).float()
+        out[i] = (_unit(rows_of(parts, wanted), device) @ unit[i]).float()
     return out
+
+
+def rows_of(parts: Sequence[Vectors], rows: Tensor) -> Tensor:
+    """(m) places among all parts -> (m c) float32."""
+    found, start = torch.empty(len(rows), parts[0].dim), 0
+    for part in parts:
+        here = ((rows >= start) & (rows < start + len(part))).nonzero().flatten()
+        if len(here):
+            found[here] = part.rows(rows[here] - start)
+        start += len(part)
+    return found
 
 
 def _leave_out(similarity: Tensor, own: Tensor, start: int) -> None:

@@ -1,0 +1,185 @@
+"""Approximate search in large galleries: FAISS finds candidates, the gallery's own vectors rank them."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stmga._version import __version__
+from stmga.embeddings import Embeddings
+from stmga.files import written_whole
+from stmga.gallery import Gallery, GalleryError, Match
+from stmga.topk import ranked
+
+KINDS = ("hnsw", "ivf", "ivf-int8")
+_FORMAT = "stmga-index"
+_ROWS = 1 << 16  # that are handed to FAISS at once
+_TRAIN = 64  # vectors a list that the lists are learnt from
+_SEED = 0
+
+
+class GalleryIndex:
+    """Search in a gallery of millions without looking at all of it; needs ``pip install stmga[faiss]``.
+
+    FAISS gives some candidates for each query; these are ranked by their exact similarity in the gallery. So what is
+    found has the right similarity and order, and what is missed is what FAISS did not look at: measure it with
+    :meth:`recall`. Tracklets that the gallery gets later are added at the next search.
+
+    Args:
+        gallery: what is searched in, and holds the vectors.
+        kind: ``"hnsw"`` a graph, fastest to search, slow to build, and a third larger than the vectors; ``"ivf"`` lists
+            of similar vectors, fast to build; ``"ivf-int8"`` the same with vectors of a quarter of the size.
+        effort: what is looked at for a query: of "hnsw" how many candidates (128), of the others how many of the lists
+            (a sixteenth of them). More finds more, and takes longer.
+
+    Raises:
+        ImportError: FAISS is not installed.
+        GalleryError: an empty gallery.
+
+    Example:
+        >>> items = [{"tracklet": f"{i}"} for i in range(500)]
+        >>> gallery = Gallery(Embeddings(torch.randn(500, 16), items, digest="1f0c"))
+        >>> query = Embeddings(gallery.embeddings.vectors[7:8], [{"tracklet": "q"}], digest="1f0c")
+        >>> GalleryIndex(gallery).search(query, k=1)[0][0].id
+        '7'
+    """
+
+    def __init__(self, gallery: Gallery, *, kind: str = "ivf", effort: int | None = None) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
+        if effort is not None and effort < 1:
+            raise ValueError(f"effort must be at least 1, got {effort}")
+        if not len(gallery):
+            raise GalleryError("the gallery is empty; put embeddings in before it gets an index")
+        self.gallery, self.kind = gallery, kind
+        self._lock = threading.Lock()
+        self._index = _built(gallery, kind)
+        self.effort = effort or (128 if kind == "hnsw" else max(1, self._index.nlist // 16))
+        self.update()
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def __repr__(self) -> str:
+        return f"GalleryIndex({len(self)} tracklets, kind={self.kind!r}, effort={self.effort})"
+
+    def update(self) -> None:
+        """Add what the gallery has got since; :meth:`search` does it."""
+        with self._lock:
+            n = len(self.gallery)
+            for start in range(len(self), n, _ROWS):
+                self._index.add(_unit(self.gallery.rows(slice(start, min(start + _ROWS, n)))))
+
+    def search(
+        self, queries: Embeddings, k: int = 10, *, threshold: float | None = None, other_camera: bool = False
+    ) -> list[list[Match]]:
+        """As :meth:`Gallery.search`, of the candidates alone."""
+        return self.gallery.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera))
+
+    def topk(
+        self, queries: Embeddings, k: int = 10, *, threshold: float | None = None, other_camera: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`Gallery.topk`, of the candidates alone."""
+        self.gallery.check_search(queries, k, threshold)
+        self.update()
+        k = min(k, len(self))
+        wanted = min(len(self), 4 * k + 32)  # what is its own tracklet or camera falls away
+        if self.kind == "hnsw":
+            self._index.hnsw.efSearch = max(self.effort, wanted)
+        else:
+            self._index.nprobe = min(self.effort, self._index.nlist)
+        _, rows = self._index.search(_unit(queries.vectors), wanted)
+        found = torch.from_numpy(rows)
+        barred = self.gallery.barred(queries, found, other_camera=other_camera)
+        return ranked(queries.vectors, self.gallery.parts, found.masked_fill(barred, -1), k, threshold=threshold)
+
+    def recall(self, queries: Embeddings, k: int = 10) -> float:
+        """The share of each query's k most similar tracklets that it finds, against the exact search; 0..1."""
+        _, exact = self.gallery.topk(queries, k)
+        _, found = self.topk(queries, k)
+        hits = (exact[:, :, None] == found[:, None, :]) & (exact[:, :, None] >= 0)
+        return float(hits.any(2).sum() / (exact >= 0).sum().clamp(min=1))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one safetensors file, whole or not at all; the gallery is saved by itself."""
+        import faiss
+
+        metadata = {
+            "format": _FORMAT, "stmga": __version__, "kind": self.kind, "effort": str(self.effort),
+            "digest": self.gallery.digest, "count": str(len(self)),
+        }  # fmt: skip
+        content = torch.from_numpy(faiss.serialize_index(self._index))
+        with written_whole(Path(path)) as temp:
+            save_file({"index": content}, temp, metadata)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], gallery: Gallery) -> GalleryIndex:
+        """The index of a file, for the gallery that it was built for, which may have grown.
+
+        Raises:
+            FileNotFoundError: no such file.
+            GalleryError: it was built for vectors of other weights, or for more tracklets than the gallery has.
+            ValueError: the file is damaged, or something else.
+        """
+        import faiss
+
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no index file {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                if about.get("format") != _FORMAT:
+                    raise ValueError(f"{path} is no index; expected a file written by GalleryIndex.save")
+                content = file.get_tensor("index")
+            if about["digest"] != gallery.digest:
+                raise GalleryError(
+                    f"{path} was built for vectors of weights {about['digest'][:12] or 'unnamed'}, the gallery has "
+                    f"those of {gallery.digest[:12] or 'unnamed'}; build it anew: GalleryIndex(gallery)"
+                )
+            if int(about["count"]) > len(gallery):
+                raise GalleryError(
+                    f"{path} was built for {int(about['count']):,} tracklets, the gallery has {len(gallery):,}; "
+                    "build it anew: GalleryIndex(gallery)"
+                )
+            index = cls.__new__(cls)
+            index.gallery, index.kind, index.effort = gallery, about["kind"], int(about["effort"])
+            index._lock = threading.Lock()
+            index._index = faiss.deserialize_index(content.numpy())
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise ValueError(f"{path} is a damaged index ({error}); build it anew: GalleryIndex(gallery)") from error
+        return index
+
+
+def _built(gallery: Gallery, kind: str) -> Any:
+    """An empty index, which knows the lists that it will sort the vectors into."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError("an index needs FAISS: pip install 'stmga[faiss]'") from error
+    n, dim = len(gallery), gallery.parts[0].dim
+    if kind == "hnsw":
+        index: Any = faiss.index_factory(dim, "HNSW32,Flat", faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = 80
+        return index
+    lists = max(1, min(round(4 * math.sqrt(n)), n // 39))  # FAISS wants 39 vectors to learn a list from
+    code = "SQ8" if kind == "ivf-int8" else "Flat"
+    index = faiss.index_factory(dim, f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
+    some = torch.randperm(n, generator=torch.Generator().manual_seed(_SEED))[: _TRAIN * lists].sort().values
+    index.train(_unit(gallery.rows(some)))
+    return index
+
+
+def _unit(vectors: Tensor) -> np.ndarray:
+    """What FAISS takes: contiguous float32 of unit length, whose inner product is the cosine."""
+    return torch.nn.functional.normalize(vectors.float(), dim=1).contiguous().numpy()
