@@ -145,9 +145,7 @@ def test_a_disk_without_room(model: STMGA, tmp_path: Path, monkeypatch: pytest.M
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt2"] and (tmp_path / "a.pt2").read_bytes() == b"older"
 
 
-def test_an_export_that_differs_is_not_kept(
-    model: STMGA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_differs_is_not_kept(model: STMGA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExportedModel, "__call__", lambda self, clips: torch.ones(len(clips), self.dim))
     with pytest.raises(RuntimeError, match=r"was not written: in torch its embeddings differ by"):
         export(model, tmp_path / "a.pt2")

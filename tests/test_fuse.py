@@ -35,7 +35,7 @@ def test_the_same_embeddings_without_batch_norms(changes: dict) -> None:
 
 
 def test_every_convolution_of_every_row_of_the_paper_gives_up_its_norm() -> None:
-    for config in {config: None for config in PAPER_CONFIGS.values()}:
+    for config in dict.fromkeys(PAPER_CONFIGS.values()):
         with torch.device("meta"):
             model = STMGA(config)
         convs = sum(isinstance(m, nn.Conv2d) for m in model.modules())

@@ -207,3 +207,18 @@ def test_persons_who_are_not_in_a_batch_are_not_forgotten(first, benchmark, tmp_
     moved = (row.detach() - before).abs().mean(1)
     fresh = 0.01  # what every entry moves by in Adam's first step
     assert moved.max() < 1.5 * fresh and moved.min() < 0.7 * fresh
+
+
+def test_the_same_network_goes_on_whole(benchmark, tmp_path):
+    """With clips of another length: blocks, every head, and every moment of Adam."""
+    train(tiny(), benchmark, ONCE, tmp_path / "whole")
+    had = {name.removeprefix("objective."): t for name, t in ended_with(tmp_path / "whole").items()}
+    longer = replace(TINY, clip_length=TINY.clip_length + 1)
+    trainer = second(tmp_path / "whole", benchmark, tmp_path / "run", net=longer)
+    now = trainer.objective.state_dict()
+    assert now.keys() <= had.keys()
+    for name in now:
+        assert torch.equal(now[name], had[name]), name
+    state = trainer.optimizer.state
+    assert all("exp_avg" in state[p] for p in trainer.objective.parameters())
+    trainer.run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -27,14 +27,15 @@ class Stage:
     :meth:`start_heads` gives every feature that neck and the classifier of the run's final feature: however a feature
     is pooled, after its neck it still says about the same channel by channel, so most is learnt already.
     :meth:`start_optimizer` gives all of them Adam's moments of the run.
+
+    The run's own network, perhaps with another size of frame or length of clip, goes on as it was: blocks, necks,
+    classifiers and all moments.
     """
 
     words: str
     config: STMGAConfig
     persons: str  # digest of the tracklets it was trained on
-    trunk: dict[str, Tensor]
-    neck: dict[str, Tensor]
-    classifier: dict[str, Tensor]
+    tensors: dict[str, Tensor]  # of network and heads, by their names in the objective
     moments: dict[str, dict[str, Tensor]]  # of each parameter of the run
     terms: str = ""  # of the run's weights, which hold for what comes of them
 
@@ -58,15 +59,11 @@ class Stage:
         progress, tensors, moments = read_checkpoint(run / CHECKPOINT)
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
-        places = "model.backbone.", "model.neck.", f"heads.classifiers.{final(config)}."
-        trunk, neck, classifier = (
-            {name.removeprefix(place): t for name, t in tensors.items() if name.startswith(place)} for place in places
-        )
         words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
-        return cls(words, config, persons, trunk, neck, classifier, moments, read_record(run / "last").terms)
+        return cls(words, config, persons, tensors, moments, read_record(run / "last").terms)
 
     def start_network(self, model: STMGA) -> None:
-        """Trunk and neck of the run; the aggregators begin as plain averages.
+        """Trunk and neck of the run, and the aggregators begin as plain averages; or all of it, for the same network.
 
         Raises:
             TrainingError: a network on another trunk.
@@ -77,8 +74,11 @@ class Stage:
                 f"the run has the trunk {self.config.backbone} {self.config.stage}, this network {own.backbone} "
                 f"{own.stage}: a second stage keeps its trunk"
             )
-        model.backbone.load_state_dict(self.trunk)
-        model.neck.load_state_dict(self.neck)
+        if self.goes_on_as(own):
+            model.load_state_dict(self._of("model"))
+            return
+        model.backbone.load_state_dict(self._of("model.backbone"))
+        model.neck.load_state_dict(self._of("model.neck"))
         for module in model.modules():
             if isinstance(module, Partwise):  # psi is what it adds to an average
                 nn.init.zeros_(module.psi.weight)
@@ -92,10 +92,15 @@ class Stage:
         """
         if persons != self.persons:
             raise TrainingError("the run was trained on other tracklets: its classifier knows other persons")
+        if self.goes_on_as(objective.model.config):
+            objective.heads.load_state_dict(self._of("heads"))
+            if objective.part_classifier is not None and (known := self._of("part_classifier")):
+                objective.part_classifier.load_state_dict(known)
+            return
         for neck in objective.heads.necks.values():
-            neck.load_state_dict(self.neck)
+            neck.load_state_dict(self._of("model.neck"))
         for classifier in objective.heads.classifiers.values():
-            classifier.load_state_dict(self.classifier)
+            classifier.load_state_dict(self._of(f"heads.classifiers.{final(self.config)}"))
 
     def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
         """Adam's moments of what goes on.
@@ -103,10 +108,19 @@ class Stage:
         With none, Adam would take the decay of the classifier's rows, which is nearly all the gradient of persons who
         are not in a batch, for a gradient like any other, and drive these rows to zero at the full learning rate.
         """
+        same = self.goes_on_as(objective.model.config)
         for name, parameter in objective.named_parameters():
-            found = self.moments.get(self._source(name))
+            found = self.moments.get(name if same else self._source(name))
             if found and parameter.requires_grad:
                 optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
+
+    def goes_on_as(self, config: STMGAConfig) -> bool:
+        """Whether this is the run's own network, whatever its input."""
+        return replace(config, size=self.config.size, clip_length=self.config.clip_length) == self.config
+
+    def _of(self, place: str) -> dict[str, Tensor]:
+        """The tensors of a part of the run's objective."""
+        return {name.removeprefix(f"{place}."): t for name, t in self.tensors.items() if name.startswith(f"{place}.")}
 
     def _source(self, name: str) -> str:
         """Which parameter of the run this one of the new objective began as."""
