@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 import stmga as library
+from stmga.zoo import get_transform
 
 STEPS = ["--recipe", "clips", "--epochs", 8, "--set", "steps=25", "--set", "warmup=0.5", "--set", "eval_every=0"]
 TUNED = ["--lr", 2e-4, "--set", "trunk_lr=0.5"]
@@ -71,7 +72,7 @@ def main() -> None:
         folder.mkdir(parents=True)
         zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(folder)
     write_halves(folder)
-    size = [str(side) for side in library.get_transform(args.weights).size]
+    size = [str(side) for side in get_transform(args.weights).size]
     arch = library.get_weights(args.weights).arch if "." in args.weights else args.weights
     trunk = args.data / "resnet18-imagenet-to-layer3.safetensors"
     length = library.create_model(args.weights, pretrained=True).config.clip_length

@@ -5,6 +5,7 @@ from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.embedder import TrackletEmbedder
 from stmga.embeddings import Embeddings
+from stmga.export import export
 from stmga.gallery import Gallery
 from stmga.model import STMGA, Features
 from stmga.records import WeightRecord
@@ -31,6 +32,7 @@ __all__ = [
     "WeightRecord",
     "__version__",
     "create_model",
+    "export",
     "get_weights",
     "list_models",
     "list_weights",

@@ -1,0 +1,91 @@
+"""The approximate index: exact similarities of what it finds, its file, its growth, and whom it refuses."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from stmga import Embeddings, Gallery
+from stmga.gallery import GalleryError
+from stmga.index import KINDS, GalleryIndex
+
+pytest.importorskip("faiss")
+
+
+def embeddings(n: int, *, seed: int = 0, name: str = "g", digest: str = "d" * 64) -> Embeddings:
+    """People: twenty vectors around each of n / 20 centres."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = torch.randn(-(-n // 20), 32, generator=torch.Generator().manual_seed(99))
+    vectors = centres.repeat_interleave(20, 0)[:n] + 0.4 * torch.randn(n, 32, generator=draw)
+    items = [{"tracklet": f"{name}{i}", "person": i // 20, "camera": i % 4} for i in range(n)]
+    return Embeddings(torch.nn.functional.normalize(vectors), items, digest)
+
+
+@pytest.fixture(scope="module")
+def gallery() -> Gallery:
+    return Gallery(embeddings(3000))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_found_is_ranked_exactly(gallery: Gallery, kind: str, tmp_path: Path) -> None:
+    index, queries = GalleryIndex(gallery, kind=kind), embeddings(200, seed=1, name="q")
+    assert len(index) == 3000 and index.recall(queries, 10) > 0.9
+    exact, rows = gallery.topk(queries, 10)
+    similarities, found = index.topk(queries, 10)
+    right = found == rows
+    assert torch.equal(similarities[right], exact[right]) and (similarities[:, :-1] >= similarities[:, 1:]).all()
+    everything = GalleryIndex(gallery, kind=kind, effort=3000)
+    assert everything.recall(queries, 10) > 0.99 >= 0.9 < index.recall(queries, 10)
+    back = GalleryIndex.load(index.save(tmp_path / "i.safetensors"), gallery)
+    assert (back.kind, back.effort) == (kind, index.effort)
+    assert torch.equal(back.topk(queries, 10)[1], found)
+
+
+def test_rules_of_the_gallery_hold(gallery: Gallery) -> None:
+    index = GalleryIndex(gallery, effort=3000)
+    own = gallery.embeddings.select([0, 41, 2999])  # they are in the gallery themselves
+    assert index.search(own, 8) == gallery.search(own, 8)
+    assert index.search(own, 8, other_camera=True) == gallery.search(own, 8, other_camera=True)
+    strict = index.search(own, 30, threshold=0.7)
+    assert strict == gallery.search(own, 30, threshold=0.7) and all(len(found) < 30 for found in strict)
+
+
+def test_it_grows_with_its_gallery_while_it_is_searched(tmp_path: Path) -> None:
+    gallery = Gallery(embeddings(2000))
+    index = GalleryIndex(gallery)
+    path = index.save(tmp_path / "i.safetensors")
+    threads = [threading.Thread(target=index.search, args=(embeddings(50, seed=3, name="q"),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    gallery.add(embeddings(400, seed=7, name="more"))
+    for thread in threads:
+        thread.join()
+    newest = gallery.embeddings.select([2399])
+    query = Embeddings(newest.vectors, [{"tracklet": "q"}], newest.digest)
+    assert index.search(query, 1)[0][0].row == 2399 and len(index) == 2400
+    assert GalleryIndex.load(path, gallery).search(query, 1)[0][0].row == 2399
+
+
+def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
+    index = GalleryIndex(gallery)
+    path = index.save(tmp_path / "i.safetensors")
+    with pytest.raises(GalleryError, match=r"built for vectors of weights dddddddddddd, the gallery has those of eeee"):
+        GalleryIndex.load(path, Gallery(embeddings(3000, digest="e" * 64)))
+    with pytest.raises(GalleryError, match=r"built for 3,000 tracklets, the gallery has 40"):
+        GalleryIndex.load(path, Gallery(embeddings(40)))
+    with pytest.raises(GalleryError, match="different weights cannot be compared"):
+        index.search(embeddings(2, digest="e" * 64, name="q"))
+    with pytest.raises(GalleryError, match="empty"):
+        GalleryIndex(Gallery())
+    with pytest.raises(ValueError, match=r"'hnsw', 'ivf', 'ivf-int8', got 'flat'"):
+        GalleryIndex(gallery, kind="flat")
+    with pytest.raises(ValueError, match="effort must be at least 1"):
+        GalleryIndex(gallery, effort=0)
+    with pytest.raises(FileNotFoundError, match="no index file"):
+        GalleryIndex.load(tmp_path / "none", gallery)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"damaged index.*build it anew"):
+        GalleryIndex.load(path, gallery)
+    with pytest.raises(ValueError, match="is no index"):
+        GalleryIndex.load(embeddings(3).save(tmp_path / "e.safetensors"), gallery)
