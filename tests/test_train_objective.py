@@ -10,7 +10,7 @@ from stmga import STMGA, paper_config
 from stmga.config import PAPER_CONFIGS
 from stmga.train import IdentityHeads, Objective, TrainConfig
 from stmga.train.losses import part_attention_loss
-from stmga.train.objective import attention_target, set_part_start, supervised
+from stmga.train.objective import attention_target, build_objective, set_part_start, supervised
 
 LABELS = torch.arange(6) // 2
 
@@ -123,6 +123,33 @@ def test_the_terms_are_full_precision_under_autocast():
     assert {t.dtype for t in half.values()} == {torch.float32}
     assert float(half["total"]) == pytest.approx(float(full["total"]), rel=0.05)
     assert float(half["total"]) != float(full["total"])
+
+
+def test_frozen_stages_stay_and_the_rest_learns():
+    model = tiny()
+    whole = build_objective(model, 4, TrainConfig(frozen=("conv1", "bn1", "layer1"))).train()
+    before = {name: t.clone() for name, t in model.backbone.state_dict().items()}
+    whole(clips(), LABELS)["total"].backward()
+    for name, parameter in model.backbone.named_parameters():
+        first = name.split(".")[0] in ("conv1", "bn1", "layer1")
+        assert (parameter.grad is None) == first == (not parameter.requires_grad), name
+    for name, now in model.backbone.state_dict().items():
+        if "running" in name:
+            assert torch.equal(now, before[name]) == (name.split(".")[0] in ("conv1", "bn1", "layer1")), name
+    build_objective(model, 4, TrainConfig()).train()  # free again
+    assert all(p.requires_grad for p in model.parameters()) and model.backbone.layer1.training
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        (("layer1",), "freeze conv1, bn1 too"),
+        (("conv1", "layer9"), "no stage layer9 to freeze; the trunk's stages are"),
+    ],
+)
+def test_only_first_stages_can_be_frozen(stages, words):
+    with pytest.raises(ValueError, match=words):
+        build_objective(tiny(), 4, TrainConfig(frozen=stages))
 
 
 def test_recomputing_the_trunk_changes_no_bit():

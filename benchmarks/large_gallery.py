@@ -1,0 +1,178 @@
+"""Search in a million tracklets: exact against the bare product, smaller storage, and FAISS against exact.
+
+    python benchmarks/large_gallery.py
+    python benchmarks/large_gallery.py --count 100000 --kinds ivf hnsw --json out.json
+    python benchmarks/large_gallery.py --embeddings mars8-dev.safetensors
+
+The gallery is made of people: for each of count / 8 a random direction, and 8 tracklets around it; a query is a ninth.
+So neighbours are near and all else is far, as in a gallery that a trained network made. Search and the bare product
+(one matrix product of all, then topk) run in turns in one run; the table shows medians and the median of the ratios.
+Extra memory is what the process's own pages grew by at the peak. --embeddings measures what rounding costs on real
+vectors: which share of each query's ten nearest is found again.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from stmga import Embeddings, Gallery
+from stmga.index import GalleryIndex
+from stmga.storage import KINDS
+
+PAGE = 4096
+
+
+def people(count: int, dim: int, queries: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gallery (count dim) and queries (queries dim), of unit length."""
+    draw = torch.Generator().manual_seed(0)
+    centres = torch.nn.functional.normalize(torch.randn(-(-count // 8), dim, generator=draw))
+
+    def around(which: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(len(which), dim, generator=draw) / dim**0.5
+        return torch.nn.functional.normalize(centres[which] + 0.7 * noise)
+
+    gallery = torch.cat([around(rows) for rows in (torch.arange(count) // 8).split(65536)])
+    return gallery, around(torch.randint(len(centres), (queries,), generator=draw))
+
+
+class Peak:
+    """The growth of the process's own pages (not those of mapped files) while a block runs, in MB."""
+
+    def __enter__(self) -> "Peak":
+        self.before, self.most, self.stop = own(), 0, threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self) -> None:
+        while not self.stop.wait(0.002):
+            self.most = max(self.most, own())
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.megabytes = max(0, self.most - self.before) / 1e6
+
+
+def own() -> int:
+    resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    return (resident - shared) * PAGE
+
+
+def seconds(run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def exact(gallery: Gallery, vectors: torch.Tensor, queries: Embeddings, k: int, rounds: int) -> dict:
+    """Exact search over the bare product, in turns."""
+    bare = lambda: (queries.vectors @ vectors.T).topk(k)  # noqa: E731
+    search = lambda: gallery.topk(queries, k)  # noqa: E731
+    pairs = []
+    for turn in range(rounds + 1):
+        pair = [0.0, 0.0]
+        for side in (0, 1) if turn % 2 else (1, 0):
+            pair[side] = seconds(search if side else bare)
+        if turn:  # the first is the warm-up
+            pairs.append(pair)
+    with Peak() as peak:
+        search()
+    ratios = sorted(b / a for a, b in pairs)
+    return {
+        "storage": gallery.storage,
+        "bare_s": statistics.median(a for a, _ in pairs),
+        "search_s": statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(ratios),
+        "spread": [ratios[0], ratios[-1]],
+        "extra_mb": peak.megabytes,
+    }
+
+
+def approximate(gallery: Gallery, queries: Embeddings, kind: str, k: int, truth: torch.Tensor, rounds: int) -> dict:
+    """Build, then recall and queries a second at several efforts."""
+    start = time.perf_counter()
+    index = GalleryIndex(gallery, kind=kind)
+    built = time.perf_counter() - start
+    efforts = [32, 128, 512] if kind == "hnsw" else [8, 32, 128]
+    rows = []
+    for effort in efforts:
+        index.effort = effort
+        _, found = index.topk(queries, k)
+        recall = float((truth[:, :, None] == found[:, None, :]).any(2).float().mean())
+        took = statistics.median(seconds(lambda: index.topk(queries, k)) for _ in range(rounds))
+        rows.append({"effort": effort, "recall": recall, "queries_per_s": len(queries) / took})
+    return {"kind": kind, "build_s": built, "rows": rows}
+
+
+def rounding(path: str, k: int) -> list[dict]:
+    """Real embeddings: the share of each query's k nearest that smaller storage finds."""
+    every = Embeddings.load(path)
+    _, truth = Gallery(every).topk(every, k)
+    found = {kind: Gallery(every, storage=kind).topk(every, k)[1] for kind in KINDS}
+    return [
+        {"storage": kind, "recall": float((truth[:, :, None] == rows[:, None, :]).any(2).float().mean())}
+        for kind, rows in found.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--top", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kinds", nargs="*", default=["ivf", "ivf-int8", "hnsw"])
+    parser.add_argument("--embeddings", help="real embeddings, to see what smaller storage costs")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    result: dict = {"where": where, "settings": {k: v for k, v in vars(args).items() if k != "json"}}
+    print(f"{where}; {args.count:,} x {args.dim}, {args.queries} queries, top {args.top}")
+    if args.embeddings:
+        result["rounding"] = rounding(args.embeddings, args.top)
+        for row in result["rounding"]:
+            print(f"  {Path(args.embeddings).name}: {row['storage']:<8} recall@{args.top} {row['recall']:.4f}")
+    vectors, wanted = people(args.count, args.dim, args.queries)
+    items = [{"tracklet": str(i)} for i in range(args.count)]
+    queries = Embeddings(wanted, [{"tracklet": f"q{i}"} for i in range(args.queries)], digest="1")
+    print(f"\n{'exact':<10}{'bare s':>9}{'search s':>10}{'ratio':>7}{'spread':>14}{'extra MB':>10}{'recall':>8}")
+    result["exact"], truth, gallery = [], None, Gallery()
+    for kind in reversed(KINDS):  # float32 last, which the indexes then use
+        gallery = Gallery(Embeddings(vectors, items, digest="1"), storage=kind)
+        row = exact(gallery, vectors, queries, args.top, args.rounds)
+        if truth is None:
+            _, truth = Gallery(Embeddings(vectors, items, digest="1")).topk(queries, args.top)
+        _, found = gallery.topk(queries, args.top)
+        row["recall"] = float((truth[:, :, None] == found[:, None, :]).any(2).float().mean())
+        result["exact"].append(row)
+        spread = "-".join(f"{r:.2f}" for r in row["spread"])
+        print(
+            f"{kind:<10}{row['bare_s']:>9.3f}{row['search_s']:>10.3f}{row['ratio']:>7.2f}{spread:>14}"
+            f"{row['extra_mb']:>10.0f}{row['recall']:>8.4f}",
+            flush=True,
+        )
+    assert truth is not None
+    result["approximate"] = []
+    print(f"\n{'index':<10}{'build s':>9}{'effort':>8}{'recall':>8}{'queries/s':>11}")
+    for kind in args.kinds:
+        found = approximate(gallery, queries, kind, args.top, truth, args.rounds)
+        result["approximate"].append(found)
+        for row in found["rows"]:
+            print(
+                f"{kind:<10}{found['build_s']:>9.0f}{row['effort']:>8}{row['recall']:>8.4f}{row['queries_per_s']:>11.0f}",
+                flush=True,
+            )
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
