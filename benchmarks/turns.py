@@ -1,0 +1,79 @@
+"""What the benchmarks share: both sides of a comparison in turns, in one run, on a CPU or with events on a GPU."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+import stmga
+
+Side = Callable[[], object]
+
+
+def where(device: str = "cpu") -> str:
+    """The machine and the versions, in words."""
+    name = platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), name)
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+    threads = f"{torch.get_num_threads()} threads, " if device == "cpu" else ""
+    return f"{name}, {threads}Python {platform.python_version()}, torch {torch.__version__}, stmga {stmga.__version__}"
+
+
+def seconds(run: Side, device: str = "cpu") -> float:
+    """How long one call takes; of a GPU between two events."""
+    if not device.startswith("cuda"):
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    run()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3
+
+
+def in_turns(sides: Mapping[str, Side], rounds: int, *, device: str = "cpu", warm_up: int = 2) -> dict[str, dict]:
+    """Each side's median and quartiles in seconds, and of its ratio to the first side within a round.
+
+    A round times each side once, and whoever goes first changes, so that a slow minute of the machine hits all.
+    """
+    for run in sides.values():
+        for _ in range(warm_up):
+            run()
+    took: dict[str, list[float]] = {name: [] for name in sides}
+    for i in range(rounds):
+        for name in list(sides) if i % 2 else reversed(sides):
+            took[name].append(seconds(sides[name], device))
+    base = took[next(iter(sides))]
+    found = {}
+    for name, times in took.items():
+        ratios = [t / b for t, b in zip(times, base, strict=True)]
+        found[name] = {
+            "seconds": statistics.median(times),
+            "seconds_quartiles": quartiles(times),
+            "ratio": statistics.median(ratios),
+            "ratio_quartiles": quartiles(ratios),
+        }
+    return found
+
+
+def quartiles(values: list[float]) -> list[float]:
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return [low, high]
+
+
+def table(found: Mapping[str, dict], base: str) -> str:
+    """The result of :func:`in_turns` for people."""
+    lines = [f"{'':<34}{'ms':>10}{'quartiles':>18}{'over ' + base:>16}{'quartiles':>16}"]
+    for name, row in found.items():
+        times = "-".join(f"{1e3 * t:.2f}" for t in row["seconds_quartiles"])
+        ratios = "-".join(f"{r:.2f}" for r in row["ratio_quartiles"])
+        lines.append(f"{name:<34}{1e3 * row['seconds']:>10.2f}{times:>18}{row['ratio']:>16.2f}{ratios:>16}")
+    return "\n".join(lines)
