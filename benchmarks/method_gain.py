@@ -1,0 +1,72 @@
+"""What the method brings over the baseline on stills: the second stage of both, same start, same batches, several seeds.
+
+    python benchmarks/method_gain.py DATA --after runs/crops -o runs/gain
+
+DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/trials.md). Each arm is the
+command that it prints, 900 batches of 16 identities x 4 crops. Runs that are finished are not run again, so an
+interrupted benchmark goes on. The figures are of mars8-dev, not of MARS; 25 minutes a seed on two cores.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+FIGURES = ("mAP", "rank-1", "rank-5", "rank-10")
+SECOND = ["--recipe", "clips", "--clip-length", "1", "--epochs", "36", "-q"]
+SETTINGS = [
+    "clips=4", "passing=0.2", "erase=0.4", "steps=25", "eval_every=0", 'frozen=["conv1","bn1","layer1"]',
+]  # fmt: skip
+# The baseline goes on with the triplet loss of its first stage; with the other's, seed 0 is no better (docs/trials.md).
+ARMS = {
+    "baseline": ["--model", "stmga_resnet18_c4_baseline", "--set", "distance=euclidean", "--set", "triplet_on=pre_bn"],
+    "whole": ["--model", "stmga_resnet18_c4"],
+}
+
+
+def scores(run: Path) -> dict[str, float]:
+    """In %, of the last line of a finished run's log."""
+    last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    return {name: 100 * last["validation"][name] for name in FIGURES}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--after", type=Path, required=True, help="the run of the first stage")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    sets = [args.data / name / "index.jsonl" for name in ("market1501-867", "cuhk03", "mars8-dev")]
+    data = ["--data", *sets[:2], "--test", sets[2], "--after", args.after]
+    rows = []
+    for seed in range(args.seeds):
+        row: dict = {"seed": seed}
+        for arm, own in ARMS.items():
+            run = args.out / f"{arm}-{seed}"
+            settings = [word for setting in SETTINGS for word in ("--set", setting)]
+            words = list(map(str, [*data, *SECOND, *settings, *own, "--seed", seed, "-o", run]))
+            print("\n$ stmga train", *words, flush=True)
+            subprocess.run([sys.executable, "-m", "stmga", "train", *words], check=True)
+            row[arm] = scores(run)
+        rows.append(row)
+    print(f"\n{'seed':<6}" + "".join(f"{name:>26}" for name in FIGURES))
+    for row in rows:
+        told = (f"{row['baseline'][n]:.1f} -> {row['whole'][n]:.1f}" for n in FIGURES)
+        print(f"{row['seed']:<6}" + "".join(f"{text:>26}" for text in told))
+    gains = {n: [row["whole"][n] - row["baseline"][n] for row in rows] for n in FIGURES}
+    told = (f"{statistics.mean(g):+.2f} ({min(g):+.1f} to {max(g):+.1f})" for g in gains.values())
+    print("gain  " + "".join(f"{text:>26}" for text in told))
+    if args.json:
+        where = f"{platform.machine()}, {torch.get_num_threads()} threads a run, torch {torch.__version__}"
+        args.json.write_text(json.dumps({"where": where, "data": "mars8-dev, not MARS", "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
