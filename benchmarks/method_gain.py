@@ -1,9 +1,9 @@
-"""What the method brings over the baseline on stills: the second stage of both, same start, same batches, several seeds.
+"""What the method brings over the baseline on stills: the second stage of both, same start, same batches, 3 seeds.
 
     python benchmarks/method_gain.py DATA --after runs/crops -o runs/gain
 
-DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/trials.md). Each arm is the
-command that it prints, 900 batches of 16 identities x 4 crops. Runs that are finished are not run again, so an
+DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/trials.md). Each arm is
+the command that it prints, 900 batches of 16 identities x 4 crops. Runs that are finished are not run again, so an
 interrupted benchmark goes on. The figures are of mars8-dev, not of MARS; 25 minutes a seed on two cores.
 """
 
