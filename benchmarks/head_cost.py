@@ -10,12 +10,11 @@ the rounds and the median of the rounds' ratios with its quartiles. GMAC are mul
 import argparse
 import json
 import platform
-import statistics
-import time
 
 import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
+from turns import in_turns
 
 import stmga
 
@@ -38,20 +37,11 @@ def measure(name: str, batch: int, rounds: int, channels_last: bool) -> dict:
         model = model.to(memory_format=torch.channels_last)
     h, w = model.config.size
     clips = torch.rand(batch, model.config.clip_length, 3, h, w)
-    seconds: dict[str, list[float]] = {"trunk": [], "model": []}
     with torch.inference_mode():
         sides = {"trunk": lambda: trunk_alone(model, clips), "model": lambda: model(clips)}
-        for run in sides.values():
-            run()
-        for i in range(rounds):
-            for side in list(sides) if i % 2 else reversed(sides):  # whoever goes first changes
-                start = time.perf_counter()
-                sides[side]()
-                seconds[side].append(time.perf_counter() - start)
+        found = in_turns(sides, rounds, warm_up=1)
         cost = {side: gmac(run) / batch for side, run in sides.items()}
-    ratios = [m / t for m, t in zip(seconds["model"], seconds["trunk"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    trunk, whole = (statistics.median(seconds[side]) for side in ("trunk", "model"))
+    trunk, whole = (found[side]["seconds"] for side in sides)
     return {
         "model": name,
         "batch": batch,
@@ -61,8 +51,8 @@ def measure(name: str, batch: int, rounds: int, channels_last: bool) -> dict:
         "trunk_ms": trunk * 1e3,
         "model_ms": whole * 1e3,
         "clips_per_s": batch / whole,
-        "ratio": middle,
-        "ratio_quartiles": [low, high],
+        "ratio": found["model"]["ratio"],
+        "ratio_quartiles": found["model"]["ratio_quartiles"],
     }
 
 

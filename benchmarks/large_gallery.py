@@ -13,13 +13,13 @@ vectors: which share of each query's ten nearest is found again.
 
 import argparse
 import json
-import platform
 import statistics
 import threading
 import time
 from pathlib import Path
 
 import torch
+from turns import in_turns, seconds, where
 
 from stmga import Embeddings, Gallery
 from stmga.index import GalleryIndex
@@ -65,32 +65,19 @@ def own() -> int:
     return (resident - shared) * PAGE
 
 
-def seconds(run) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def exact(gallery: Gallery, vectors: torch.Tensor, queries: Embeddings, k: int, rounds: int) -> dict:
     """Exact search over the bare product, in turns."""
     bare = lambda: (queries.vectors @ vectors.T).topk(k)  # noqa: E731
     search = lambda: gallery.topk(queries, k)  # noqa: E731
-    pairs = []
-    for turn in range(rounds + 1):
-        pair = [0.0, 0.0]
-        for side in (0, 1) if turn % 2 else (1, 0):
-            pair[side] = seconds(search if side else bare)
-        if turn:  # the first is the warm-up
-            pairs.append(pair)
+    found = in_turns({"bare": bare, "search": search}, rounds, warm_up=1)
     with Peak() as peak:
         search()
-    ratios = sorted(b / a for a, b in pairs)
     return {
         "storage": gallery.storage,
-        "bare_s": statistics.median(a for a, _ in pairs),
-        "search_s": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(ratios),
-        "spread": [ratios[0], ratios[-1]],
+        "bare_s": found["bare"]["seconds"],
+        "search_s": found["search"]["seconds"],
+        "ratio": found["search"]["ratio"],
+        "quartiles": found["search"]["ratio_quartiles"],
         "extra_mb": peak.megabytes,
     }
 
@@ -133,9 +120,8 @@ def main() -> None:
     parser.add_argument("--embeddings", help="real embeddings, to see what smaller storage costs")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    result: dict = {"where": where, "settings": {k: v for k, v in vars(args).items() if k != "json"}}
-    print(f"{where}; {args.count:,} x {args.dim}, {args.queries} queries, top {args.top}")
+    result: dict = {"where": where(), "settings": {k: v for k, v in vars(args).items() if k != "json"}}
+    print(f"{result['where']}; {args.count:,} x {args.dim}, {args.queries} queries, top {args.top}")
     if args.embeddings:
         result["rounding"] = rounding(args.embeddings, args.top)
         for row in result["rounding"]:
@@ -143,7 +129,7 @@ def main() -> None:
     vectors, wanted = people(args.count, args.dim, args.queries)
     items = [{"tracklet": str(i)} for i in range(args.count)]
     queries = Embeddings(wanted, [{"tracklet": f"q{i}"} for i in range(args.queries)], digest="1")
-    print(f"\n{'exact':<10}{'bare s':>9}{'search s':>10}{'ratio':>7}{'spread':>14}{'extra MB':>10}{'recall':>8}")
+    print(f"\n{'exact':<10}{'bare s':>9}{'search s':>10}{'ratio':>7}{'quartiles':>14}{'extra MB':>10}{'recall':>8}")
     result["exact"], truth, gallery = [], None, Gallery()
     for kind in reversed(KINDS):  # float32 last, which the indexes then use
         gallery = Gallery(Embeddings(vectors, items, digest="1"), storage=kind)
@@ -153,7 +139,7 @@ def main() -> None:
         _, found = gallery.topk(queries, args.top)
         row["recall"] = float((truth[:, :, None] == found[:, None, :]).any(2).float().mean())
         result["exact"].append(row)
-        spread = "-".join(f"{r:.2f}" for r in row["spread"])
+        spread = "-".join(f"{r:.2f}" for r in row["quartiles"])
         print(
             f"{kind:<10}{row['bare_s']:>9.3f}{row['search_s']:>10.3f}{row['ratio']:>7.2f}{spread:>14}"
             f"{row['extra_mb']:>10.0f}{row['recall']:>8.4f}",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 import PIL
 import torch
+from turns import processor
 
 import stmga
 from stmga.config import ARCHITECTURES
@@ -130,13 +130,6 @@ def report(args: argparse.Namespace, seconds: dict[str, list[float]], reading: d
         settings = {key: value for key, value in vars(args).items() if key != "json"}
         result = {"settings": settings, "machine": machine, "seconds": seconds, "ratio": ratio, **reading}
         args.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

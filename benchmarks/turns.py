@@ -1,10 +1,10 @@
 """What the benchmarks share: both sides of a comparison in turns, in one run, on a CPU or with events on a GPU."""
 
-import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
@@ -15,14 +15,16 @@ Side = Callable[[], object]
 
 def where(device: str = "cpu") -> str:
     """The machine and the versions, in words."""
-    name = platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), name)
-    if device.startswith("cuda"):
-        name = torch.cuda.get_device_name(device)
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     threads = f"{torch.get_num_threads()} threads, " if device == "cpu" else ""
     return f"{name}, {threads}Python {platform.python_version()}, torch {torch.__version__}, stmga {stmga.__version__}"
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def seconds(run: Side, device: str = "cpu") -> float:

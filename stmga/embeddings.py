@@ -57,24 +57,8 @@ class Embeddings:
             got = tuple(self.vectors.shape) if isinstance(self.vectors, Tensor) else type(self.vectors).__name__
             raise ValueError(f"vectors must be a float tensor (n, c), got {got}")
         self.vectors = self.vectors.detach().to("cpu", torch.float32)
-        if len(self.vectors) != len(self.items):
-            raise ValueError(f"{len(self.vectors)} vectors but {len(self.items)} items")
-        nameless = [i for i, item in enumerate(self.items) if "tracklet" not in item]
-        if nameless:
-            raise ValueError(f"items without the key 'tracklet' (their id): rows {some(nameless)}")
-        twice = [name for name, count in Counter(self.ids).items() if count > 1]
-        if twice:
-            raise ValueError(f"{len(twice)} tracklet ids occur more than once: {some(twice)}")
-        if self.calibration is not None and self.calibration.digest != self.digest:
-            logger.warning(
-                "the calibration was measured with weights %s and is dropped: these vectors are of %s",
-                self.calibration.digest[:12] or "unnamed",
-                self.digest[:12] or "unnamed weights",
-            )
-            self.calibration = None
-        broken = Vectors(self.vectors).not_finite()
-        if broken:
-            raise ValueError(f"vectors that are not finite: {some(self.ids[i] for i in broken)}")
+        check_rows(Vectors(self.vectors), self.items)
+        self.calibration = fitting(self.calibration, self.digest)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -138,9 +122,7 @@ class Embeddings:
             FileNotFoundError: no such file.
             ValueError: the file is truncated, is something else, or comes from a newer stmga.
         """
-        file = read_file(path)
-        vectors = file.vectors.rows(slice(None))
-        return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
+        return read_file(path).embeddings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +135,38 @@ class EmbeddingsFile:
     digest: str
     model: str
     calibration: Calibration | None
+
+    def embeddings(self) -> Embeddings:
+        """All of it in memory, the vectors as float32."""
+        vectors = self.vectors.rows(slice(None))
+        return Embeddings(vectors, self.items, self.digest, self.model, self.skipped, self.calibration)
+
+
+def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError for counts that differ, an item without id, an id that occurs twice, a vector that is not finite."""
+    if len(vectors) != len(items):
+        raise ValueError(f"{len(vectors)} vectors but {len(items)} items")
+    nameless = [i for i, item in enumerate(items) if "tracklet" not in item]
+    if nameless:
+        raise ValueError(f"items without the key 'tracklet' (their id): rows {some(nameless)}")
+    ids = [str(item["tracklet"]) for item in items]
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise ValueError(f"{len(twice)} tracklet ids occur more than once: {some(twice)}")
+    if broken := vectors.not_finite():
+        raise ValueError(f"vectors that are not finite: {some(ids[i] for i in broken)}")
+
+
+def fitting(calibration: Calibration | None, digest: str) -> Calibration | None:
+    """The calibration, if it was measured with these weights; otherwise none, with a warning."""
+    if calibration is None or calibration.digest == digest:
+        return calibration
+    logger.warning(
+        "the calibration was measured with weights %s and is dropped: these vectors are of %s",
+        calibration.digest[:12] or "unnamed",
+        digest[:12] or "unnamed weights",
+    )
+    return None
 
 
 def write_file(

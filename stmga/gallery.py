@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.embeddings import Embeddings, read_file, write_file
-from stmga.storage import Vectors
+from stmga.embeddings import Embeddings, check_rows, fitting, read_file, write_file
+from stmga.storage import Vectors, check_kind
 from stmga.text import some
 from stmga.topk import rows_of, topk
 
@@ -66,7 +66,7 @@ class Gallery:
     ) -> None:
         self.device = torch.device(device)
         self.storage = storage
-        Vectors.keep(torch.zeros(1, 1), storage)  # refuses a storage that there is not
+        check_kind(storage)
         self.digest = ""
         self.model = ""
         self.items: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ class Gallery:
             self.add(embeddings)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return sum(map(len, self.parts))
 
     def __repr__(self) -> str:
         return f"Gallery({len(self)} tracklets, model={self.model or 'unnamed'!r}, device={str(self.device)!r})"
@@ -108,9 +108,10 @@ class Gallery:
         if known:
             raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {some(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
-        # New lists, so that a search in another thread goes on in what it began with.
-        self.parts = [*self.parts, Vectors.keep(embeddings.vectors, self.storage)]
+        # New lists, so that a search in another thread goes on in what it began with; the vectors last, so that
+        # whoever sees them sees their items too.
         self.items = [*self.items, *embeddings.items]
+        self.parts = [*self.parts, Vectors.keep(embeddings.vectors, self.storage)]
         self._ids.update(ids)
         if embeddings.calibration is not None and embeddings.calibration not in self._calibrations:
             self._calibrations.append(embeddings.calibration)
@@ -188,12 +189,9 @@ class Gallery:
         """(q m) gallery rows -> (q m), where they are no answer of their query: its own id, and as asked its camera."""
         own = self._own_rows(queries, self.parts, self.items)
         barred = (rows == own[:, None]) | (rows < 0)
-        if other_camera:
-            mine = [None if camera is None else str(camera) for camera in queries.cameras]
-            for i, camera in enumerate(mine):
-                if camera is not None:
-                    theirs = (self.items[row].get("camera") if row >= 0 else None for row in rows[i].tolist())
-                    barred[i] |= torch.tensor([c is not None and str(c) == camera for c in theirs])
+        if other_camera:  # of the candidates' items alone: there are few of them, and millions of others
+            mine, theirs = _cameras(queries, [self.items[row] for row in rows.clamp(min=0).flatten().tolist()])
+            barred |= (mine[:, None] == theirs.view_as(rows)) & (mine[:, None] >= 0)
         return barred
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -208,17 +206,17 @@ class Gallery:
     ) -> Gallery:
         """A gallery of an embeddings file (:meth:`Embeddings.load`), kept as the file has it or as ``storage`` says.
 
-        Kept as the file has it, its vectors are mapped into memory, and read when they are looked at.
+        Kept as the file has it, its vectors are mapped into memory: they are looked through once, and then read when a
+        search looks at them.
         """
         file = read_file(path)
-        gallery = cls(device=device, storage=file.vectors.kind)
         if storage not in (None, file.vectors.kind):
-            gallery.storage = storage or gallery.storage
-            gallery.add(Embeddings.load(path))
-            return gallery
+            return cls(file.embeddings(), device=device, storage=storage or file.vectors.kind)
+        check_rows(file.vectors, file.items)
+        gallery = cls(device=device, storage=file.vectors.kind)
         gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
         gallery.parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}
-        gallery._calibrations = [file.calibration] if file.calibration is not None else []
+        gallery._calibrations = [known] if (known := fitting(file.calibration, file.digest)) is not None else []
         return gallery
 
     def _own_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
@@ -278,12 +276,15 @@ def _name(source: Gallery | Embeddings) -> str:
 
 def _same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:
     """Whether query and gallery tracklet are of one camera; where either is unknown they are not."""
+    mine, theirs = _cameras(queries, items)
+    return lambda q, g: (mine[q, None] == theirs[g]) & (mine[q, None] >= 0)
+
+
+def _cameras(queries: Embeddings, items: list[dict[str, Any]]) -> list[Tensor]:
+    """The cameras of queries and of items as numbers; -1 where unknown."""
     # As text: a folder reader says camera "1" where a manifest says 1.
-    own, other = _codes(
-        *([None if camera is None else str(camera) for camera in column]
-          for column in (queries.cameras, [item.get("camera") for item in items]))
-    )  # fmt: skip
-    return lambda q, g: (own[q, None] == other[g]) & (own[q, None] >= 0)
+    columns = queries.cameras, [item.get("camera") for item in items]
+    return _codes(*([None if camera is None else str(camera) for camera in column] for column in columns))
 
 
 def _codes(*columns: Iterable[str | None]) -> list[Tensor]:

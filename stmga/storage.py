@@ -36,8 +36,7 @@ class Vectors:
     @classmethod
     def keep(cls, vectors: Tensor, kind: str = "float32") -> Vectors:
         """Round to ``"float32"``, ``"float16"`` or ``"int8"``; ValueError for another."""
-        if kind not in KINDS:
-            raise ValueError(f"vectors are kept as {', '.join(KINDS)}, got {kind!r}")
+        check_kind(kind)
         if kind != "int8":
             return cls(vectors.to(KINDS[kind]))
         scale = vectors.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
@@ -69,6 +68,12 @@ class Vectors:
         return (
             torch.cat([~chunk.isfinite().all(1) for chunk in chunks] or [torch.zeros(0)]).nonzero().flatten().tolist()
         )
+
+
+def check_kind(kind: str) -> None:
+    """ValueError for a form that there is not."""
+    if kind not in KINDS:
+        raise ValueError(f"vectors are kept as {', '.join(KINDS)}, got {kind!r}")
 
 
 def save(path: Path, parts: Sequence[Vectors], rows: bytes, metadata: Mapping[str, str]) -> None:

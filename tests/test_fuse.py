@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from stmga import PAPER_CONFIGS, STMGA, STMGAConfig, TrackletEmbedder
+from stmga import PAPER_CONFIGS, STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
+from stmga.fuse import conv_norm_pairs
 from stmga.records import WeightsError
 
 
@@ -40,8 +41,6 @@ def test_every_convolution_of_every_row_of_the_paper_gives_up_its_norm() -> None
             model = STMGA(config)
         convs = sum(isinstance(m, nn.Conv2d) for m in model.modules())
         norms = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
-        from stmga.fuse import conv_norm_pairs
-
         assert len(list(conv_norm_pairs(model))) == norms == convs
 
 
@@ -65,8 +64,6 @@ def test_the_embedder_folds_and_notices_new_weights() -> None:
         model.backbone.conv1.weight.mul_(-1)
     second = embed({"a": clip})
     assert second.digest == model.digest() != first.digest
-    from stmga import ClipTransform
-
     with torch.inference_mode():
         wanted = model(ClipTransform.from_config(model.config)(clip)[None])
     assert torch.allclose(second.vectors, wanted, atol=1e-5, rtol=0)

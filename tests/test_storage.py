@@ -9,6 +9,8 @@ import torch
 from safetensors import safe_open
 
 from stmga import Embeddings, Gallery
+from stmga.calibration import Calibration, Threshold
+from stmga.embeddings import write_file
 from stmga.storage import KINDS, Vectors
 from stmga.topk import topk
 
@@ -108,3 +110,26 @@ def test_candidates_that_hide_a_better_one_are_searched_again(k: int) -> None:
             threshold=None, block=block, device=torch.device("cpu"),
         )  # fmt: skip
         assert torch.equal(found[0], order)
+
+
+def test_a_file_that_contradicts_itself_is_no_gallery(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The checks of Embeddings hold for a gallery that stays in its file."""
+    good = embeddings(4)
+
+    def written(vectors: torch.Tensor, items: list[dict], **changes) -> Path:
+        about = {"digest": good.digest, "model": "m.x", "calibration": None} | changes
+        write_file(tmp_path / "g.safetensors", [Vectors.keep(vectors)], items, [], **about)
+        return tmp_path / "g.safetensors"
+
+    with pytest.raises(ValueError, match="4 vectors but 3 items"):
+        Gallery.load(written(good.vectors, good.items[:3]))
+    with pytest.raises(ValueError, match="1 tracklet ids occur more than once: g0"):
+        Gallery.load(written(good.vectors, [good.items[0], *good.items[:3]]))
+    with pytest.raises(ValueError, match="not finite: g2"):
+        Gallery.load(written(good.vectors.index_fill(0, torch.tensor([2]), float("nan")), good.items))
+    with pytest.raises(ValueError, match=r"without the key 'tracklet'.*3"):
+        Gallery.load(written(good.vectors, [*good.items[:3], {}]))
+    point = Threshold(false_match_rate=0.01, similarity=0.5, true_match_rate=0.9)
+    other = Calibration(thresholds=(point,), lower=0.1, impostor_pairs=1, genuine_pairs=1, persons=2, digest="e" * 64)
+    assert Gallery.load(written(good.vectors, good.items, calibration=other)).calibration is None
+    assert "is dropped" in caplog.text
