@@ -1,11 +1,13 @@
 """What several blocks share: attended max-pooling, and full precision where it matters."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -20,12 +22,59 @@ def no_autocast(device_type: str) -> AbstractContextManager[Any]:
 
 
 def attended_max(x: Tensor, attention: Tensor, *, keep: float = 1.0) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of keep * F + A * F for each A (eq. 6: keep = 1)."""
-    # One attention at a time: n copies of the map would not fit where one does.
-    products = (x * a for a in (keep + attention.to(x.dtype)).split(1, dim=2))
-    if torch.is_grad_enabled():  # `max` over a flat axis keeps the places of the maxima, `amax` the whole product
-        return torch.stack([rearrange(p, "b t c h w -> b t c (h w)").max(-1).values for p in products], dim=1)
-    return torch.stack([p.amax((-2, -1)) for p in products], dim=1)  # several times as fast
+    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of keep * F + A * F for each A (eq. 6: keep = 1).
+
+    No copy of the map is made for an attention: nothing as large as the map is held beside it, in the backward pass
+    only its own gradient.
+    """
+    weight = keep + attention.to(x.dtype)
+    if torch.compiler.is_compiling():  # the compiler makes one loop of this, which reads the map once
+        return torch.stack([(x * a).amax((-2, -1)) for a in weight.split(1, dim=2)], dim=1)
+    b, t = x.shape[:2]
+    frames, weight = rearrange(x, "b t c h w -> (b t) c h w"), rearrange(weight, "b t n h w -> (b t) n h w")
+    wanted = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    pooled = _AttendedMax.apply(frames, weight) if wanted else _pool(frames, weight)
+    return rearrange(pooled, "n (b t) c -> b n t c", b=b, t=t)
+
+
+def _pieces(frames: Tensor) -> Iterator[slice]:
+    """A few frames at a time on a CPU, so that a piece and its product stay in the cache; elsewhere all at once."""
+    size = max(1, 2**17 // frames[0].numel()) if frames.device.type == "cpu" else len(frames)
+    return (slice(start, start + size) for start in range(0, len(frames), size))
+
+
+def _pool(frames: Tensor, weight: Tensor) -> Tensor:
+    """(m c h w), (m n h w) -> (n m c), the maximum of each product."""
+    pooled = frames.new_empty(weight.shape[1], *frames.shape[:2])
+    for piece in _pieces(frames):
+        for out, a in zip(pooled, weight[piece].split(1, dim=1), strict=True):
+            torch.amax(frames[piece] * a, (-2, -1), out=out[piece])
+    return pooled
+
+
+class _AttendedMax(torch.autograd.Function):
+    """The same, remembering the place of each maximum: nothing else has a gradient, so the backward pass is sparse."""
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor, weight: Tensor) -> Tensor:
+        pooled = frames.new_empty(weight.shape[1], *frames.shape[:2])
+        places = torch.empty_like(pooled, dtype=torch.int64)
+        for piece in _pieces(frames):
+            for out, place, a in zip(pooled, places, weight[piece].split(1, dim=1), strict=True):
+                out[piece], place[piece] = (frames[piece] * a).flatten(2).max(-1)
+        ctx.save_for_backward(frames, weight, places)
+        return pooled
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        frames, weight, places = ctx.saved_tensors
+        flat, flat_weight = frames.flatten(2), weight.flatten(2)
+        to_frames, to_weight = torch.zeros_like(flat), torch.zeros_like(flat_weight)
+        for n, (g, place) in enumerate(zip(grad, places, strict=True)):  # (m c) each
+            to_frames.scatter_add_(2, place[..., None], (g * flat_weight[:, n].gather(1, place))[..., None])
+            to_weight[:, n].scatter_add_(1, place, g * flat.gather(2, place[..., None])[..., 0])
+        return to_frames.view(frames.shape), to_weight.view(weight.shape)
 
 
 def require_map(x: Tensor, channels: int | None, block: str) -> None:
