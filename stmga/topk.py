@@ -12,6 +12,7 @@ from stmga.storage import Vectors
 
 _NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that may not be an answer: below every real key
 _SPARE = 16  # candidates beyond k, at least
+_AT_ONCE = 2**20  # numbers of candidates in float64 at once: 8 MB
 
 Forbid = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, where a pair may not be an answer
 
@@ -127,8 +128,10 @@ def _literal(
 def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: torch.device) -> Tensor:
     """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; of row -1 anything."""
     out = torch.empty(rows.shape, device=device)
-    for i, wanted in enumerate(rows.clamp(min=0).cpu()):
-        out[i] = (_unit(rows_of(parts, wanted), device) @ unit[i]).float()
+    for q in blocks(len(rows), max(1, _AT_ONCE // (rows.shape[1] * unit.shape[1]))):
+        wanted = rows[q].clamp(min=0).cpu()
+        candidates = _unit(rows_of(parts, wanted.flatten()), device).unflatten(0, wanted.shape)
+        out[q] = (candidates * unit[q, None]).sum(-1).float()  # row by row the same sum, wherever a row stands
     return out
 
 
