@@ -1,7 +1,7 @@
 """Does reading keep up? Embedding tracklets from JPEG files against the model alone on clips already in memory.
 
-Both do the same number of clips in batches of the same size, in one run, in turn, `--repeats` times; the medians count.
-The bar is 85 % of the model-alone speed (issue 2).
+Both do the same number of clips in batches of the same size with the same network, folded and channels last as the
+embedder has it, in turns in one run, `--repeats` times. The bar is 92 % of the model-alone speed.
 
     python benchmarks/reading.py
     python benchmarks/reading.py --architecture stmga_resnet50 --workers 2 --json reading.json
@@ -14,15 +14,12 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import PIL
 import torch
-from turns import processor
+from turns import in_turns, where
 
-import stmga
 from stmga.config import ARCHITECTURES
 from stmga.embedder import TrackletEmbedder
 from stmga.model import STMGA
@@ -30,7 +27,7 @@ from stmga.readers import read_manifest
 from stmga.tracklets import Tracklet
 from stmga.transforms import ClipTransform
 
-BAR = 0.85
+BAR = 0.92
 
 
 def main() -> None:
@@ -45,15 +42,19 @@ def main() -> None:
             min(args.batch_size, args.tracklets), config.clip_length, 3, *config.size, device=args.device
         )
 
+        network = model.fuse()
+        network.backbone.to(memory_format=torch.channels_last)
+
         def alone() -> None:
             with torch.inference_mode():
                 for start in range(0, args.tracklets, args.batch_size):
                     size = min(args.batch_size, args.tracklets - start)
-                    model.forward_head(model.encode(batch[:size])).cpu()
+                    network.forward_head(network.encode(batch[:size])).cpu()
 
-        seconds = in_turn({"model alone": alone, "from JPEG": lambda: embedder(tracklets)}, args.repeats)
+        sides = {"model alone": alone, "from JPEG": lambda: embedder(tracklets)}
+        found = in_turns(sides, args.repeats, warm_up=1)  # the clock runs to the last copy to the CPU, on a GPU too
         reading = read_cost(tracklets, ClipTransform.from_config(config))
-    report(args, seconds, reading)
+    report(args, found, reading)
 
 
 def parse() -> argparse.Namespace:
@@ -78,19 +79,6 @@ def write_jpegs(folder: Path, count: int, frames: int, crop: tuple[int, int]) ->
     return read_manifest(manifest)[:count]
 
 
-def in_turn(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each job, each repeat; taking turns, so that a slow minute of the machine hits all of them."""
-    for job in jobs.values():
-        job()  # warm up
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(repeats):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            job()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 def read_cost(tracklets: list[Tracklet], transform: ClipTransform) -> dict[str, float]:
     """Milliseconds a clip of decoding and of the transform, in this process."""
     decode, resize = [], []
@@ -104,31 +92,25 @@ def read_cost(tracklets: list[Tracklet], transform: ClipTransform) -> dict[str, 
     return {"decode_ms": 1e3 * statistics.median(decode), "transform_ms": 1e3 * statistics.median(resize)}
 
 
-def report(args: argparse.Namespace, seconds: dict[str, list[float]], reading: dict[str, float]) -> None:
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    ratio = median["model alone"] / median["from JPEG"]
+def report(args: argparse.Namespace, found: dict[str, dict], reading: dict[str, float]) -> None:
+    ratio = 1 / found["from JPEG"]["ratio"]
     frames = ARCHITECTURES[args.architecture].clip_length
-    machine = {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
-        "versions": {"stmga": stmga.__version__, "torch": torch.__version__, "pillow": PIL.__version__},
-    }
+    machine = f"{where(args.device)}, pillow {PIL.__version__}"
     print(
         f"{args.architecture}, {args.tracklets} tracklets of one clip, crops {args.crop[0]} x {args.crop[1]}, ", end=""
     )
     print(f"batches of {args.batch_size}, {args.workers} workers, median of {args.repeats}")
-    print(f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, {machine['versions']}\n")
-    print(f"{'':14}{'s':>8}{'clips/s':>10}{'frames/s':>10}{'spread':>14}")
-    for name, times in seconds.items():
-        clips = args.tracklets / median[name]
-        print(f"{name:14}{median[name]:8.2f}{clips:10.1f}{clips * frames:10.1f}{min(times):8.2f}-{max(times):.2f}")
+    print(f"{machine}\n\n{'':14}{'s':>8}{'clips/s':>10}{'frames/s':>10}{'quartiles':>14}")
+    for name, row in found.items():
+        clips = args.tracklets / row["seconds"]
+        spread = "-".join(f"{s:.2f}" for s in row["seconds_quartiles"])
+        print(f"{name:14}{row['seconds']:8.2f}{clips:10.1f}{clips * frames:10.1f}{spread:>14}")
     print(f"\na clip: decode {reading['decode_ms']:.1f} ms, transform {reading['transform_ms']:.1f} ms, ", end="")
-    print(f"model {1e3 * median['model alone'] / args.tracklets:.1f} ms")
+    print(f"model {1e3 * found['model alone']['seconds'] / args.tracklets:.1f} ms")
     print(f"from JPEG keeps {ratio:.1%} of the model-alone speed ({'meets' if ratio >= BAR else 'misses'} {BAR:.0%})")
     if args.json:
         settings = {key: value for key, value in vars(args).items() if key != "json"}
-        result = {"settings": settings, "machine": machine, "seconds": seconds, "ratio": ratio, **reading}
+        result = {"where": machine, "settings": settings, "sides": found, "ratio": ratio, **reading}
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["all", "evenly"]
 OnError = Literal["raise", "skip"]
+Transform = Callable[[Any], Tensor]
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
 
@@ -166,7 +168,7 @@ class TrackletEmbedder:
             for size, owners, batch, unreadable in loader:
                 faults |= unreadable
                 if owners:
-                    features = self._features(batch, network)
+                    features = self._features([self._on_the_device(c, clips.transform) for c in batch], network)
                     for owner, feature in zip(owners, features, strict=True):
                         sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
                     for place in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
@@ -176,9 +178,15 @@ class TrackletEmbedder:
                 bar.update(size)
         return sums, faults
 
-    def _features(self, batch: Tensor, network: Network) -> Tensor:
-        """(b, t, 3, h, w) -> (b, c) float32 on the CPU."""
-        batch = batch.to(self.device, non_blocking=True)
+    def _on_the_device(self, clips: Tensor, transform: Transform) -> Tensor:
+        """(k, t, 3, h, w) as the reader left them -> as the network takes them, where it computes."""
+        clips = clips.to(self.device, non_blocking=True)
+        raw = clips.dtype == torch.uint8 and isinstance(transform, ClipTransform)
+        return transform(clips) if raw else clips
+
+    def _features(self, clips: list[Tensor], network: Network) -> Tensor:
+        """Some (k, t, 3, h, w) -> (b, c) float32 on the CPU, b the sum of the k."""
+        batch = clips[0] if len(clips) == 1 else torch.cat(clips)
         dtype = _AUTOCAST.get(self.precision)
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
             return network.encode(batch).float().cpu()
@@ -224,12 +232,15 @@ class Network(NamedTuple):
 
 
 class _Clips(Dataset[tuple[int, "Tensor | str"]]):
-    """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them)."""
+    """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them).
+
+    Pixels are uint8 where the transform is still to come, else float32.
+    """
 
     def __init__(
         self,
         tracklets: Sequence[Tracklet],
-        transform: Callable[[list[Tensor]], Tensor],
+        transform: Transform,
         length: int,
         sampling: Sampling,
     ) -> None:
@@ -248,20 +259,35 @@ class _Clips(Dataset[tuple[int, "Tensor | str"]]):
         distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
         # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
         try:
-            clip = self.transform(tracklet.load(distinct))
+            frames = tracklet.load(distinct)
+            clip = torch.stack(frames) if self._travels(frames) else self.transform(frames)
         except TrackletError as error:
             return owner, str(error)
         except (ValueError, TypeError) as error:  # of the transform, which does not know whose pixels these are
             return owner, f'tracklet "{tracklet.id}": {error}'
         return owner, clip.cpu()[[distinct.index(i) for i in indices]]
 
+    def _travels(self, frames: list[Tensor]) -> bool:
+        """Whether frames leave the reader as they are, to be transformed with others where the network computes.
 
-def _collate(samples: list[tuple[int, Tensor | str]]) -> tuple[int, list[int], Tensor, dict[int, str]]:
-    """-> clips asked for, owners of the readable ones, their pixels (b, t, 3, h, w), faults by owner."""
+        That is all of one size, and no more bytes than what the transform would make of them.
+        """
+        if not isinstance(self.transform, ClipTransform):
+            return False
+        (h, w), first = self.transform.size, frames[0]
+        same = all(f.dtype == torch.uint8 and f.shape == first.shape for f in frames)
+        return same and first.shape[-2] * first.shape[-1] <= 4 * h * w
+
+
+def _collate(samples: list[tuple[int, Tensor | str]]) -> tuple[int, list[int], list[Tensor], dict[int, str]]:
+    """-> clips asked for, owners of the readable ones, their pixels, faults by owner.
+
+    Pixels are stacks (k, t, 3, h, w) of neighbours that are alike in size and type.
+    """
     good = [(owner, clip) for owner, clip in samples if isinstance(clip, Tensor)]
     faults = {owner: fault for owner, fault in reversed(samples) if isinstance(fault, str)}
-    clips = torch.stack([clip for _, clip in good]) if good else torch.empty(0)
-    return len(samples), [owner for owner, _ in good], clips, faults
+    alike = groupby((clip for _, clip in good), key=lambda clip: (clip.shape, clip.dtype))
+    return len(samples), [owner for owner, _ in good], [torch.stack(list(clips)) for _, clips in alike], faults
 
 
 def _on_device(tracklet: Tracklet) -> bool:

@@ -105,6 +105,24 @@ def test_files_arrays_and_worker_processes_agree(model: STMGA, tmp_path: Path) -
     assert torch.equal(TrackletEmbedder(model, batch_size=2)(opened).vectors, files.vectors)
 
 
+def test_frames_of_any_size_and_type_share_batches(model: STMGA) -> None:
+    """Small uint8 frames of one size are transformed in the batch, all else by the reader: the numbers are the same."""
+    random = np.random.default_rng(0)
+    height, width = TINY.size
+    sizes = [(height, width), (height, width), (2 * height, width), (5 * height, width), (7, 3)]
+    clips: dict[str, object] = {
+        str(i): random.integers(0, 256, (4, *s, 3), dtype=np.uint8) for i, s in enumerate(sizes)
+    }
+    clips["mixed"] = [random.integers(0, 256, (20 + i, 10, 3), dtype=np.uint8) for i in range(4)]
+    clips["floats"] = torch.rand(4, 3, height, width)
+    together = TrackletEmbedder(model, batch_size=7)(clips)
+    transform = ClipTransform.from_config(TINY)
+    for name, vector in zip(together.ids, together.vectors, strict=True):
+        with torch.no_grad():
+            expected = model.eval()(transform(clips[name])[None])[0]
+        torch.testing.assert_close(vector, expected, atol=1e-5, rtol=0)
+
+
 def test_clips_can_be_sent_to_a_spawned_process() -> None:
     clips = _Clips(tracklets(5), ClipTransform.from_config(TINY), 4, "all")
     again = pickle.loads(pickle.dumps(clips))

@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from tracklet_fixtures import faults_of, noise, picture
 
 from stmga.checks import check_tracklets
+from stmga.images import read_image
 from stmga.readers import read_tracklets
 from stmga.tracklets import Frame, Tracklet, TrackletError, load_cover
 from stmga.transforms import ClipTransform
@@ -172,6 +174,27 @@ def test_row_and_cover(tmp_path, monkeypatch):
     assert load_cover(in_memory) is None
     files[1].unlink()
     assert "1.png" in faults_of(load_cover, row)[0]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"quality": 30, "progressive": True}, {"quality": 100, "subsampling": 0}])
+def test_a_jpeg_has_the_pixels_that_pillow_sees(tmp_path, mode, options):
+    for i, (height, width) in enumerate([(128, 64), (33, 17), (1, 1)]):
+        coarse = np.random.default_rng(i).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
+        file = tmp_path / f"{i}.jpg"
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode).save(file, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = read_image(file)
+        with Image.open(file) as image:
+            assert np.array_equal(found, np.asarray(image.convert("RGB")))
+
+
+def test_pillow_decodes_where_torchvision_does_not(tmp_path, monkeypatch):
+    noise(tmp_path / "a.jpg")
+    before = read_image(tmp_path / "a.jpg")
+    monkeypatch.delattr("torchvision.io.decode_jpeg")
+    assert np.array_equal(read_image(tmp_path / "a.jpg"), before)
 
 
 def test_truncated_image_passes_the_check_and_is_named_when_loaded(tmp_path):
