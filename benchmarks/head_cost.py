@@ -9,12 +9,10 @@ the rounds and the median of the rounds' ratios with its quartiles. GMAC are mul
 
 import argparse
 import json
-import platform
 
 import torch
-import torchvision
 from torch.utils.flop_counter import FlopCounterMode
-from turns import in_turns
+from turns import in_turns, where
 
 import stmga
 
@@ -30,16 +28,16 @@ def gmac(run, *args) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def measure(name: str, batch: int, rounds: int, channels_last: bool) -> dict:
+def measure(name: str, batch: int, rounds: int, channels_last: bool, device: str) -> dict:
     torch.manual_seed(0)
-    model = stmga.create_model(name).eval()
+    model = stmga.create_model(name).eval().to(device)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     h, w = model.config.size
-    clips = torch.rand(batch, model.config.clip_length, 3, h, w)
+    clips = torch.rand(batch, model.config.clip_length, 3, h, w, device=device)
     with torch.inference_mode():
         sides = {"trunk": lambda: trunk_alone(model, clips), "model": lambda: model(clips)}
-        found = in_turns(sides, rounds, warm_up=1)
+        found = in_turns(sides, rounds, device=device, warm_up=1)
         cost = {side: gmac(run) / batch for side, run in sides.items()}
     trunk, whole = (found[side]["seconds"] for side in sides)
     return {
@@ -63,20 +61,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    where = (
-        f"{platform.machine()}, {args.threads} threads, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"torchvision {torchvision.__version__}, stmga {stmga.__version__}, fp32 eager eval"
-        + (", channels_last" if args.channels_last else "")
-    )
-    print(f"{where}; {args.rounds} rounds, medians\n")
+    told = f"{where(args.device)}, fp32 eager eval" + (", channels_last" if args.channels_last else "")
+    print(f"{told}; {args.rounds} rounds, medians\n")
     print(f"{'model':<24}{'b':>3}{'M par.':>8}{'GMAC':>7}{'trunk ms':>10}{'model ms':>10}{'ratio':>7}  quartiles")
     rows = []
     for name in args.models:
         for batch in args.batch:
-            r = measure(name, batch, args.rounds, args.channels_last)
+            r = measure(name, batch, args.rounds, args.channels_last, args.device)
             rows.append(r)
             print(
                 f"{name:<24}{batch:>3}{r['parameters_M']:>8.1f}{r['gmac']:>7.1f}{r['trunk_ms']:>10.0f}"
@@ -85,7 +80,7 @@ def main() -> None:
             )
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"where": where, "rows": rows}, file, indent=1)
+            json.dump({"where": told, "rows": rows}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""What fewer bits cost: half precision while computing, float16 and int8 in storage; on mars8-dev, not MARS.
+
+    python benchmarks/precision.py ../shared/data
+    python benchmarks/precision.py ../shared/data --device cuda --precisions bf16 fp16 --json out.json
+
+Each row compares with embeddings computed and kept in float32: the cosine of a tracklet's two embeddings (the least,
+and the 1st percentile), the greatest change of a similarity of two tracklets, the share of each tracklet's ten nearest
+that is found again, and the scores of `stmga eval`. Storage rounds queries and gallery alike.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from turns import where
+
+from stmga import Embeddings, Gallery
+from stmga.storage import KINDS, Vectors
+
+
+def stmga(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", "stmga", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def compare(found: Embeddings, exact: Embeddings, folder: Path) -> dict[str, float]:
+    """How far embeddings are from the exact ones, and what they score."""
+    same = torch.nn.functional.cosine_similarity(found.vectors.double(), exact.vectors.double())
+    change = (found.vectors @ found.vectors.T - exact.vectors @ exact.vectors.T).abs().max()
+    truth, rows = (Gallery(e).topk(e, 10)[1] for e in (exact, found))
+    found.save(folder / "found.safetensors")
+    stmga("eval", folder / "found.safetensors", "-o", folder / "found.json", "-q")
+    scores = json.loads((folder / "found.json").read_text())
+    return {
+        "least_cosine": float(same.min()),
+        "cosine_1st_percentile": float(same.quantile(0.01)),
+        "similarity_change": float(change),
+        "recall@10": float((truth[:, :, None] == rows[:, None, :]).any(2).float().mean()),
+        "mAP": 100 * scores["mAP"],
+        "rank-1": 100 * scores["rank-1"],
+    }
+
+
+def stored(exact: Embeddings, kind: str) -> Embeddings:
+    """Embeddings as a gallery with this storage holds them."""
+    rounded = torch.nn.functional.normalize(Vectors.keep(exact.vectors, kind).rows(slice(None)))
+    return Embeddings(rounded, exact.items, digest=exact.digest)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with mars8-dev.zip")
+    parser.add_argument("--model", default="stmga_resnet18_c4", help="as for `stmga embed`")
+    parser.add_argument("--precisions", nargs="*", default=["bf16"], choices=("bf16", "fp16"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    rows = {}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(folder / "data")
+        for precision in ("fp32", *args.precisions):
+            out = folder / f"{precision}.safetensors"
+            options = ["--model", args.model, "--device", args.device, "--precision", precision, "-q"]
+            stmga("embed", folder / "data" / "index.jsonl", "-o", out, *options)
+        exact = Embeddings.load(folder / "fp32.safetensors")
+        rows["fp32"] = compare(exact, exact, folder)
+        for precision in args.precisions:
+            rows[f"computed in {precision}"] = compare(
+                Embeddings.load(folder / f"{precision}.safetensors"), exact, folder
+            )
+        for kind in list(KINDS)[1:]:
+            rows[f"stored as {kind}"] = compare(stored(exact, kind), exact, folder)
+    result = {"where": where(args.device), "model": args.model, "data": "mars8-dev, not MARS", "rows": rows}
+    print(f"{result['where']}\n{args.model} on mars8-dev (not MARS)\n")
+    print(f"{'':20}{'cosine, least':>15}{'1st pct.':>10}{'similarity':>12}{'recall@10':>11}{'mAP':>8}{'rank-1':>8}")
+    for title, row in rows.items():
+        print(
+            f"{title:20}{row['least_cosine']:>15.6f}{row['cosine_1st_percentile']:>10.6f}{row['similarity_change']:>12.1e}"
+            f"{row['recall@10']:>11.4f}{row['mAP']:>8.2f}{row['rank-1']:>8.2f}"
+        )
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
