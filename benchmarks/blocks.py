@@ -27,7 +27,8 @@ def sides(args: argparse.Namespace, compiled: bool) -> dict[str, dict]:
     torch.manual_seed(0)
     b, t, c, (h, w) = args.batch, 8, args.dim, args.map
     place = {"device": args.device, "dtype": DTYPES[args.precision]}
-    x = torch.rand(b * t, c, h, w, **place).contiguous(memory_format=torch.channels_last).unflatten(0, (b, t))
+    x = torch.rand(b, t, c, h, w, **place)
+    last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (b, t))
     attention = torch.rand(b, t, 4, h, w, **place)
     cpa = CPA(c, parts=4).to(**place).eval()
     mapa, lsta = MAPA(scales=(1, 2, 4)), LSTA(c, scales=(1, 3, 5), conv=args.conv).to(**place)
@@ -44,6 +45,10 @@ def sides(args: argparse.Namespace, compiled: bool) -> dict[str, dict]:
             "attended pooling, 7 attentions": lambda: pool(x, every),
             "MAPA": lambda: mapa_(x, attention),
             "CPA": lambda: cpa_(x),
+        },
+        "one read of the map, channels last": {
+            "one read of the map, channels last": lambda: last.amax((-2, -1)),
+            "attended pooling, channels last": lambda: pool(last, every),
         },
         "one read of the parts": {
             "one read of the parts": lambda: parts.amax(-1),

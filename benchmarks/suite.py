@@ -78,7 +78,7 @@ def blocks(found: dict) -> Iterator[Row]:
         mode, floor = key.split(": ")
         for name, row in sides.items():
             if name != floor:
-                bar = 2.5 if name.startswith("attended") and mode == "compiled" else None
+                bar = 2.5 if name == "attended pooling, 7 attentions" and mode == "compiled" else None
                 yield Row(f"{name}, {mode}, over {floor}", row["ratio"], spread_of(row["ratio_quartiles"]), bar)
 
 
