@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 
 import stmga as library
-from stmga.zoo import get_transform
 
 STEPS = ["--recipe", "clips", "--epochs", 8, "--set", "steps=25", "--set", "warmup=0.5", "--set", "eval_every=0"]
 TUNED = ["--lr", 2e-4, "--set", "trunk_lr=0.5"]
@@ -72,11 +71,10 @@ def main() -> None:
         folder.mkdir(parents=True)
         zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(folder)
     write_halves(folder)
-    size = [str(side) for side in get_transform(args.weights).size]
     arch = library.get_weights(args.weights).arch if "." in args.weights else args.weights
     trunk = args.data / "resnet18-imagenet-to-layer3.safetensors"
-    length = library.create_model(args.weights, pretrained=True).config.clip_length
-    raw = ["--model", arch, "--backbone-weights", trunk, "--size", *size, "--clip-length", length]
+    own = library.create_model(args.weights, pretrained=True).config  # frames and clips are those of the weight
+    raw = ["--model", arch, "--backbone-weights", trunk, "--size", *own.size, "--clip-length", own.clip_length]
     known, blind = folder / "half.jsonl", folder / "half-no-cameras.jsonl"
     trainings = {
         "fine-tuned": ["--data", known, "--from", args.weights, *STEPS, *TUNED],

@@ -1,0 +1,59 @@
+"""The suite of benchmarks: what it reads out of them, and that the page shows what is kept."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module")
+def suite():
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # as for a script of that folder: its modules import one another
+    try:
+        import suite
+
+        yield suite
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_a_row_says_whether_its_bar_is_met(suite):
+    assert suite.Row("a", 1.2, bar=1.2).verdict == "at most 1.2: met"
+    assert suite.Row("a", 1.21, bar=1.2).verdict == "at most 1.2: missed"
+    assert suite.Row("a", 0.9, bar=0.92, least=True).verdict == "at least 0.92: missed"
+    assert suite.Row("a", 0.4, "0.3-0.5 s", 0.5, unit=" s").markdown() == "| a | 0.4 s | 0.3-0.5 s | at most 0.5 s: met |"
+    assert suite.Row("a", 2.0).markdown() == "| a | 2 |  |  |"
+
+
+def test_the_kept_rows_are_those_of_the_kept_measurements(suite):
+    kept = json.loads((RESULTS / "suite.json").read_text())
+    assert set(kept["cases"]) == set(suite.CASES)
+    for case, (_, rows, _) in suite.CASES.items():
+        found = json.loads((RESULTS / f"{case}.json").read_text())
+        assert kept["cases"][case]["rows"] == [vars(row) for row in rows(found)], case
+
+
+def test_the_page_shows_the_kept_table(suite):
+    kept = json.loads((RESULTS / "suite.json").read_text())
+    assert suite.table(kept) in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def test_one_case_runs_and_joins_the_table(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks" / "suite.py", "--only", "loading", "--out", tmp_path]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert "| loading `stmga_resnet18_c4.market_cuhk03`" in told
+    kept = json.loads((tmp_path / "suite.json").read_text())
+    assert kept["cases"]["loading"]["peak_gb"] > 0
+    again = subprocess.run([*command[:2], "--table", "--out", tmp_path], capture_output=True, text=True, check=True)
+    assert again.stdout.strip() in told
+
+
+def test_a_case_that_fails_ends_the_suite(suite, tmp_path, monkeypatch):
+    monkeypatch.setitem(suite.CASES, "loading", (["--rounds", "none"], suite.loading, False))
+    with pytest.raises(SystemExit, match=r"benchmarks/loading\.py failed"):
+        suite.run("loading", "cpu", tmp_path)
