@@ -147,17 +147,22 @@ def main() -> None:
         )
     assert truth is not None
     result["approximate"] = []
+    keep(result, args.json)  # the indexes take minutes: what is measured is not lost with them
     print(f"\n{'index':<10}{'build s':>9}{'effort':>8}{'recall':>8}{'queries/s':>11}")
     for kind in args.kinds:
         found = approximate(gallery, queries, kind, args.top, truth, args.rounds)
         result["approximate"].append(found)
+        keep(result, args.json)
         for row in found["rows"]:
             print(
                 f"{kind:<10}{found['build_s']:>9.0f}{row['effort']:>8}{row['recall']:>8.4f}{row['queries_per_s']:>11.0f}",
                 flush=True,
             )
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def keep(result: dict, file: Path | None) -> None:
+    if file:
+        file.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
