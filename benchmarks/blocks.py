@@ -5,8 +5,8 @@
     python benchmarks/blocks.py --device cuda --precision fp16
 
 The floor of CPA, MA-PA and attended pooling is one reduction over the map, `x.amax((-2, -1))`, which reads every number
-once; that of LS-TA and MGA is one read of the part features. Eager and compiled (torch.compile) stand side by side, in
-turns in one run. Memory is what the call needs beyond its input and its output at the peak (GPU only).
+once; that of LS-TA and MGA is one read of the part features and of their own weights. Eager and compiled
+(torch.compile) stand side by side, in turns in one run.
 """
 
 import argparse
@@ -50,12 +50,12 @@ def sides(args: argparse.Namespace, compiled: bool) -> dict[str, dict]:
             "one read of the map, channels last": lambda: last.amax((-2, -1)),
             "attended pooling, channels last": lambda: pool(last, every),
         },
-        "one read of the parts": {
-            "one read of the parts": lambda: parts.amax(-1),
+        "one read of parts and weights": {
+            "one read of parts and weights": lambda: [x.amax(-1) for x in (parts, *lsta.parameters())],
             "LSTA": lambda: lsta_(parts),
         },
-        "one read of the sets": {
-            "one read of the sets": lambda: [s.amax(-1) for s in sets],
+        "one read of sets and weights": {
+            "one read of sets and weights": lambda: [x.amax(-1) for x in (*sets, *mga.parameters())],
             "MGA": lambda: mga_(sets),
         },
     }

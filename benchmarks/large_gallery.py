@@ -12,6 +12,8 @@ vectors: which share of each query's ten nearest is found again.
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import statistics
 import threading
@@ -45,6 +47,8 @@ class Peak:
     """The growth of the process's own pages (not those of mapped files) while a block runs, in MB."""
 
     def __enter__(self) -> "Peak":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # pages that were freed but kept would hide what is taken again
         self.before, self.most, self.stop = own(), 0, threading.Event()
         self.thread = threading.Thread(target=self.watch)
         self.thread.start()
