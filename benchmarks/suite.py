@@ -44,7 +44,7 @@ class Row:
         return f"{'at least' if self.least else 'at most'} {self.bar:g}{self.unit}: {'met' if met else 'missed'}"
 
     def markdown(self) -> str:
-        return f"| {self.what} | {self.figure:.3g}{self.unit} | {self.spread} | {self.verdict} |"
+        return f"| {self.what} | {self.figure:.4g}{self.unit} | {self.spread} | {self.verdict} |"
 
 
 def spread_of(quartiles: list[float], unit: str = "") -> str:
@@ -168,7 +168,8 @@ def table(result: dict) -> str:
     for case in CASES:
         if case in result["cases"]:
             lines += [Row(**row).markdown() for row in result["cases"][case]["rows"]]
-    return "\n".join(lines)
+    peaks = (f"{case} {result['cases'][case]['peak_gb']:.1f}" for case in CASES if case in result["cases"])
+    return "\n".join([*lines, "", f"Peak memory of the processes in GB: {', '.join(peaks)}."])
 
 
 def main() -> None:
