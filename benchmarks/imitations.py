@@ -9,8 +9,6 @@ are finished are not run again, so an interrupted benchmark goes on. The figures
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from method_gain import FIGURES, scores
@@ -36,11 +34,7 @@ def main() -> None:
     rows = {}
     for arm in ("none", *STRENGTHS, "all"):
         strengths = [f"{name}={value if arm in (name, 'all') else 0}" for name, value in STRENGTHS.items()]
-        settings = [word for setting in [*SETTINGS, *strengths] for word in ("--set", setting)]
-        words = list(map(str, [*data, *THIRD, *settings, "-q", "-o", args.out / arm]))
-        print("\n$ stmga train", *words, flush=True)
-        subprocess.run([sys.executable, "-m", "stmga", "train", *words], check=True)
-        rows[arm] = scores(args.out / arm)
+        rows[arm] = scores([*data, *THIRD], [*SETTINGS, *strengths], args.out / arm)
         print(arm, rows[arm], flush=True)
     print(f"\n{'imitated':<10}" + "".join(f"{name:>10}" for name in FIGURES))
     for arm, row in rows.items():

@@ -2,13 +2,12 @@
 
     python benchmarks/large_gallery.py
     python benchmarks/large_gallery.py --count 100000 --kinds ivf hnsw --json out.json
-    python benchmarks/large_gallery.py --embeddings mars8-dev.safetensors
 
 The gallery is made of people: for each of count / 8 a random direction, and 8 tracklets around it; a query is a ninth.
 So neighbours are near and all else is far, as in a gallery that a trained network made. Search and the bare product
 (one matrix product of all, then topk) run in turns in one run; the table shows medians and the median of the ratios.
-Extra memory is what the process's own pages grew by at the peak. --embeddings measures what rounding costs on real
-vectors: which share of each query's ten nearest is found again.
+Extra memory is what the process's own pages grew by at the peak. What smaller storage costs on real vectors is measured
+by precision.py.
 """
 
 import argparse
@@ -86,6 +85,11 @@ def exact(gallery: Gallery, vectors: torch.Tensor, queries: Embeddings, k: int, 
     }
 
 
+def recall(truth: torch.Tensor, found: torch.Tensor) -> float:
+    """(q k), (q k) rows of a gallery: the share of each query's k nearest that is found."""
+    return float((truth[:, :, None] == found[:, None, :]).any(2).float().mean())
+
+
 def approximate(gallery: Gallery, queries: Embeddings, kind: str, k: int, truth: torch.Tensor, rounds: int) -> dict:
     """Build, then recall and queries a second at several efforts."""
     start = time.perf_counter()
@@ -96,21 +100,9 @@ def approximate(gallery: Gallery, queries: Embeddings, kind: str, k: int, truth:
     for effort in efforts:
         index.effort = effort
         _, found = index.topk(queries, k)
-        recall = float((truth[:, :, None] == found[:, None, :]).any(2).float().mean())
         took = statistics.median(seconds(lambda: index.topk(queries, k)) for _ in range(rounds))
-        rows.append({"effort": effort, "recall": recall, "queries_per_s": len(queries) / took})
+        rows.append({"effort": effort, "recall": recall(truth, found), "queries_per_s": len(queries) / took})
     return {"kind": kind, "build_s": built, "rows": rows}
-
-
-def rounding(path: str, k: int) -> list[dict]:
-    """Real embeddings: the share of each query's k nearest that smaller storage finds."""
-    every = Embeddings.load(path)
-    _, truth = Gallery(every).topk(every, k)
-    found = {kind: Gallery(every, storage=kind).topk(every, k)[1] for kind in KINDS}
-    return [
-        {"storage": kind, "recall": float((truth[:, :, None] == rows[:, None, :]).any(2).float().mean())}
-        for kind, rows in found.items()
-    ]
 
 
 def main() -> None:
@@ -121,15 +113,10 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kinds", nargs="*", default=["ivf", "ivf-int8", "hnsw"])
-    parser.add_argument("--embeddings", help="real embeddings, to see what smaller storage costs")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     result: dict = {"where": where(), "settings": {k: v for k, v in vars(args).items() if k != "json"}}
     print(f"{result['where']}; {args.count:,} x {args.dim}, {args.queries} queries, top {args.top}")
-    if args.embeddings:
-        result["rounding"] = rounding(args.embeddings, args.top)
-        for row in result["rounding"]:
-            print(f"  {Path(args.embeddings).name}: {row['storage']:<8} recall@{args.top} {row['recall']:.4f}")
     vectors, wanted = people(args.count, args.dim, args.queries)
     items = [{"tracklet": str(i)} for i in range(args.count)]
     queries = Embeddings(wanted, [{"tracklet": f"q{i}"} for i in range(args.queries)], digest="1")
@@ -141,7 +128,7 @@ def main() -> None:
         if truth is None:
             _, truth = Gallery(Embeddings(vectors, items, digest="1")).topk(queries, args.top)
         _, found = gallery.topk(queries, args.top)
-        row["recall"] = float((truth[:, :, None] == found[:, None, :]).any(2).float().mean())
+        row["recall"] = recall(truth, found)
         result["exact"].append(row)
         spread = "-".join(f"{r:.2f}" for r in row["quartiles"])
         print(

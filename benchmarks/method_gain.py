@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 FIGURES = ("mAP", "rank-1", "rank-5", "rank-10")
-SECOND = ["--recipe", "clips", "--clip-length", "1", "--epochs", "36", "-q"]
+SECOND = ["--recipe", "clips", "--clip-length", "1", "--epochs", "36"]
 SETTINGS = [
     "clips=4", "passing=0.2", "erase=0.4", "steps=25", "eval_every=0", 'frozen=["conv1","bn1","layer1"]',
 ]  # fmt: skip
@@ -29,8 +29,12 @@ ARMS = {
 }
 
 
-def scores(run: Path) -> dict[str, float]:
-    """In %, of the last line of a finished run's log."""
+def scores(words: list, settings: list[str], run: Path) -> dict[str, float]:
+    """In %, of `stmga train` with these words; of the last line of its log, where the run is finished already."""
+    options = [word for setting in settings for word in ("--set", setting)]
+    command = list(map(str, [*words, *options, "-q", "-o", run]))
+    print("\n$ stmga train", *command, flush=True)
+    subprocess.run([sys.executable, "-m", "stmga", "train", *command], check=True)
     last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
     return {name: 100 * last["validation"][name] for name in FIGURES}
 
@@ -49,12 +53,7 @@ def main() -> None:
     for seed in range(args.seeds):
         row: dict = {"seed": seed}
         for arm, own in ARMS.items():
-            run = args.out / f"{arm}-{seed}"
-            settings = [word for setting in SETTINGS for word in ("--set", setting)]
-            words = list(map(str, [*data, *SECOND, *settings, *own, "--seed", seed, "-o", run]))
-            print("\n$ stmga train", *words, flush=True)
-            subprocess.run([sys.executable, "-m", "stmga", "train", *words], check=True)
-            row[arm] = scores(run)
+            row[arm] = scores([*data, *SECOND, *own, "--seed", seed], SETTINGS, args.out / f"{arm}-{seed}")
         rows.append(row)
     print(f"\n{'seed':<6}" + "".join(f"{name:>26}" for name in FIGURES))
     for row in rows:

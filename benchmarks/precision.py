@@ -10,21 +10,17 @@ that is found again, and the scores of `stmga eval`. Storage rounds queries and 
 
 import argparse
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from large_gallery import recall
+from mars8_dev import stmga
 from turns import where
 
 from stmga import Embeddings, Gallery
 from stmga.storage import KINDS, Vectors
-
-
-def stmga(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "stmga", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
 def compare(found: Embeddings, exact: Embeddings, folder: Path) -> dict[str, float]:
@@ -39,7 +35,7 @@ def compare(found: Embeddings, exact: Embeddings, folder: Path) -> dict[str, flo
         "least_cosine": float(same.min()),
         "cosine_1st_percentile": float(same.quantile(0.01)),
         "similarity_change": float(change),
-        "recall@10": float((truth[:, :, None] == rows[:, None, :]).any(2).float().mean()),
+        "recall@10": recall(truth, rows),
         "mAP": 100 * scores["mAP"],
         "rank-1": 100 * scores["rank-1"],
     }

@@ -22,18 +22,27 @@ OPEN_SHARDS = 16  # files of packs that a process keeps open
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
-def read_image(file: Path | io.BytesIO) -> np.ndarray:
+def read_image(file: Path) -> np.ndarray:
     """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
+    return _decoded(file.read_bytes())
+
+
+def read_packed(file: Path, span: tuple[int, int]) -> np.ndarray:
+    """The same for an image that is the part `(offset, length)` of a file."""
+    return _decoded(read_span(file, span))
+
+
+def _decoded(data: bytes) -> np.ndarray:
+    """The bytes of an image file as RGB."""
+    if (pixels := _jpeg(data)) is not None:
+        return pixels
     from PIL import Image
 
-    data = file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes()
-    if (pixels := _read_jpeg(data)) is not None:
-        return pixels
     with Image.open(io.BytesIO(data)) as image:
         return rgb(image)
 
 
-def _read_jpeg(data: bytes) -> np.ndarray | None:
+def _jpeg(data: bytes) -> np.ndarray | None:
     """The same numbers by torchvision, in less than half of Pillow's time; None for what Pillow should look at.
 
     That is another format, CMYK, and whatever is wrong, since Pillow says what; and all of it once torchvision, which
@@ -52,11 +61,6 @@ def _read_jpeg(data: bytes) -> np.ndarray | None:
     if len(pixels) == 4:
         return None
     return pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()
-
-
-def read_packed(file: Path, span: tuple[int, int]) -> np.ndarray:
-    """The same for an image that is the part `(offset, length)` of a file."""
-    return read_image(io.BytesIO(read_span(file, span)))
 
 
 def read_span(file: Path, span: tuple[int, int]) -> bytes:
