@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,27 +60,14 @@ class ExportedModel:
             raise ValueError(f"{self.path} runs in {' or '.join(fitting)}, not in {runtime!r}")
         if providers is not None and self.runtime != "onnxruntime":
             raise ValueError(f"providers are of onnxruntime, and {self.path} runs in {self.runtime}")
-        wrong = f"{self.path} is no exported file; expected one written by `stmga export`"
         try:
             self._run, text = _LOADERS[self.runtime](self.path, providers)
         except ImportError as error:
             extra = "openvino" if self.runtime == "openvino" else "onnx"
             raise ImportError(f"{self.path} needs {self.runtime}: pip install 'stmga[{extra}]'") from error
         except Exception as error:  # each runtime has errors of its own
-            raise ValueError(f"{wrong}, got a damaged or foreign file ({_first_line(error)})") from error
-        try:
-            about = json.loads(text or "null")
-            if not isinstance(about, dict) or about.get("format") != FORMAT:
-                raise ValueError(f"{wrong}: it does not say what it is")
-            if about["format_version"] > FORMAT_VERSION:
-                raise ValueError(f"{self.path} comes from the newer stmga {about['stmga']}")
-            self.config = STMGAConfig.from_dict(about["config"], written_by=about["stmga"])
-            told = about["record"]
-            self.record = WeightRecord.from_json(json.dumps(told)) if told is not None else None
-            self.frames: tuple[int, int] | None = tuple(about["frames"]) if about["frames"] is not None else None
-            self._digest = str(about["digest"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{wrong}, got one that is not whole ({error!r})") from error
+            raise ValueError(f"{_wrong(self.path)}, got a damaged or foreign file ({_first_line(error)})") from error
+        self.config, self.record, self.frames, self._digest = _told(self.path, text)
         self.dim = self.encode(torch.zeros(1, 1, 3, *(self.frames or self.config.size)).to(self._dtype)).shape[-1]
 
     @classmethod
@@ -149,6 +136,38 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
     if not suffix:
         raise ValueError(f"an exported file ends in {' or '.join(RUNTIMES)}, got {path}")
     return suffix
+
+
+class Told(NamedTuple):
+    """What an exported file says of itself."""
+
+    config: STMGAConfig
+    record: WeightRecord | None
+    frames: tuple[int, int] | None
+    digest: str
+
+
+def _told(path: Path, text: str) -> Told:
+    try:
+        about = json.loads(text or "null")
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            raise ValueError(f"{_wrong(path)}: it does not say what it is")
+        if about["format_version"] > FORMAT_VERSION:
+            raise ValueError(f"{path} comes from the newer stmga {about['stmga']}")
+        config = STMGAConfig.from_dict(about["config"], written_by=about["stmga"])
+        record, frames = about["record"], about["frames"]
+        return Told(
+            config,
+            WeightRecord.from_json(json.dumps(record)) if record is not None else None,
+            (int(frames[0]), int(frames[1])) if frames is not None else None,
+            str(about["digest"]),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{_wrong(path)}, got one that is not whole ({error!r})") from error
+
+
+def _wrong(path: Path) -> str:
+    return f"{path} is no exported file; expected one written by `stmga export`"
 
 
 def _torch(path: Path, providers: Sequence[str] | None) -> tuple[Run, str]:
