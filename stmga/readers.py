@@ -38,8 +38,12 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
             return read_folder(path, layout=layout, check_files=check_files)
         if path.suffix == ".jsonl":
             return read_manifest(path, check_files=check_files)
-        what = "is no folder and no .jsonl manifest" if path.exists() else "does not exist"
-        raise TrackletError(f"{path} {what}; for tracks over video or frames use read_mot(tracks, frames)")
+        if not path.exists():
+            raise TrackletError(f"{path} does not exist")
+        raise TrackletError(
+            f"{path} is no folder and no .jsonl manifest; a tracker's file needs its frames or video too: "
+            "`stmga embed --mot-frames`, or stmga.mot.read_mot in Python"
+        )
     if isinstance(source, (np.ndarray, torch.Tensor)) or not isinstance(source, Iterable):
         kind = type(source).__name__
         raise TypeError(f"expected a folder, a manifest, a dict or a list of tracklets, got {kind}; write [frames]")

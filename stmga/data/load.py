@@ -106,7 +106,7 @@ def guess(source: Path) -> str:
     if source.is_file():
         if source.suffix == ".jsonl":
             return "manifest"
-        raise TrackletError(f"{source} is no folder and no .jsonl manifest; for tracks over video use read_mot")
+        raise TrackletError(f"{source} is no folder and no .jsonl manifest")
     if is_pack(source):
         return "manifest"
     return next((name for name, known in DATASETS.items() if known.looks_like(source)), "folders")
