@@ -156,6 +156,17 @@ def test_frozen_parameters_stay(benchmark, tmp_path):
     assert torch.equal(model.backbone.conv1.weight, before)
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_relations_between_frames_learn_from_several_and_do_not_decay_on_single_ones(benchmark, tmp_path, length):
+    model = tiny(config=replace(TINY, clip_length=length))
+    before = {name: p.detach().clone() for name, p in model.t_mga.named_parameters()}
+    train(model, replace(benchmark, query=[], gallery=[]), replace(QUICK, weight_decay=0.1), tmp_path / "run")
+    stayed = {name for name, p in model.t_mga.named_parameters() if torch.equal(p, before[name])}
+    relations = {name for name in before if "phi" in name or "omega" in name}
+    assert relations
+    assert stayed == (relations if length == 1 else set())
+
+
 def trunk_and_rest(model):
     """Copies of the parameters."""
     found = {name: p.detach().clone() for name, p in model.named_parameters()}

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
-from stmga.data.labelled import LabelledWalkers
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
 from stmga.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
@@ -30,6 +28,7 @@ from stmga.train.config import TrainConfig
 from stmga.train.denormals import flushed_denormals
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.folder import open_run, what_decides
+from stmga.train.lessons import PartLessons
 from stmga.train.objective import build_objective
 from stmga.train.result import Result, board, weight_record
 from stmga.train.signals import StopWish, stop_wish
@@ -120,12 +119,8 @@ class Trainer:
             mean=net.mean,
             std=net.std,
         )
-        self.labelled = None
-        if config.weight_regions > 0 and model.cpa is not None:
-            parts = max(net.part_scales)
-            self.labelled = LabelledWalkers(parts=parts, length=net.clip_length, size=net.size)
-            still = replace(config.imitation, drift=0.0, passing=0.0)  # nothing moves away from its label
-            self.augment_labelled = replace(self.augment, flip=0.0, erase=0.0, imitation=still)
+        teaches_parts = config.weight_regions > 0 and model.cpa is not None
+        self.lessons = PartLessons(net, self.augment, seed=config.seed) if teaches_parts else None
         asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
         self.objective = build_objective(model, len(self.data.identities), config)
         if after is not None:
@@ -228,9 +223,8 @@ class Trainer:
         clips = self.augment(batch["clip"].to(self.world.device, non_blocking=True), batch["draw"])
         labels = batch["label"].to(self.world.device, non_blocking=True)
         regions = None
-        if self.labelled is not None:
-            shown, regions = self._labelled(len(clips), epoch)
-            clips = torch.cat([clips, shown])
+        if self.lessons is not None:
+            clips, regions = self.lessons.after(clips, epoch, self.state.step, self.world.rank)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.module(clips, labels, regions)
         self.scaler.scale(terms["total"]).backward()
@@ -245,14 +239,6 @@ class Trainer:
         if not math.isfinite(values["grad_norm"]):  # of fp16: its step was skipped
             values |= {"grad_norm": 0.0, "skipped": 1.0}
         return values
-
-    def _labelled(self, clips: int, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rendered clips beside a batch of so many, one for eight, and where the regions of the body are in them."""
-        assert self.labelled is not None
-        rng = np.random.default_rng([self.config.seed, epoch, self.state.step, self.world.rank])
-        frames, regions = self.labelled.draw(max(1, clips // 8), rng=rng)
-        draws = rng.integers(2**62, size=len(frames)).tolist()
-        return self.augment_labelled(frames.to(self.world.device), draws), regions.to(self.world.device)
 
     def _check_finite(self, mean: Mapping[str, float], own: Mapping[str, float], batch: Any, epoch: int) -> None:
         # A gradient that overflows in fp16 is a step that is skipped, unless no scale helps it any more.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stmga.backbones import Trunk
 from stmga.blocks import CPASupervision
+from stmga.blocks.mga import Partwise
 from stmga.blocks.ops import no_autocast
 from stmga.config import STMGAConfig
 from stmga.distributed import gathered
@@ -105,12 +106,27 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
         raise ValueError(f"recompute names {', '.join(unknown)}; the trunk's stages are {', '.join(stages)}")
     trunk.recompute = config.recompute
     trunk.freeze(config.frozen)
+    spare_relations(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         objective = Objective(model, identities=identities, config=config)
     if config.compile:
         objective.compile()
     return objective
+
+
+def spare_relations(model: STMGA) -> None:
+    """Leave phi and omega of T-MGA as they are on clips of one frame, which relates to nothing but itself.
+
+    They get no gradient there, so that weight decay alone would take them to zero, and no later stage on longer clips
+    would find a relation to learn from.
+    """
+    if model.t_mga is None or model.config.clip_length > 1:
+        return
+    for aggregator in model.t_mga.aggregators:
+        if isinstance(aggregator, Partwise) and aggregator.phi is not None and aggregator.omega is not None:
+            aggregator.phi.requires_grad_(False)
+            aggregator.omega.requires_grad_(False)
 
 
 def supervised(config: STMGAConfig) -> list[str]:
