@@ -34,6 +34,20 @@ def test_no_placeholder_is_left():
     assert [page.name for page in PAGES if "@@" in page.read_text()] == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / "stmga" / "weights").glob("*/README.md")], ids=str)
+def test_every_row_of_a_table_has_the_cells_of_its_header(page):
+    ragged, cells = [], 0
+    for line in page.read_text().splitlines():
+        if not line.startswith("|"):
+            cells = 0
+            continue
+        found = len(re.sub(r"`[^`]*`", "", line).replace("\\|", "").split("|"))
+        cells = cells or found
+        if found != cells or not line.rstrip().endswith("|"):
+            ragged.append(line)
+    assert ragged == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_to_files(page):
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
