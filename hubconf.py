@@ -1,7 +1,7 @@
 """Entry points of torch.hub, one for each architecture, and ``transforms``.
 
-    model = torch.hub.load("OWNER/stmga:TAG", "stmga_resnet18_c4", trust_repo=True)
-    model = torch.hub.load("path/to/a/clone", "stmga_resnet18_c4", source="local")
+    model = torch.hub.load("OWNER/stmga:TAG", "stmga_resnet18_c4", pretrained=True, trust_repo=True)
+    model = torch.hub.load("path/to/a/clone", "stmga_resnet18_c4", pretrained=True, source="local")
 
 Every entry point is ``stmga.create_model`` or ``weights.transform()``; nothing here needs the package to be installed.
 """
@@ -24,8 +24,8 @@ _ARGS = """
         in eval mode if trained.
 
     Example:
-        model = torch.hub.load("OWNER/stmga:TAG", "{name}", trust_repo=True)
-        transform = torch.hub.load("OWNER/stmga:TAG", "transforms", "{name}", trust_repo=True)
+        model = torch.hub.load("OWNER/stmga:TAG", "{name}", trust_repo=True)  # random; pretrained=True: trained
+        transform = torch.hub.load("OWNER/stmga:TAG", "transforms", "{name}", trust_repo=True)  # the same arguments
         z = model.eval()(transform(frames)[None])  # frames: list of PIL images, or a uint8 array (t, h, w, 3)
 """
 
@@ -78,18 +78,20 @@ def stmga_resnet18_c4_baseline(*, pretrained=False, weights=None, **options):  #
     return _create("stmga_resnet18_c4_baseline", pretrained, weights, options)
 
 
-def transforms(name):  # type: ignore[no-untyped-def]
+def transforms(name, *, pretrained=False):  # type: ignore[no-untyped-def]
     """The preprocessing that belongs to a weight or an architecture.
 
     Args:
         name (str): "architecture.tag", an architecture, or a folder made by save_pretrained.
+        pretrained (bool): of the default trained weights, as for the architecture itself.
 
     Returns:
         A ClipTransform: list of PIL images, uint8 array (t, h, w, 3) or tensor (t, 3, h, w) -> float (t, 3, h, w).
 
     Example:
-        transform = torch.hub.load("OWNER/stmga:TAG", "transforms", "stmga_resnet18_c4", trust_repo=True)
+        repository = "OWNER/stmga:TAG"
+        transform = torch.hub.load(repository, "transforms", "stmga_resnet18_c4", pretrained=True, trust_repo=True)
     """
     from stmga.zoo import get_transform
 
-    return get_transform(name)
+    return get_transform(name, pretrained=pretrained)

@@ -13,7 +13,6 @@ the same vectors, and must agree. It can be run again: the same weights are writ
 import argparse
 import ast
 import dataclasses
-import platform
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from turns import processor
 
 from stmga import STMGA, Embeddings, Gallery, WeightRecord, create_model, hub
 from stmga.calibration import Calibration
@@ -89,8 +89,9 @@ def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data
 
 
 def speed(model: STMGA, rounds: int = 10, batch: int = 4) -> dict[str, object]:
-    """The network alone on this processor, the best of several rounds: others may compute beside it."""
-    model = model.cpu().eval()
+    """The network as the embedder runs it, alone: the best of several rounds, others may compute beside it."""
+    model = model.cpu().eval().fuse()
+    model.backbone.to(memory_format=torch.channels_last)
     clips = torch.rand(batch, model.config.clip_length, 3, *model.config.size)
     seconds = []
     with torch.inference_mode():
@@ -99,21 +100,14 @@ def speed(model: STMGA, rounds: int = 10, batch: int = 4) -> dict[str, object]:
             model(clips)
             seconds.append(time.perf_counter() - start)
     frames = batch * model.config.clip_length
-    height, width = model.config.size
-    what = f"network alone, fp32, {batch} clips of {model.config.clip_length} x {height} x {width}"
+    shape = " x ".join(map(str, (model.config.clip_length, *model.config.size)))
+    what = f"network alone, as the embedder runs it, fp32, {batch} clips of {shape}"
     return {"what": what, "frames/s": round(frames / min(seconds[1:])), **where()}
 
 
 def where() -> dict[str, object]:
     """This processor, and how much of it torch uses."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": next(iter(names), "") or platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    return {"processor": processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
 def figures(found: Evaluation, spread: str = "") -> dict[str, object]:

@@ -60,15 +60,21 @@ def is_name(name: str | Path) -> bool:
     return isinstance(name, str) and not re.search(r"[/\\]", name) and name.partition(".")[0] in ARCHITECTURES
 
 
-def get_transform(name: str | Path) -> ClipTransform:
+def get_transform(name: str | Path, *, pretrained: bool = False) -> ClipTransform:
     """The preprocessing of an architecture, of a weight by name, or of a folder that ``save_pretrained`` made.
+
+    Args:
+        name: as in :func:`create_model`, or such a folder.
+        pretrained: of the architecture's default weights, whose input may be another than the architecture's.
 
     >>> get_transform("stmga_resnet18_c4").size
     (256, 128)
+    >>> get_transform("stmga_resnet18_c4", pretrained=True).size
+    (128, 64)
     """
     if not is_name(name) and Path(name).is_dir():
         return read_record(name).transform()
-    arch, record = _resolve(str(name), False, None)
+    arch, record = _resolve(str(name), pretrained, None)
     if isinstance(record, WeightRecord):
         return record.transform()
     from stmga.transforms import ClipTransform

@@ -55,6 +55,9 @@ for name in {list(ARCHITECTURES)}:
     clip = transform(torch.zeros(2, 3, 64, 32, dtype=torch.uint8))
     assert clip.shape == (2, 3, *model.config.size)
     print(name, model.dim, model.eval()(clip[None, :, :, :64, :32]).shape)
+trained = torch.hub.load({str(ROOT)!r}, "stmga_resnet18_c4", pretrained=True, source="local")
+transform = torch.hub.load({str(ROOT)!r}, "transforms", "stmga_resnet18_c4", pretrained=True, source="local")
+assert transform(torch.zeros(2, 3, 64, 32, dtype=torch.uint8)).shape[2:] == trained.config.size
 try:
     torch.hub.load({str(ROOT)!r}, "stmga_resnet18_c4", source="local", weights="nonsense")
 except ValueError as error:
@@ -99,7 +102,7 @@ print(torch.hub.load("owner/stmga:v1", "stmga_resnet18_c4", trust_repo=True).dim
     out = run(code, cached_repository, TORCH_HOME=str(cached_repository / "torch"))
     assert out.startswith("True"), out
     assert out.rstrip().endswith("256")
-    assert out.count("pretrained (bool)") == len(ARCHITECTURES)
+    assert out.count("pretrained (bool)") == len(ENTRIES)
     for name in ENTRIES:
         assert f'"{name}"' in out
     assert "{name}" not in out

@@ -237,6 +237,9 @@ def test_transforms_by_name(weights, tmp_path):
     weights("walkers")
     assert zoo.get_transform(f"{ARCH}.walkers").size == tiny().config.size
     assert zoo.get_transform("stmga_resnet50").size == (256, 128)
+    assert zoo.get_transform(ARCH, pretrained=True) == zoo.get_transform(f"{ARCH}.walkers")
+    with pytest.raises(ValueError, match="no trained weights of stmga_resnet50_light"):
+        zoo.get_transform("stmga_resnet50_light", pretrained=True)
     assert zoo.get_transform(records.BUNDLED / f"{ARCH}.walkers").size == tiny().config.size
     with pytest.raises(ValueError, match="stmga_resnet50"):
         zoo.get_transform("stmga_resnet5O")
