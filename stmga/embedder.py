@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -100,6 +100,7 @@ class TrackletEmbedder:
         self.on_error = on_error
         self.progress = progress
         self._ready: tuple[tuple[str, torch.device], Network] | None = None
+        self._shared_bar: Any = None
 
     @property
     def device(self) -> torch.device:
@@ -204,10 +205,23 @@ class TrackletEmbedder:
         hint = "; try precision='bf16' or 'fp32'" if self.precision == "fp16" else ""
         return f'tracklet "{tracklet.id}": its embedding is not finite (NaN or infinite){hint}'
 
+    @contextmanager
+    def one_bar(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
+        """Inside, one progress bar for all of these, however many calls of :meth:`embed` they take."""
+        length = self.model.config.clip_length
+        total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in tracklets)
+        with self._bar(total) as self._shared_bar:
+            try:
+                yield
+            finally:
+                self._shared_bar = None
+
     def _bar(self, total: int) -> AbstractContextManager[Any]:
         from tqdm.auto import tqdm
 
-        return tqdm(total=total, unit="clip", desc="embed", disable=not self.progress)
+        if self._shared_bar is not None:
+            return nullcontext(self._shared_bar)
+        return tqdm(total=total, unit="clip", desc="embed", disable=not (self.progress and total))
 
 
 def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[list[int]]:

@@ -64,8 +64,10 @@ def embed_in_pieces(
     todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
     if len(todo) < len(pieces):
         logger.info("%s: %d of %d pieces are there", folder, len(pieces) - len(todo), len(pieces))
-    for i in todo[world.rank :: world.size]:
-        embedder.embed(pieces[i]).save(_file(folder, i))
+    own = todo[world.rank :: world.size]
+    with embedder.one_bar(tracklet for i in own for tracklet in pieces[i]):
+        for i in own:
+            embedder.embed(pieces[i]).save(_file(folder, i))
     objects_of_all(None)  # all are done
     if not world.leads:
         return None

@@ -42,6 +42,13 @@ def test_pieces_are_one_file_at_the_end(model, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["all.safetensors"]
 
 
+def test_one_bar_counts_the_clips_of_all_pieces(model, tmp_path: Path, capfd) -> None:
+    every = tracklets(1, 5, 4, 9, 2, 3, 7, 1)  # 1 + 2 + 1 + 3 + 1 + 1 + 2 + 1 clips of 4 frames
+    embed_in_pieces(TrackletEmbedder(model, progress=True), every, tmp_path / "all.safetensors")
+    err = capfd.readouterr().err
+    assert "12/12" in err and err.count(" 0/") == 1
+
+
 def test_what_was_done_before_a_kill_is_not_done_again(model, tmp_path: Path, monkeypatch, caplog) -> None:
     every = tracklets(1, 5, 4, 9, 2, 3, 7, 1)
     once = embed_in_pieces(TrackletEmbedder(model), every, tmp_path / "once.safetensors")
