@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from turns import processor
+from turns import processor, seconds
 
 from stmga import STMGA, Embeddings, Gallery, WeightRecord, create_model, hub
 from stmga.calibration import Calibration
@@ -65,13 +65,13 @@ def measure(
     start = time.perf_counter()
     world = World(device=torch.device(device))
     query, gallery = embed_test(model.to(device), benchmark, world, workers=workers, progress=sys.stderr.isatty())
-    seconds = time.perf_counter() - start
+    took = time.perf_counter() - start
     every = Gallery(query)
     every.add(gallery)
     calibration = dataclasses.replace(
         calibrate(every.embeddings, false_match_rates=rates), roc=(), data=benchmark.protocol.data
     )
-    return evaluate(query, gallery, benchmark.protocol), calibration, every.embeddings, seconds
+    return evaluate(query, gallery, benchmark.protocol), calibration, every.embeddings, took
 
 
 def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data: Path) -> dict[str, float]:
@@ -93,16 +93,12 @@ def speed(model: STMGA, rounds: int = 10, batch: int = 4) -> dict[str, object]:
     model = model.cpu().eval().fuse()
     model.backbone.to(memory_format=torch.channels_last)
     clips = torch.rand(batch, model.config.clip_length, 3, *model.config.size)
-    seconds = []
     with torch.inference_mode():
-        for _ in range(rounds + 1):
-            start = time.perf_counter()
-            model(clips)
-            seconds.append(time.perf_counter() - start)
+        took = [seconds(lambda: model(clips)) for _ in range(rounds + 1)]
     frames = batch * model.config.clip_length
     shape = " x ".join(map(str, (model.config.clip_length, *model.config.size)))
     what = f"network alone, as the embedder runs it, fp32, {batch} clips of {shape}"
-    return {"what": what, "frames/s": round(frames / min(seconds[1:])), **where()}
+    return {"what": what, "frames/s": round(frames / min(took[1:])), **where()}
 
 
 def where() -> dict[str, object]:
@@ -174,12 +170,12 @@ def main() -> None:
     benchmark = dataclasses.replace(benchmark, protocol=dataclasses.replace(benchmark.protocol, data=args.title))
     noted = read_record(args.best).training_data
     model = rounded(args.best, args.name)
-    found, calibration, embeddings, seconds = measure(model, benchmark, device=args.device, workers=args.workers)
+    found, calibration, embeddings, took = measure(model, benchmark, device=args.device, workers=args.workers)
     print(found, f"thresholds {calibration.describe()}", sep="\n", flush=True)
     if args.score:
         print(f"{args.score.name}: {second_opinion(found, embeddings, args.score, args.zip)}", flush=True)
     frames = sum(map(len, [*benchmark.query, *benchmark.gallery]))
-    reading = {"what": "with reading and resizing JPEG crops", "frames/s": round(frames / seconds), **where()}
+    reading = {"what": "with reading and resizing JPEG crops", "frames/s": round(frames / took), **where()}
     assert model.record is not None  # it was loaded
     record = WeightRecord(
         name=args.name,

@@ -209,7 +209,8 @@ class TrackletEmbedder:
     def one_bar(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
         """Inside, one progress bar for all of these, however many calls of :meth:`embed` they take."""
         length = self.model.config.clip_length
-        total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in tracklets)
+        shown = tracklets if self.progress else ()
+        total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in shown)
         with self._bar(total) as self._shared_bar:
             try:
                 yield

@@ -1,12 +1,12 @@
 """The maintainer's script that makes a weight: its functions, on an untrained network and a few walkers."""
 
 import dataclasses
-import importlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from benchmark_scripts import script
 from train_fixtures import little_benchmark, tiny
 
 from stmga import WeightRecord, hub
@@ -26,9 +26,7 @@ print({"queries": 1, "mAP": %r, "rank-1": %r})
 
 @pytest.fixture(scope="module", name="script")
 def script_fixture():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))  # where its modules import one another
-        return importlib.import_module("release_weights")
+    return script("release_weights")
 
 
 @pytest.fixture(scope="module", name="best")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmark_scripts import script
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -13,13 +14,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @pytest.fixture(scope="module")
 def suite():
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # as for a script of that folder: its modules import one another
-    try:
-        import suite
-
-        yield suite
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    return script("suite")
 
 
 def test_a_row_says_whether_its_bar_is_met(suite):
