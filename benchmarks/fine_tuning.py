@@ -22,7 +22,10 @@ import torch
 
 import stmga as library
 
-STEPS = ["--recipe", "clips", "--epochs", 8, "--set", "steps=25", "--set", "warmup=0.5", "--set", "eval_every=0"]
+STEPS = [
+    "--recipe", "clips", "--clip-length", 4, "--epochs", 6,
+    "--set", "steps=25", "--set", "warmup=0.5", "--set", "eval_every=0", "--set", 'frozen=["conv1","bn1","layer1"]',
+]  # fmt: skip
 TUNED = ["--lr", 2e-4, "--set", "trunk_lr=0.5"]
 START = ["--lr", 3.5e-4, "--set", "trunk_lr=1"]  # an ImageNet trunk has further to go
 
@@ -73,8 +76,8 @@ def main() -> None:
     write_halves(folder)
     arch = library.get_weights(args.weights).arch if "." in args.weights else args.weights
     trunk = args.data / "resnet18-imagenet-to-layer3.safetensors"
-    own = library.create_model(args.weights, pretrained=True).config  # frames and clips are those of the weight
-    raw = ["--model", arch, "--backbone-weights", trunk, "--size", *own.size, "--clip-length", own.clip_length]
+    own = library.create_model(args.weights, pretrained=True).config  # frames are as large as the weight's
+    raw = ["--model", arch, "--backbone-weights", trunk, "--size", *own.size]
     known, blind = folder / "half.jsonl", folder / "half-no-cameras.jsonl"
     trainings = {
         "fine-tuned": ["--data", known, "--from", args.weights, *STEPS, *TUNED],

@@ -1,4 +1,4 @@
-"""What each imitation of video brings on stills: the third stage with none, with each of the four alone, with all.
+"""What each imitation of video brings on stills: a stage on clips with none, with each of the four alone, with all.
 
     python benchmarks/imitations.py DATA --after runs/heads -o runs/imitations
 

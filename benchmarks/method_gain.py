@@ -1,10 +1,11 @@
-"""What the method brings over the baseline on stills: the second stage of both, same start, same batches, 3 seeds.
+"""What the method brings over the baseline on stills: second and third stage of both, same start and batches, 3 seeds.
 
     python benchmarks/method_gain.py DATA --after runs/crops -o runs/gain
 
 DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/trials.md). Each arm is
-the command that it prints, 900 batches of 16 identities x 4 crops. Runs that are finished are not run again, so an
-interrupted benchmark goes on. The figures are of mars8-dev, not of MARS; 25 minutes a seed on two cores.
+the command that it prints: 900 batches of 16 identities x 4 crops at 128 x 64, and after them 600 at 192 x 96. Runs
+that are finished are not run again, so an interrupted benchmark goes on. The figures are of mars8-dev, not of MARS;
+45 minutes a seed on two cores.
 """
 
 import argparse
@@ -18,10 +19,11 @@ from pathlib import Path
 import torch
 
 FIGURES = ("mAP", "rank-1", "rank-5", "rank-10")
-SECOND = ["--recipe", "clips", "--clip-length", "1", "--epochs", "36"]
-SETTINGS = [
-    "clips=4", "passing=0.2", "erase=0.4", "steps=25", "eval_every=0", 'frozen=["conv1","bn1","layer1"]',
-]  # fmt: skip
+COMMON = ["clips=4", "passing=0.2", "erase=0.4", "steps=25", "eval_every=0"]
+STAGES = {
+    "128 x 64": (["--size", 128, 64, "--epochs", 36], [*COMMON, 'frozen=["conv1","bn1","layer1"]']),
+    "192 x 96": (["--size", 192, 96, "--epochs", 24], [*COMMON, "trunk_lr=0.6"]),
+}
 # The baseline goes on with the triplet loss of its first stage; with the other's, seed 0 is no better (docs/trials.md).
 ARMS = {
     "baseline": ["--model", "stmga_resnet18_c4_baseline", "--set", "distance=euclidean", "--set", "triplet_on=pre_bn"],
@@ -39,6 +41,16 @@ def scores(words: list, settings: list[str], run: Path) -> dict[str, float]:
     return {name: 100 * last["validation"][name] for name in FIGURES}
 
 
+def show(size: str, rows: list[dict]) -> None:
+    print(f"\n{size:<10}" + "".join(f"{name:>26}" for name in FIGURES))
+    for row in rows:
+        told = (f"{row['baseline'][n]:.1f} -> {row['whole'][n]:.1f}" for n in FIGURES)
+        print(f"seed {row['seed']:<5}" + "".join(f"{text:>26}" for text in told))
+    gains = {n: [row["whole"][n] - row["baseline"][n] for row in rows] for n in FIGURES}
+    told = (f"{statistics.mean(g):+.2f} ({min(g):+.1f} to {max(g):+.1f})" for g in gains.values())
+    print(f"{'gain':<10}" + "".join(f"{text:>26}" for text in told))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -48,23 +60,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sets = [args.data / name / "index.jsonl" for name in ("market1501-867", "cuhk03", "mars8-dev")]
-    data = ["--data", *sets[:2], "--test", sets[2], "--after", args.after]
-    rows = []
+    data = ["--data", *sets[:2], "--test", sets[2], "--recipe", "clips", "--clip-length", 1]
+    found: dict[str, list] = {size: [] for size in STAGES}
     for seed in range(args.seeds):
-        row: dict = {"seed": seed}
-        for arm, own in ARMS.items():
-            row[arm] = scores([*data, *SECOND, *own, "--seed", seed], SETTINGS, args.out / f"{arm}-{seed}")
-        rows.append(row)
-    print(f"\n{'seed':<6}" + "".join(f"{name:>26}" for name in FIGURES))
-    for row in rows:
-        told = (f"{row['baseline'][n]:.1f} -> {row['whole'][n]:.1f}" for n in FIGURES)
-        print(f"{row['seed']:<6}" + "".join(f"{text:>26}" for text in told))
-    gains = {n: [row["whole"][n] - row["baseline"][n] for row in rows] for n in FIGURES}
-    told = (f"{statistics.mean(g):+.2f} ({min(g):+.1f} to {max(g):+.1f})" for g in gains.values())
-    print("gain  " + "".join(f"{text:>26}" for text in told))
+        after = dict.fromkeys(ARMS, args.after)
+        for size, (words, settings) in STAGES.items():
+            row: dict = {"seed": seed}
+            for arm, own in ARMS.items():
+                run = args.out / f"{arm}-{size.replace(' ', '')}-{seed}"
+                row[arm] = scores([*data, *words, *own, "--after", after[arm], "--seed", seed], settings, run)
+                after[arm] = run
+            found[size].append(row)
+    for size, rows in found.items():
+        show(size, rows)
     if args.json:
         where = f"{platform.machine()}, {torch.get_num_threads()} threads a run, torch {torch.__version__}"
-        args.json.write_text(json.dumps({"where": where, "data": "mars8-dev, not MARS", "rows": rows}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"where": where, "data": "mars8-dev, not MARS", "rows": found}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

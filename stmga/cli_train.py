@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -32,7 +33,10 @@ def add_arguments(commands: Any) -> None:
     parser = command(commands, "train", "train a network, or go on with a run", example)
     add = parser.add_argument
     add("--model", metavar="NAME", help="the architecture (default: stmga_resnet18_c4)")
-    add("--from", dest="start", metavar="WEIGHTS", help="fine-tune these: a name, a folder, a run's best/, a Hub id")
+    add(
+        "--from", dest="start", metavar="WEIGHTS",
+        help="fine-tune these: a name, a folder, a run's best/, a Hub id; --size and --clip-length default to theirs",
+    )  # fmt: skip
     add(
         "--after", metavar="RUN", help="go on from this run's trunk and classifier with another network: a second stage"
     )
@@ -169,7 +173,7 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
 def _check_start(args: argparse.Namespace) -> None:
     """Options that exclude each other."""
     if args.start is not None:
-        own = ("model", "after", "size", "clip_length", "network", "backbone_weights", "backbone_missing")
+        own = ("model", "after", "network", "backbone_weights", "backbone_missing")
         for option in own:
             if getattr(args, option):
                 name = "net" if option == "network" else option.replace("_", "-")
@@ -193,6 +197,7 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
             model = create_model(args.start, pretrained="." not in args.start)
         else:
             model = STMGA.from_pretrained(args.start)
+        model.config = dataclasses.replace(model.config, **_input(args))
         record = model.record
         return model.train(), (record and record.name) or _place(args.start)
     name = args.model or "stmga_resnet18_c4"
@@ -215,8 +220,7 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     from stmga.model import STMGA
     from stmga.train.config import INPUTS
 
-    asked = {"size": args.size and tuple(args.size), "clip_length": args.clip_length}
-    asked = INPUTS.get(args.recipe, {}) | {name: value for name, value in asked.items() if value}
+    asked = INPUTS.get(args.recipe, {}) | _input(args)
     changes = _changes(args.network, "--net")
     for key in changes:
         if key not in net.to_dict():
@@ -229,6 +233,12 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     elif args.backbone_missing:
         raise ValueError("--backbone-missing says what a trunk's file lacks; give that file as --backbone-weights")
     return model
+
+
+def _input(args: argparse.Namespace) -> dict[str, Any]:
+    """The size and the length of clips, where asked for."""
+    asked = {"size": args.size and tuple(args.size), "clip_length": args.clip_length}
+    return {name: value for name, value in asked.items() if value}
 
 
 def _place(path: str) -> str:

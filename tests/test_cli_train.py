@@ -40,6 +40,18 @@ def trained_fixture(data):
     return data / "run"
 
 
+def test_a_weight_is_fine_tuned_at_another_size_and_clip_length(run, data, tmp_path):
+    code, _, err = run(
+        "train", "--data", data / "data/manifest.jsonl", "--from", data / "tiny", "-o", tmp_path, *SMALL,
+        "--size", 48, 24, "--clip-length", 3,
+    )  # fmt: skip
+    assert code == 0, err
+    config = STMGA.from_pretrained(tmp_path / "last").config
+    assert config == replace(TINY, size=(48, 24), clip_length=3)
+    assert config.size != TINY.size
+    assert config.clip_length != TINY.clip_length
+
+
 def test_train_says_what_it_does_and_where_the_weights_are(run, data, tmp_path):
     code, out, err = run(
         "train",

@@ -74,6 +74,16 @@ def test_a_checkpoint_that_was_cut_short_is_named(run, benchmark, size):
     assert "--from RUN/best" in message
 
 
+def test_a_run_that_trained_other_parameters_is_named(run, benchmark, monkeypatch):
+    def spare_a_layer(model):
+        next(model.backbone.parameters()).requires_grad_(False)
+
+    monkeypatch.setattr("stmga.train.objective.spare_relations", spare_a_layer)
+    message = refused(benchmark, run)
+    assert "is of a run that trained other parameters (model.backbone." in message
+    assert "--from RUN/last" in message
+
+
 def test_a_folder_of_something_else_is_left_alone(benchmark, tmp_path):
     (tmp_path / "thesis.txt").write_text("all my work")
     assert "holds something, but no run.json" in refused(benchmark, tmp_path)

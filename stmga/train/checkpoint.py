@@ -47,8 +47,7 @@ def save_checkpoint(path: Path, progress: Progress, objective: nn.Module, optimi
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    names = {id(parameter): name for name, parameter in objective.named_parameters()}
-    order = [names[id(parameter)] for parameter in _parameters(optimizer)]
+    order = _names(objective, optimizer)
     about = {"format": FORMAT, "stmga": __version__, "progress": vars(progress), "parameters": order}
     with written_whole(path) as temp:
         try:
@@ -61,7 +60,8 @@ def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> P
     """Put the state of ``path`` into the objective and the optimiser.
 
     Raises:
-        TrainingError: the file is cut short, is no checkpoint, or one of another version or network.
+        TrainingError: the file is cut short, is no checkpoint, or one of another version or network, or of a run that
+            trained other parameters.
     """
     about, tensors = _read(path)
     own = _objective(tensors)
@@ -69,6 +69,13 @@ def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> P
         objective.load_state_dict(own)
     except RuntimeError as error:
         raise TrainingError(f"{path} does not fit this network: {error}") from error
+    trained, now = about["parameters"], _names(objective, optimizer)
+    if trained != now:  # numbers stand for parameters: one more or fewer and each would get another's moments
+        others = sorted(set(trained) ^ set(now))[:3] or ["the same in another order"]
+        raise TrainingError(
+            f"{path} is of a run that trained other parameters ({', '.join(others)}). "
+            "Start a new run from its weights with --from RUN/last"
+        )
     _load_optimizer(optimizer, tensors)
     return Progress(**about["progress"])
 
@@ -137,6 +144,12 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None
 def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
     """A moment lies in memory as its parameter does, channels last or not; a count of steps is copied."""
     return torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.clone()
+
+
+def _names(objective: nn.Module, optimizer: Optimizer) -> list[str]:
+    """What the objective calls the optimiser's parameters, in its order."""
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    return [names[id(parameter)] for parameter in _parameters(optimizer)]
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
