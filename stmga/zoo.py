@@ -70,7 +70,7 @@ def get_transform(name: str | Path, *, pretrained: bool = False) -> ClipTransfor
     >>> get_transform("stmga_resnet18_c4").size
     (256, 128)
     >>> get_transform("stmga_resnet18_c4", pretrained=True).size
-    (128, 64)
+    (192, 96)
     """
     if not is_name(name) and Path(name).is_dir():
         return read_record(name).transform()
