@@ -11,14 +11,13 @@ command that it prints. The figures are of half of mars8-dev, not of MARS; such 
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
 
-import torch
+from turns import where
 
 import stmga as library
 
@@ -99,8 +98,7 @@ def main() -> None:
     for row in rows:
         print(f"{row['start']:24}{row['mAP']:7.1f}{row['rank-1']:8.1f}{row['rank-5']:8.1f}{row['cpu_seconds']:8}")
     if args.json:
-        where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-        text = {"where": where, "weights": args.weights, "test": "second half of mars8-dev, not MARS", "rows": rows}
+        text = {"where": where(), "weights": args.weights, "test": "second half of mars8-dev, not MARS", "rows": rows}
         args.json.write_text(json.dumps(text, indent=1) + "\n")
 
 

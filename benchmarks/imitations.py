@@ -14,7 +14,7 @@ from pathlib import Path
 from method_gain import FIGURES, scores
 from turns import where
 
-THIRD = ["--recipe", "clips", "--model", "stmga_resnet18_c4", "--clip-length", "4", "--epochs", "6", "--lr", "1.5e-4"]
+CLIPS = ["--recipe", "clips", "--model", "stmga_resnet18_c4", "--clip-length", "4", "--epochs", "6", "--lr", "1.5e-4"]
 SETTINGS = [
     "erase=0.4", "steps=25", "eval_every=0", 'frozen=["conv1","bn1","layer1"]',
     "attention_lr=15", "weight_regions=2", "lambda_pce=0.3",
@@ -34,7 +34,7 @@ def main() -> None:
     rows = {}
     for arm in ("none", *STRENGTHS, "all"):
         strengths = [f"{name}={value if arm in (name, 'all') else 0}" for name, value in STRENGTHS.items()]
-        rows[arm] = scores([*data, *THIRD], [*SETTINGS, *strengths], args.out / arm)
+        rows[arm] = scores([*data, *CLIPS], [*SETTINGS, *strengths], args.out / arm)
         print(arm, rows[arm], flush=True)
     print(f"\n{'imitated':<10}" + "".join(f"{name:>10}" for name in FIGURES))
     for arm, row in rows.items():
