@@ -14,12 +14,10 @@ import json
 from pathlib import Path
 
 import torch
-from turns import in_turns, table, where
+from turns import DTYPES, in_turns, table, where
 
 from stmga import CPA, LSTA, MAPA, MGA
 from stmga.blocks.ops import attended_max
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def sides(args: argparse.Namespace, compiled: bool) -> dict[str, dict]:
@@ -82,7 +80,7 @@ def main() -> None:
     for mode in ("eager",) if args.no_compile else ("eager", "compiled"):
         with torch.inference_mode():
             for floor, compared in sides(args, mode == "compiled").items():
-                found = in_turns(compared, args.rounds, device=args.device)
+                found = in_turns(compared, args.rounds, device=args.device, launched=True)
                 result["rows"][f"{mode}: {floor}"] = found
                 print(f"\n{mode}\n{table(found, 'the floor')}", flush=True)
     if args.json:

@@ -1,11 +1,12 @@
 """What fewer bits cost: half precision while computing, float16 and int8 in storage; on mars8-dev, not MARS.
 
     python benchmarks/precision.py ../shared/data
-    python benchmarks/precision.py ../shared/data --device cuda --precisions bf16 fp16 --json out.json
+    python benchmarks/precision.py ../shared/data --device cuda --precisions bf16 fp16 --keep there --json out.json
 
 Each row compares with embeddings computed and kept in float32: the cosine of a tracklet's two embeddings (the least,
 and the 1st percentile), the greatest change of a similarity of two tracklets, the share of each tracklet's ten nearest
-that is found again, and the scores of `stmga eval`. Storage rounds queries and gallery alike.
+that is found again, and the scores of `stmga eval`. Storage rounds queries and gallery alike. On a GPU one row more
+decodes the files there. With --keep embeddings stay in a folder, and those that are there are compared, not computed.
 """
 
 import argparse
@@ -53,30 +54,36 @@ def main() -> None:
     parser.add_argument("--model", default="stmga_resnet18_c4", help="as for `stmga embed`")
     parser.add_argument("--precisions", nargs="*", default=["bf16"], choices=("bf16", "fp16"))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--keep", type=Path, help="folder of the embeddings")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    rows = {}
+    ways = {precision: ["--precision", precision] for precision in ("fp32", *args.precisions)}
+    if args.device.startswith("cuda"):
+        ways["decoded"] = ["--decode", "device"]
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(folder / "data")
-        for precision in ("fp32", *args.precisions):
-            out = folder / f"{precision}.safetensors"
-            options = ["--model", args.model, "--device", args.device, "--precision", precision, "-q"]
-            stmga("embed", folder / "data" / "index.jsonl", "-o", out, *options)
-        exact = Embeddings.load(folder / "fp32.safetensors")
-        rows["fp32"] = compare(exact, exact, folder)
-        for precision in args.precisions:
-            rows[f"computed in {precision}"] = compare(
-                Embeddings.load(folder / f"{precision}.safetensors"), exact, folder
-            )
+        folder = args.keep or Path(name)
+        folder.mkdir(exist_ok=True)
+        machine = folder / "where.txt"
+        if not machine.exists():
+            machine.write_text(where(args.device))
+        for way, options in ways.items():
+            if not (out := folder / f"{way}.safetensors").exists():
+                if not (data := Path(name, "data")).exists():
+                    zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(data)
+                options = [*options, "--model", args.model, "--device", args.device, "-q"]
+                stmga("embed", data / "index.jsonl", "-o", out, *options)
+        found = {way: Embeddings.load(folder / f"{way}.safetensors") for way in ways}
+        exact = found["fp32"]
+        told = {"fp32": "fp32", "decoded": "decoded on the GPU"}
+        rows = {told.get(way, f"computed in {way}"): compare(e, exact, Path(name)) for way, e in found.items()}
         for kind in list(KINDS)[1:]:
-            rows[f"stored as {kind}"] = compare(stored(exact, kind), exact, folder)
-    result = {"where": where(args.device), "model": args.model, "data": "mars8-dev, not MARS", "rows": rows}
+            rows[f"stored as {kind}"] = compare(stored(exact, kind), exact, Path(name))
+        result = {"where": machine.read_text(), "model": args.model, "data": "mars8-dev, not MARS", "rows": rows}
     print(f"{result['where']}\n{args.model} on mars8-dev (not MARS)\n")
-    print(f"{'':20}{'cosine, least':>15}{'1st pct.':>10}{'similarity':>12}{'recall@10':>11}{'mAP':>8}{'rank-1':>8}")
+    print(f"{'':24}{'cosine, least':>15}{'1st pct.':>10}{'similarity':>12}{'recall@10':>11}{'mAP':>8}{'rank-1':>8}")
     for title, row in rows.items():
         print(
-            f"{title:20}{row['least_cosine']:>15.6f}{row['cosine_1st_percentile']:>10.6f}{row['similarity_change']:>12.1e}"
+            f"{title:24}{row['least_cosine']:>15.6f}{row['cosine_1st_percentile']:>10.6f}{row['similarity_change']:>12.1e}"
             f"{row['recall@10']:>11.4f}{row['mAP']:>8.2f}{row['rank-1']:>8.2f}"
         )
     if args.json:

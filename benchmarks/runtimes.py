@@ -2,10 +2,11 @@
 
     python benchmarks/runtimes.py
     python benchmarks/runtimes.py --model stmga_resnet18_c4 --batch 1 4 --json out.json
-    python benchmarks/runtimes.py --device cuda --precision bf16
+    python benchmarks/runtimes.py --device cuda --precision bf16 --batch 1 32
 
-The trunk with average pooling, eager and fp32, is the first side; all see the same clips, in turns in one run, and the
-embeddings of each are compared with the eager network's. On a CPU the exported files are written to a temporary folder.
+The trunk with average pooling, eager, is the first side; all see the same clips, in turns in one run, and the
+embeddings of each are compared with the eager network's in fp32. On a CPU the exported files are written to a temporary
+folder. On a GPU the trunk is compiled too, and a large matrix product in the same precision says what the chip can do.
 """
 
 import argparse
@@ -14,10 +15,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from turns import in_turns, table, where
+from head_cost import gmac, trunk_alone
+from turns import DTYPES, in_turns, table, where
 
 import stmga
 from stmga.exported import ExportedModel
+
+MATRIX = 8192  # rows and columns of the product that says what a chip can do
 
 
 def ways(model: stmga.STMGA, clips: torch.Tensor, args: argparse.Namespace, folder: Path) -> dict:
@@ -27,12 +31,18 @@ def ways(model: stmga.STMGA, clips: torch.Tensor, args: argparse.Namespace, fold
     last.backbone.to(memory_format=torch.channels_last)
     compiled = torch.compile(last, dynamic=True)
     sides = {
-        "trunk, eager": lambda: model.forward_map(clips).mean((1, 3, 4)),
+        "trunk, eager": lambda: trunk_alone(model, clips),
         "eager": lambda: model(clips),
         "folded": lambda: fused(clips),
         "folded, channels last": lambda: last(clips),
         "folded, channels last, compiled": lambda: compiled(clips),
     }
+    if args.device.startswith("cuda"):
+        trunk = torch.compile(trunk_alone, dynamic=True)
+        sides["trunk, folded, channels last"] = lambda: trunk_alone(last, clips)
+        sides["trunk, folded, channels last, compiled"] = lambda: trunk(last, clips)
+        a, b = torch.randn(2, MATRIX, MATRIX, device=args.device, dtype=DTYPES[args.precision])
+        sides["matrix product"] = lambda: a @ b
     if args.device == "cpu" and args.precision == "fp32" and not args.no_export:
         for file in ("model.onnx", "model.pt2"):
             if not (folder / file).exists():
@@ -57,32 +67,54 @@ def main() -> None:
     torch.manual_seed(0)
     model = stmga.create_model(args.model).eval().to(args.device)
     h, w = model.config.size
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[args.precision]
     print(f"{result['where']}\n{args.model}, clips of {model.config.clip_length} x {h} x {w}, {args.precision}")
     result["rows"] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    half = torch.autocast(args.device.split(":")[0], DTYPES[args.precision], enabled=args.precision != "fp32")
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         for batch in args.batch:
             clips = torch.rand(batch, model.config.clip_length, 3, h, w, device=args.device)
             sides = ways(model, clips, args, Path(folder))
-            with (
-                torch.inference_mode(),
-                torch.autocast(args.device.split(":")[0], dtype=dtype, enabled=dtype is not None),
-            ):
+            wanted, work = model(clips), gmac(model, clips) * 2e9  # operations of the batch
+            with half:
                 found = in_turns(sides, args.rounds, device=args.device)
-                wanted = model(clips)
                 for name, run in sides.items():
-                    if name != "trunk, eager":
+                    if not name.startswith(("trunk", "matrix")):
                         found[name]["difference"] = float((run() - wanted).abs().max())
                         found[name]["clips_per_s"] = batch / found[name]["seconds"]
+            if "matrix product" in found:
+                against_the_chip(found, work)
             result["rows"][f"b={batch}"] = found
             print(f"\nb = {batch}\n{table(found, 'the trunk')}")
             for name, row in found.items():
-                if "difference" in row:
-                    print(
-                        f"  {name:<32} differs by {row['difference']:.1e}, {row['clips_per_s']:.2f} clips/s", flush=True
-                    )
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+                if told := words(row):
+                    print(f"  {name:<38} {', '.join(told)}", flush=True)
+            if args.json:  # after each batch: what is measured is kept if the next takes too long
+                args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def against_the_chip(found: dict[str, dict], work: float) -> None:
+    """Adds operations a second, their share of a large matrix product's, and the trunk's share of the time."""
+    chip = 2 * MATRIX**3 / found["matrix product"]["seconds"]
+    found["matrix product"]["tflops"] = chip / 1e12
+    for name, row in found.items():
+        if "difference" in row:
+            row |= {"tflops": work / row["seconds"] / 1e12, "share_of_matrix_rate": work / row["seconds"] / chip}
+            if trunk := found.get(f"trunk, {name}"):
+                row["share_of_trunk"] = trunk["seconds"] / row["seconds"]
+
+
+def words(row: dict) -> list[str]:
+    """What a row of the result says beside its times."""
+    told = []
+    if "difference" in row:
+        told += [f"differs by {row['difference']:.1e}", f"{row['clips_per_s']:.2f} clips/s"]
+    if "tflops" in row:
+        told.append(f"{row['tflops']:.0f} TFLOP/s")
+    if "share_of_matrix_rate" in row:
+        told.append(f"{row['share_of_matrix_rate']:.1%} of the matrix product's")
+    if "share_of_trunk" in row:
+        told.append(f"{row['share_of_trunk']:.1%} of the time is the trunk's")
+    return told
 
 
 if __name__ == "__main__":

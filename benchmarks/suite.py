@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from turns import where
@@ -71,6 +71,12 @@ def runtimes(found: dict) -> Iterator[Row]:
             yield Row(what, row["ratio"], spread_of(row["ratio_quartiles"]), 0.70 if name == fastest else None)
         for name in (n for n in ways if n.startswith(".")):
             yield Row(f"{name} over PyTorch eager, {batch}", ways[name]["seconds"] / ways["eager"]["seconds"])
+        for name in (n for n in ways if "share_of_matrix_rate" in ways[n]):  # on a GPU
+            row, what = ways[name], f"`{model}`, {name}, {batch.replace('=', ' = ')}"
+            yield Row(f"{what}: clips per second", row["clips_per_s"])
+            yield Row(f"{what}: share of the rate of a large matrix product", row["share_of_matrix_rate"])
+            if "share_of_trunk" in row:
+                yield Row(f"{what}: the trunk's share of the time", row["share_of_trunk"])
 
 
 def blocks(found: dict) -> Iterator[Row]:
@@ -80,6 +86,13 @@ def blocks(found: dict) -> Iterator[Row]:
             if name != floor:
                 bar = 2.5 if name == "attended pooling, 7 attentions" and mode == "compiled" else None
                 yield Row(f"{name}, {mode}, over {floor}", row["ratio"], spread_of(row["ratio_quartiles"]), bar)
+
+
+def pooling(found: dict) -> Iterator[Row]:
+    for title, sides in found["rows"].items():
+        for name in (n for n in sides if n not in ("floor", "plain")):
+            what = f"attended pooling, {title}, {name}, over its floor"
+            yield Row(what, sides[name]["ratio"], spread_of(sides[name]["ratio_quartiles"]))
 
 
 def train_step(found: dict) -> Iterator[Row]:
@@ -133,26 +146,40 @@ def large_gallery(found: dict) -> Iterator[Row]:
             yield Row(words, row["queries_per_s"], unit=" queries/s")
 
 
-# Which arguments, and what is read out of the JSON. `device`: those that take --device.
+# Which arguments, what is read out of the JSON, and which arguments more on a GPU; None: it does not compute there.
 TIMED = ["stmga_resnet50", "stmga_resnet50_light", "stmga_resnet50_c4", "stmga_resnet18_c4"]
-CASES: dict[str, tuple[list[str], Callable[[dict], Iterator[Row]], bool]] = {
-    "head_cost": (["--models", *TIMED], head_cost, True),
-    "runtimes": ([], runtimes, True),
-    "blocks": ([], blocks, True),
-    "train_step": ([], train_step, True),
-    "reading": ([], reading, True),
-    "loading": ([], loading, False),
-    "evaluator": ([], evaluator, False),
-    "reranking": (["--skip-dense"], reranking, False),
-    "large_gallery": ([], large_gallery, False),
+FILES = [
+    "--architecture",
+    "stmga_resnet50",
+    "--batch-size",
+    "32",
+    "--tracklets",
+    "4096",
+    "--workers",
+    "12",
+    "--compile",
+]
+CASES: dict[str, tuple[list[str], Callable[[dict], Iterator[Row]], list[str] | None]] = {
+    "head_cost": (["--models", *TIMED], head_cost, ["--batch", "1", "32"]),
+    "runtimes": ([], runtimes, ["--batch", "1", "32", "--precision", "bf16"]),
+    "blocks": ([], blocks, ["--batch", "32", "--precision", "bf16"]),
+    "pooling": ([], pooling, ["--batch", "32", "--precision", "bf16"]),
+    "train_step": ([], train_step, ["--batch", "32", "--precision", "bf16"]),
+    "reading": ([], reading, [*FILES, "--precision", "bf16"]),
+    "loading": ([], loading, None),
+    "evaluator": ([], evaluator, None),
+    "reranking": (["--skip-dense"], reranking, None),
+    "large_gallery": ([], large_gallery, None),
 }
+BARS_OF_A_CPU = ("head_cost", "runtimes")
 
 
 def run(case: str, device: str, out: Path) -> dict:
     """One benchmark in a process of its own: its rows and the peak of its memory."""
-    arguments, rows, has_device = CASES[case]
+    arguments, read, more = CASES[case]
     file = out / f"{case}.json"
-    options = ["--device", device] if has_device and device != "cpu" else []
+    there = more is not None and device != "cpu"
+    options = ["--device", device, *(more or ())] if there else []
     command = [sys.executable, str(HERE / f"{case}.py"), *arguments, *options, "--json", str(file)]
     print(f"\n$ python benchmarks/{case}.py {' '.join([*arguments, *options])}", flush=True)
     process = subprocess.Popen(command)
@@ -160,7 +187,8 @@ def run(case: str, device: str, out: Path) -> dict:
     if status:
         raise SystemExit(f"benchmarks/{case}.py failed; its own output is above")
     found = json.loads(file.read_text())
-    return {"peak_gb": used.ru_maxrss * 1024 / 1e9, "rows": [vars(row) for row in rows(found)]}
+    rows = [replace(row, bar=None) if there and case in BARS_OF_A_CPU else row for row in read(found)]
+    return {"peak_gb": used.ru_maxrss * 1024 / 1e9, "rows": [vars(row) for row in rows]}
 
 
 def table(result: dict) -> str:

@@ -11,6 +11,7 @@ import torch
 import stmga
 
 Side = Callable[[], object]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def where(device: str = "cpu") -> str:
@@ -27,13 +28,18 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def seconds(run: Side, device: str = "cpu") -> float:
-    """How long one call takes; of a GPU between two events."""
+def seconds(run: Side, device: str = "cpu", *, launched: bool = False) -> float:
+    """How long one call takes; of a GPU between two events.
+
+    ``launched``: the GPU waits until the call is in its queue, so that its own work is timed and not Python's.
+    """
     if not device.startswith("cuda"):
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    if launched:
+        torch.cuda._sleep(4_000_000)  # cycles, some two milliseconds
     begin.record()
     run()
     end.record()
@@ -41,7 +47,9 @@ def seconds(run: Side, device: str = "cpu") -> float:
     return begin.elapsed_time(end) / 1e3
 
 
-def in_turns(sides: Mapping[str, Side], rounds: int, *, device: str = "cpu", warm_up: int = 2) -> dict[str, dict]:
+def in_turns(
+    sides: Mapping[str, Side], rounds: int, *, device: str = "cpu", warm_up: int = 2, launched: bool = False
+) -> dict[str, dict]:
     """Each side's median and quartiles in seconds, and of its ratio to the first side within a round.
 
     A round times each side once, and whoever goes first changes, so that a slow minute of the machine hits all.
@@ -52,7 +60,7 @@ def in_turns(sides: Mapping[str, Side], rounds: int, *, device: str = "cpu", war
     took: dict[str, list[float]] = {name: [] for name in sides}
     for i in range(rounds):
         for name in list(sides) if i % 2 else reversed(sides):
-            took[name].append(seconds(sides[name], device))
+            took[name].append(seconds(sides[name], device, launched=launched))
     base = took[next(iter(sides))]
     found = {}
     for name, times in took.items():
@@ -75,7 +83,7 @@ def table(found: Mapping[str, dict], base: str) -> str:
     """The result of :func:`in_turns` for people."""
     lines = [f"{'':<34}{'ms':>10}{'quartiles':>18}{'over ' + base:>16}{'quartiles':>16}"]
     for name, row in found.items():
-        times = "-".join(f"{1e3 * t:.2f}" for t in row["seconds_quartiles"])
+        times = "-".join(f"{1e3 * t:.4g}" for t in row["seconds_quartiles"])
         ratios = "-".join(f"{r:.2f}" for r in row["ratio_quartiles"])
-        lines.append(f"{name:<34}{1e3 * row['seconds']:>10.2f}{times:>18}{row['ratio']:>16.2f}{ratios:>16}")
+        lines.append(f"{name:<34}{1e3 * row['seconds']:>10.4g}{times:>18}{row['ratio']:>16.2f}{ratios:>16}")
     return "\n".join(lines)

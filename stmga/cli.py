@@ -75,6 +75,7 @@ def embed(args: argparse.Namespace) -> None:
             compile=args.compile,
             batch_size=args.batch_size,
             workers=args.workers,
+            decode=args.decode,
             sampling=args.sampling,
             on_error=args.on_error,
             progress=world.leads and not args.quiet,

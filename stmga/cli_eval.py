@@ -130,7 +130,7 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
     model, weights = computing_model_of(args)
     if leads():
         print(*describe(benchmark), f"weights   {weights}", sep="\n")
-    options = {key: getattr(args, key) for key in ("precision", "compile", "batch_size", "workers")}
+    options = {key: getattr(args, key) for key in ("precision", "compile", "batch_size", "workers", "decode")}
     with joined(device_for(args, model)) as world:
         queries, gallery = embed_test(model, benchmark, world, device=world.device, progress=not args.quiet, **options)
     for side in (queries, gallery):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from stmga.embeddings import Embeddings
+from stmga.encoded import Encoded, decode, encoded_clip
 from stmga.model import STMGA
 from stmga.tracklets import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
@@ -25,8 +26,10 @@ logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["all", "evenly"]
+Decode = Literal["host", "device"]
 OnError = Literal["raise", "skip"]
 Transform = Callable[[Any], Tensor]
+Clips = Tensor | list[Encoded]  # neighbours (k t 3 h w) that are alike in size and type, or k that are still encoded
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
 
@@ -50,6 +53,8 @@ class TrackletEmbedder:
         batch_size: clips, not tracklets, computed at once; None is 4 on a CPU, where more are slower, and 32 on a GPU.
         workers: processes that read and resize frames; 0 does it in this process, between the batches, as do tensors
             on a GPU, which other processes cannot read.
+        decode: where JPEG files become pixels: on the "host", or on the "device", a GPU, by nvJPEG, whose pixels differ
+            from the host's by rounding. Other files, boxes and videos are decoded on the host in any case.
         sampling: "all" frames, or one clip of frames spread "evenly" over the tracklet (a fast look at long ones).
         on_error: "raise", or "skip" tracklets that cannot be read and list them in ``Embeddings.skipped``. What is
             wrong with the input as a whole (an id twice, say) raises in any case.
@@ -75,11 +80,13 @@ class TrackletEmbedder:
         compile: bool = False,  # noqa: A002 - its name in torch
         batch_size: int | None = None,
         workers: int = 0,
+        decode: Decode = "host",
         sampling: Sampling = "all",
         on_error: OnError = "raise",
         progress: bool = False,
     ) -> None:
         _check_choice("precision", precision, get_args(Precision))
+        _check_choice("decode", decode, get_args(Decode))
         _check_choice("sampling", sampling, get_args(Sampling))
         _check_choice("on_error", on_error, get_args(OnError))
         if (batch_size is not None and batch_size < 1) or workers < 0:
@@ -91,16 +98,22 @@ class TrackletEmbedder:
             raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
         elif device is not None:
             model.to(device)
+        if decode == "device" and model.device.type != "cuda":
+            raise ValueError(
+                f'decode="device" is for a GPU; this computes on {model.device}, where "host" does the same'
+            )
         self.model = model
         self.precision = precision
         self.compile = compile
         self.batch_size = batch_size or (4 if self.device.type == "cpu" else 32)
         self.workers = workers
+        self.decode = decode
         self.sampling = sampling
         self.on_error = on_error
         self.progress = progress
         self._ready: tuple[tuple[str, torch.device], Network] | None = None
         self._shared_bar: Any = None
+        self._digest = ""  # of the weights, while they are known to stay
 
     @property
     def device(self) -> torch.device:
@@ -120,8 +133,8 @@ class TrackletEmbedder:
         """Embed checked tracklets; with on_error="skip" perhaps none of them."""
         config = self.model.config
         transform = ClipTransform.from_config(config) if isinstance(self.model, nn.Module) else self.model.transform
-        clips = _Clips(tracklets, transform, config.clip_length, self.sampling)
-        digest = self.model.digest()
+        clips = _Clips(tracklets, transform, config.clip_length, self.sampling, self.decode)
+        digest = self._digest or self.model.digest()
         network = self._network(digest)
         sums, faults = self._encode(clips, network)
         kept = [i for i in range(len(tracklets)) if i not in faults]
@@ -169,7 +182,10 @@ class TrackletEmbedder:
             for size, owners, batch, unreadable in loader:
                 faults |= unreadable
                 if owners:
-                    features = self._features([self._on_the_device(c, clips.transform) for c in batch], network)
+                    pixels, broken = self._on_the_device(batch, clips.transform)
+                    for k, why in broken.items():
+                        faults.setdefault(owners[k], f'tracklet "{clips.tracklets[owners[k]].id}": {why}')
+                    features = self._features(pixels, network)
                     for owner, feature in zip(owners, features, strict=True):
                         sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
                     for place in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
@@ -179,11 +195,23 @@ class TrackletEmbedder:
                 bar.update(size)
         return sums, faults
 
-    def _on_the_device(self, clips: Tensor, transform: Transform) -> Tensor:
-        """(k, t, 3, h, w) as the reader left them -> as the network takes them, where it computes."""
-        clips = clips.to(self.device, non_blocking=True)
-        raw = clips.dtype == torch.uint8 and isinstance(transform, ClipTransform)
-        return transform(clips) if raw else clips
+    def _on_the_device(self, batch: list[Clips], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
+        """What the reader left -> (k, t, 3, h, w) as the network takes them, where it computes; and faults by clip."""
+        ready: list[Tensor] = []
+        faults: dict[int, str] = {}
+        done = 0
+        for clips in batch:
+            if not isinstance(clips, Tensor):
+                assert isinstance(transform, ClipTransform)  # an exported file computes on the CPU, where nobody asks
+                pixels, broken = decode(clips, transform, self.device)
+                faults |= {done + k: why for k, why in broken.items()}
+            else:
+                pixels = clips.to(self.device, non_blocking=True)
+                if pixels.dtype == torch.uint8 and isinstance(transform, ClipTransform):
+                    pixels = transform(pixels)
+            ready.append(pixels)
+            done += len(clips)
+        return ready, faults
 
     def _features(self, clips: list[Tensor], network: Network) -> Tensor:
         """Some (k, t, 3, h, w) -> (b, c) float32 on the CPU, b the sum of the k."""
@@ -206,16 +234,20 @@ class TrackletEmbedder:
         return f'tracklet "{tracklet.id}": its embedding is not finite (NaN or infinite){hint}'
 
     @contextmanager
-    def one_bar(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
-        """Inside, one progress bar for all of these, however many calls of :meth:`embed` they take."""
+    def one_run(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
+        """Inside, one progress bar for all of these, and one look at the weights, however many calls of :meth:`embed`.
+
+        That look, their digest, takes half a second of a ResNet-50 on a GPU, as long as it computes 500 clips.
+        """
         length = self.model.config.clip_length
         shown = tracklets if self.progress else ()
         total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in shown)
+        self._digest = self.model.digest()
         with self._bar(total) as self._shared_bar:
             try:
                 yield
             finally:
-                self._shared_bar = None
+                self._shared_bar, self._digest = None, ""
 
     def _bar(self, total: int) -> AbstractContextManager[Any]:
         from tqdm.auto import tqdm
@@ -246,10 +278,10 @@ class Network(NamedTuple):
     head: Callable[[Tensor], Tensor]
 
 
-class _Clips(Dataset[tuple[int, "Tensor | str"]]):
+class _Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
     """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them).
 
-    Pixels are uint8 where the transform is still to come, else float32.
+    Pixels are uint8 where the transform is still to come, else float32; or encoded, to be decoded where it computes.
     """
 
     def __init__(
@@ -258,8 +290,10 @@ class _Clips(Dataset[tuple[int, "Tensor | str"]]):
         transform: Transform,
         length: int,
         sampling: Sampling,
+        decode: Decode = "host",
     ) -> None:
         self.tracklets = tracklets
+        self.decode = decode
         self.transform = transform
         plan = [clip_indices(len(tracklet), length, sampling) for tracklet in tracklets]
         self.counts = [len(clips) for clips in plan]
@@ -268,9 +302,11 @@ class _Clips(Dataset[tuple[int, "Tensor | str"]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
+    def __getitem__(self, place: int) -> tuple[int, Tensor | Encoded | str]:
         owner, indices = self.clips[place]
         tracklet = self.tracklets[owner]
+        if self.decode == "device" and (encoded := encoded_clip(tracklet, indices)):
+            return owner, encoded
         distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
         # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
         try:
@@ -294,15 +330,14 @@ class _Clips(Dataset[tuple[int, "Tensor | str"]]):
         return same and first.shape[-2] * first.shape[-1] <= 4 * h * w
 
 
-def _collate(samples: list[tuple[int, Tensor | str]]) -> tuple[int, list[int], list[Tensor], dict[int, str]]:
-    """-> clips asked for, owners of the readable ones, their pixels, faults by owner.
-
-    Pixels are stacks (k, t, 3, h, w) of neighbours that are alike in size and type.
-    """
-    good = [(owner, clip) for owner, clip in samples if isinstance(clip, Tensor)]
+def _collate(samples: list[tuple[int, Tensor | Encoded | str]]) -> tuple[int, list[int], list[Clips], dict[int, str]]:
+    """-> clips asked for, owners of the readable ones, their pixels, faults by owner."""
+    good = [(owner, clip) for owner, clip in samples if not isinstance(clip, str)]
     faults = {owner: fault for owner, fault in reversed(samples) if isinstance(fault, str)}
-    alike = groupby((clip for _, clip in good), key=lambda clip: (clip.shape, clip.dtype))
-    return len(samples), [owner for owner, _ in good], [torch.stack(list(clips)) for _, clips in alike], faults
+    pixels: list[Any] = [clip for _, clip in good]
+    alike = groupby(pixels, key=lambda clip: isinstance(clip, Tensor) and (clip.shape, clip.dtype))
+    clips: list[Any] = [torch.stack(list(group)) if stacks else list(group) for stacks, group in alike]
+    return len(samples), [owner for owner, _ in good], clips, faults
 
 
 def _on_device(tracklet: Tracklet) -> bool:

@@ -24,15 +24,25 @@ OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what 
 
 def read_image(file: Path) -> np.ndarray:
     """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
-    return _decoded(file.read_bytes())
+    return decoded(file.read_bytes())
 
 
 def read_packed(file: Path, span: tuple[int, int]) -> np.ndarray:
     """The same for an image that is the part `(offset, length)` of a file."""
-    return _decoded(read_span(file, span))
+    return decoded(read_span(file, span))
 
 
-def _decoded(data: bytes) -> np.ndarray:
+def read_bytes(file: Path, span: tuple[int, int] | None = None) -> bytes:
+    """An image file as it is on disk, or the part `(offset, length)` of a file."""
+    return file.read_bytes() if span is None else read_span(file, span)
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes begin as a JPEG file does."""
+    return data.startswith(b"\xff\xd8\xff")
+
+
+def decoded(data: bytes) -> np.ndarray:
     """The bytes of an image file as RGB."""
     if (pixels := _jpeg(data)) is not None:
         return pixels
@@ -48,7 +58,7 @@ def _jpeg(data: bytes) -> np.ndarray | None:
     That is another format, CMYK, and whatever is wrong, since Pillow says what; and all of it once torchvision, which
     has announced that, no longer decodes.
     """
-    if not data.startswith(b"\xff\xd8\xff"):
+    if not is_jpeg(data):
         return None
     try:
         from torchvision.io import decode_jpeg

@@ -65,7 +65,7 @@ def embed_in_pieces(
     if len(todo) < len(pieces):
         logger.info("%s: %d of %d pieces are there", folder, len(pieces) - len(todo), len(pieces))
     own = todo[world.rank :: world.size]
-    with embedder.one_bar(tracklet for i in own for tracklet in pieces[i]):
+    with embedder.one_run(tracklet for i in own for tracklet in pieces[i]):
         for i in own:
             embedder.embed(pieces[i]).save(_file(folder, i))
     objects_of_all(None)  # all are done
@@ -92,6 +92,7 @@ def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[st
         "count": len(tracklets),
         "precision": embedder.precision,
         "sampling": embedder.sampling,
+        "decode": embedder.decode,
         "batch_size": embedder.batch_size,
         "piece": PIECE,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+TRITON = find_spec("triton") is not None  # torch brings it where it is for CUDA; the kernel is written in it
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -18,7 +21,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 def no_autocast(device_type: str) -> AbstractContextManager[Any]:
     """A region in full precision; on a device that knows no autocast (meta) there is nothing to switch off."""
-    available = torch.amp.is_autocast_available(device_type)
+    # The compiler of some versions cannot look into the question, and would break the graph at it.
+    available = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device_type)
     return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
@@ -26,11 +30,21 @@ def attended_max(x: Tensor, attention: Tensor, *, keep: float = 1.0) -> Tensor:
     """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of keep * F + A * F for each A (eq. 6: keep = 1).
 
     No copy of the map is made for an attention: nothing as large as the map is held beside it, in the backward pass
-    only its own gradient.
+    only its own gradient. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
     """
     weight = keep + attention.to(x.dtype)
+    if TRITON and x.is_cuda:
+        from stmga.blocks.fused_max import fits, fused_max
+
+        if fits(x):
+            return fused_max(x, weight)
     if torch.compiler.is_compiling():  # the compiler makes one loop of this, which reads the map once
         return torch.stack([(x * a).amax((-2, -1)) for a in weight.split(1, dim=2)], dim=1)
+    return pooled_in_pieces(x, weight)
+
+
+def pooled_in_pieces(x: Tensor, weight: Tensor) -> Tensor:
+    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of A * F for each A, on any device."""
     b, t = x.shape[:2]
     frames, weight = rearrange(x, "b t c h w -> (b t) c h w"), rearrange(weight, "b t n h w -> (b t) n h w")
     wanted = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)

@@ -1,0 +1,122 @@
+"""JPEG files decoded where the network computes, here on the CPU, which does the same by another road."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stmga.config import STMGAConfig
+from stmga.embedder import TrackletEmbedder
+from stmga.encoded import Encoded, decode, encoded_clip
+from stmga.images import decoded
+from stmga.model import STMGA
+from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.transforms import ClipTransform
+
+TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=4)
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+CPU = torch.device("cpu")
+
+
+def picture(seed: int, size: tuple[int, int] = (48, 24)) -> Image.Image:
+    """Smooth colours, which JPEG keeps."""
+    small = np.random.default_rng(seed).integers(256, size=(6, 3, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def jpeg(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+@pytest.fixture
+def tracklets(tmp_path: Path) -> list[Tracklet]:
+    """JPEG files of two sizes, a grey one, a PNG file, a frame with a box: of all kinds there are."""
+    files = []
+    for i in range(9):
+        image = picture(i, (48, 24) if i < 6 else (80, 40))
+        files.append(tmp_path / f"{i}.{'png' if i == 5 else 'jpg'}")
+        (image.convert("L") if i == 2 else image).save(files[-1])
+    boxed = [Frame(file, box=(2, 3, 10, 20)) for file in files[:2]]
+    return [
+        Tracklet("a", files[:3]), Tracklet("png", files[4:6]), Tracklet("large", files[6:]), Tracklet("box", boxed),
+        Tracklet("mixed", [files[0], files[7]]),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> STMGA:
+    torch.manual_seed(0)
+    return STMGA(TINY).eval()
+
+
+def on_the_device(model: STMGA, device: str = "cpu", **options) -> TrackletEmbedder:
+    """An embedder that decodes where it computes; of the CPU it is not offered, because nothing would be gained."""
+    embedder = TrackletEmbedder(model, device=device, **options)
+    embedder.decode = "device"
+    return embedder
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_vectors_are_those_of_the_host(model, tracklets, batch_size, workers):
+    expected = TrackletEmbedder(model)(tracklets)
+    found = on_the_device(model, batch_size=batch_size, workers=workers)(tracklets)
+    assert found.ids == expected.ids
+    torch.testing.assert_close(found.vectors, expected.vectors, atol=1e-5, rtol=0)
+
+
+def test_only_whole_jpeg_files_travel_encoded(tracklets):
+    kinds = {t.id: encoded_clip(t, list(range(len(t)))) for t in tracklets}
+    assert {name for name, clip in kinds.items() if clip is None} == {"png", "box"}
+    looped = encoded_clip(tracklets[0], [0, 1, 2, 0])
+    assert looped is not None
+    assert (len(looped.files), looped.indices) == (3, [0, 1, 2, 0])
+    assert encoded_clip(Tracklet("pixels", np.zeros((4, 8, 4, 3), np.uint8)), [0]) is None
+    assert encoded_clip(Tracklet("gone", [Path("nowhere.jpg")]), [0]) is None
+
+
+def test_pixels_are_decoded_in_order_and_the_unreadable_is_named():
+    good = [jpeg(picture(i)) for i in range(3)]
+    transform = ClipTransform(size=(64, 32))
+    expected = [transform([decoded(file)])[0] for file in good]
+    clips, faults = decode([Encoded(good[:2], [0, 1]), Encoded(good[2:], [0, 0])], transform, CPU)
+    assert not faults
+    for frame, other in zip(clips.flatten(0, 1), [*expected, expected[2]], strict=True):
+        torch.testing.assert_close(frame, other, rtol=0, atol=1e-5)
+    clips, faults = decode([Encoded([good[0]], [0]), Encoded([good[1][:200]], [0])], transform, CPU)
+    assert list(faults) == [1]
+    torch.testing.assert_close(clips[0, 0], expected[0], rtol=0, atol=1e-5)
+
+
+def test_a_file_cut_short_is_named_or_skipped(model, tmp_path):
+    (tmp_path / "good.jpg").write_bytes(jpeg(picture(0)))
+    (tmp_path / "cut.jpg").write_bytes(jpeg(picture(1))[:300])
+    source = [Tracklet("cut", [tmp_path / "cut.jpg"]), Tracklet("good", [tmp_path / "good.jpg"])]
+    with pytest.raises(TrackletError, match='tracklet "cut"'):
+        on_the_device(model).embed(source)
+    found = on_the_device(model, on_error="skip").embed(source)
+    assert found.ids == ["good"]
+    assert [skip["tracklet"] for skip in found.skipped] == ["cut"]
+    torch.testing.assert_close(found.vectors, TrackletEmbedder(model)(source[1:]).vectors, atol=1e-5, rtol=0)
+
+
+def test_it_is_refused_where_there_is_no_gpu(model):
+    with pytest.raises(ValueError, match="is for a GPU; this computes on cpu"):
+        TrackletEmbedder(model, decode="device")
+    with pytest.raises(ValueError, match="decode must be one of 'host', 'device'"):
+        TrackletEmbedder(model, decode="gpu")
+
+
+@CUDA
+def test_a_gpu_decodes_nearly_the_same(model, tracklets):
+    expected = TrackletEmbedder(model)(tracklets).vectors
+    for workers in (0, 2):
+        found = TrackletEmbedder(STMGA(TINY).eval(), device="cuda")
+        found.model.load_state_dict(model.state_dict())
+        found = TrackletEmbedder(found.model, device="cuda", decode="device", workers=workers)(tracklets).vectors
+        assert (found * expected).sum(1).min() > 0.999
