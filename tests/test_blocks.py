@@ -140,25 +140,24 @@ def test_mapa_knows_no_other_way():
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("keep", [0.0, 1.0])
-def test_attended_max_is_its_definition_value_and_gradient(channels_last, keep):
+def test_attended_max_is_its_definition_value_and_gradient(channels_last):
     x = torch.randn(2, 3, 5, 4, 3, dtype=torch.float64)
     if channels_last:
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (2, 3))
     x, a = x.requires_grad_(), torch.rand(2, 3, 2, 4, 3, dtype=torch.float64, requires_grad=True)
-    literal = (x[:, None] * (keep + a.movedim(2, 1)[:, :, :, None])).amax((-2, -1))
-    torch.testing.assert_close(attended_max(x, a, keep=keep), literal)
+    literal = (x[:, None] * a.movedim(2, 1)[:, :, :, None]).amax((-2, -1))
+    torch.testing.assert_close(attended_max(x, a), literal)
     with torch.no_grad():  # inference takes another way to the same numbers
-        torch.testing.assert_close(attended_max(x, a, keep=keep), literal)
+        torch.testing.assert_close(attended_max(x, a), literal)
     weight = torch.randn_like(literal)
-    ours = torch.autograd.grad((attended_max(x, a, keep=keep) * weight).sum(), (x, a))
+    ours = torch.autograd.grad((attended_max(x, a) * weight).sum(), (x, a))
     theirs = torch.autograd.grad((literal * weight).sum(), (x, a))
     torch.testing.assert_close(ours, theirs)
 
 
 def test_attended_max_takes_large_maps_in_pieces():
     x, a = torch.rand(2, 2, 600, 16, 16), torch.rand(2, 2, 3, 16, 16)  # more than one frame does not fit in a piece
-    literal = torch.stack([(x * (1 + a[:, :, n : n + 1])).amax((-2, -1)) for n in range(3)], dim=1)
+    literal = torch.stack([(x * a[:, :, n : n + 1]).amax((-2, -1)) for n in range(3)], dim=1)
     assert torch.equal(attended_max(x, a), literal)
     assert torch.equal(attended_max(x.requires_grad_(), a), literal)
 

@@ -60,8 +60,8 @@ class CPA(nn.Module):
             part_attention=parts,
             global_attention=whole,
             residual=whole - whole.amin((-2, -1), keepdim=True),
-            pooled_global=attended_max(x, whole).mean(2).squeeze(1),
-            pooled_parts=attended_max(x, parts).mean(2),
+            pooled_global=attended_max(x, 1 + whole).mean(2).squeeze(1),
+            pooled_parts=attended_max(x, 1 + parts).mean(2),
         )
 
     def _attend(self, heads: nn.Sequential, x: Tensor) -> Tensor:

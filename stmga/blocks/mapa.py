@@ -46,15 +46,22 @@ class MAPA(nn.Module):
                 f"MAPA takes attentions (b, t, n, h, w) of the map's own b, t, h, w: the map is {tuple(x.shape)}, "
                 f"the attentions are {tuple(attention_shape)}"
             )
-        augmented = self.augment(attention)
-        if self.attend == "scaled":
-            sizes = [float(s) for s in self.scales for _ in range(s)]
-            augmented = augmented * augmented.new_tensor(sizes).view(-1, 1, 1)
-        return attended_max(x, augmented, keep=0.0 if self.attend == "mask" else 1.0)
+        return attended_max(x, self.weights(attention, x.dtype))
+
+    def weights(self, attention: Tensor, dtype: torch.dtype) -> Tensor:
+        """(b t n h w) -> (b t n' h w), what the map is multiplied with for each part: 1 + A, 1 + s A, or A."""
+        parts = self._sums(attention)
+        if self.attend != "mask":
+            parts = [1 + (s * a if self.attend == "scaled" else a) for s, a in zip(self.scales, parts, strict=True)]
+        # Concatenated last: that is a tensor of its own, where a sum the compiler would do again for every channel.
+        return torch.cat([a.to(dtype) for a in parts], dim=2)
 
     def augment(self, attention: Tensor) -> Tensor:
         """(b t n h w) -> (b t n' h w), the attentions of all scales, in the order of ``scales``."""
+        return torch.cat(self._sums(attention), dim=2)
+
+    def _sums(self, attention: Tensor) -> list[Tensor]:
         n = attention.shape[2]
         if any(n % s for s in self.scales):
             raise ValueError(f"MAPA with scales {self.scales} needs a number of attentions that each divides, got {n}")
-        return torch.cat([reduce(attention, "b t (s g) h w -> b t s h w", "sum", s=s) for s in self.scales], dim=2)
+        return [reduce(attention, "b t (s g) h w -> b t s h w", "sum", s=s) for s in self.scales]

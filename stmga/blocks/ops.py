@@ -26,13 +26,13 @@ def no_autocast(device_type: str) -> AbstractContextManager[Any]:
     return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
-def attended_max(x: Tensor, attention: Tensor, *, keep: float = 1.0) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of keep * F + A * F for each A (eq. 6: keep = 1).
+def attended_max(x: Tensor, weight: Tensor) -> Tensor:
+    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of W * F for each W (eq. 6: W = 1 + A).
 
-    No copy of the map is made for an attention: nothing as large as the map is held beside it, in the backward pass
-    only its own gradient. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
+    No copy of the map is made for a weight: nothing as large as the map is held beside it, in the backward pass only
+    its own gradient. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
     """
-    weight = keep + attention.to(x.dtype)
+    weight = weight.to(x.dtype)
     if TRITON and x.is_cuda:
         from stmga.blocks.fused_max import fits, fused_max
 
@@ -44,7 +44,7 @@ def attended_max(x: Tensor, attention: Tensor, *, keep: float = 1.0) -> Tensor:
 
 
 def pooled_in_pieces(x: Tensor, weight: Tensor) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of A * F for each A, on any device."""
+    """(b t c h w), (b t n h w) -> (b n t c), the same on any device."""
     b, t = x.shape[:2]
     frames, weight = rearrange(x, "b t c h w -> (b t) c h w"), rearrange(weight, "b t n h w -> (b t) n h w")
     wanted = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)

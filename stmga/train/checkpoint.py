@@ -142,8 +142,8 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None
 
 
 def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """A moment lies in memory as its parameter does, channels last or not; a count of steps is copied."""
-    return torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.clone()
+    """A moment lies in memory as its parameter does, channels last or not; a count of steps where the parameter is."""
+    return torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.to(like.device, copy=True)
 
 
 def _names(objective: nn.Module, optimizer: Optimizer) -> list[str]:
