@@ -91,7 +91,6 @@ def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data
 def speed(model: STMGA, rounds: int = 10, batch: int = 4) -> dict[str, object]:
     """The network as the embedder runs it, alone: the best of several rounds, others may compute beside it."""
     model = model.cpu().eval().fuse()
-    model.backbone.to(memory_format=torch.channels_last)
     clips = torch.rand(batch, model.config.clip_length, 3, *model.config.size)
     with torch.inference_mode():
         took = [seconds(lambda: model(clips)) for _ in range(rounds + 1)]

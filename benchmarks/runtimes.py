@@ -20,20 +20,18 @@ from turns import DTYPES, in_turns, table, where
 
 import stmga
 from stmga.exported import ExportedModel
+from stmga.fuse import fused
 
 MATRIX = 8192  # rows and columns of the product that says what a chip can do
 
 
 def ways(model: stmga.STMGA, clips: torch.Tensor, args: argparse.Namespace, folder: Path) -> dict:
     """Each way's name and what it computes from the clips."""
-    fused = model.fuse()
-    last = model.fuse()
-    last.backbone.to(memory_format=torch.channels_last)
+    last = fused(model, half=None if args.precision == "fp32" else DTYPES[args.precision])  # as the embedder does
     compiled = torch.compile(last, dynamic=True)
     sides = {
         "trunk, eager": lambda: trunk_alone(model, clips),
         "eager": lambda: model(clips),
-        "folded": lambda: fused(clips),
         "folded, channels last": lambda: last(clips),
         "folded, channels last, compiled": lambda: compiled(clips),
     }

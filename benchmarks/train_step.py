@@ -13,7 +13,6 @@ activations of the trunk's first stage (`--set recompute=...` of `stmga train`).
 import argparse
 import json
 import multiprocessing
-import platform
 import resource
 import statistics
 import tempfile
@@ -21,6 +20,7 @@ import time
 from dataclasses import replace
 
 import torch
+from turns import where
 
 import stmga
 
@@ -101,8 +101,8 @@ def main() -> None:
     parser.add_argument("--json")
     args = parser.parse_args()
     found = measure(args)
-    where = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, stmga {stmga.__version__}"
-    print(f"{where}, {args.device}, {args.precision}")
+    torch.set_num_threads(args.threads)
+    print(f"{where(args.device)}, {args.device}, {args.precision}")
     print(f"{args.model}, {args.batch} clips of 8 x {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")
     print(f"{'step':<28}{'s (median)':>11}{'spread':>15}{'peak GB':>9}{'time ratio':>12}{'memory ratio':>14}")
     base = found["baseline"]
@@ -116,7 +116,7 @@ def main() -> None:
         print(f"{row['time_ratio']:>12.3f}{row['memory_ratio']:>14.3f}")
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"where": where, "settings": vars(args), "sides": found}, file, indent=1)
+            json.dump({"where": where(args.device), "settings": vars(args), "sides": found}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from stmga.embeddings import Embeddings
 from stmga.encoded import Encoded, decode, encoded_clip
+from stmga.fuse import fused
 from stmga.model import STMGA
 from stmga.tracklets import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
@@ -111,7 +112,7 @@ class TrackletEmbedder:
         self.sampling = sampling
         self.on_error = on_error
         self.progress = progress
-        self._ready: tuple[tuple[str, torch.device], Network] | None = None
+        self._ready: tuple[tuple[str, torch.device, str], Network] | None = None
         self._shared_bar: Any = None
         self._digest = ""  # of the weights, while they are known to stay
 
@@ -158,13 +159,12 @@ class TrackletEmbedder:
         """What computes; it is made once for the same weights on the same device."""
         if not isinstance(self.model, nn.Module):
             return Network(self.model.encode, self.model.forward_head)
-        key = (digest, self.device)
+        key = (digest, self.device, self.precision)
         if self._ready is None or self._ready[0] != key:
             with _evaluating(self.model):
-                fused = self.model.fuse()
-            fused.backbone.to(memory_format=torch.channels_last)
-            encode = torch.compile(fused.encode, dynamic=True) if self.compile else fused.encode
-            self._ready = key, Network(encode, fused.forward_head)
+                network = fused(self.model, half=_AUTOCAST.get(self.precision))
+            encode = torch.compile(network.encode, dynamic=True) if self.compile else network.encode
+            self._ready = key, Network(encode, network.forward_head)
         return self._ready[1]
 
     def _encode(self, clips: _Clips, network: Network) -> tuple[Tensor, dict[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,9 @@ def _dynamic() -> tuple[dict[int, Any]]:
 def _write_program(deployed: Deployed, example: Tensor, about: str, path: Path) -> None:
     with torch.no_grad():
         program = torch.export.export(deployed, (example,), dynamic_shapes=_dynamic())
-    with open(path, "wb") as file:
+    with open(path, "wb") as file, warnings.catch_warnings():
+        # Weights lie channels last: it takes them for slices and warns, stores whole storages and strides, and is right
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
         torch.export.save(program, file, extra_files={METADATA: about})
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stmga import PAPER_CONFIGS, STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
-from stmga.fuse import conv_norm_pairs
+from stmga.fuse import conv_norm_pairs, fused
 from stmga.records import WeightsError
 
 
@@ -27,11 +27,11 @@ def test_the_same_embeddings_without_batch_norms(changes: dict) -> None:
     model = network(**changes)
     clips = torch.randn(2, 2, 3, 64, 32)
     before = model.digest()
-    fused = model.fuse()
+    folded = model.fuse()
     with torch.inference_mode():
-        assert torch.allclose(fused(clips), model(clips), atol=1e-5, rtol=0)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules())
-    assert fused.digest() == before == model.digest()
+        assert torch.allclose(folded(clips), model(clips), atol=1e-5, rtol=0)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    assert folded.digest() == before == model.digest()
     assert any(isinstance(m, nn.BatchNorm2d) for m in model.modules()), "the network itself was changed"
 
 
@@ -48,11 +48,28 @@ def test_a_folded_network_is_not_for_training_nor_for_saving(tmp_path) -> None:
     model = network()
     with pytest.raises(ValueError, match=r"training mode.*model\.eval"):
         model.train().fuse()
-    fused = model.eval().fuse()
-    assert not any(p.requires_grad for p in fused.parameters())
+    folded = model.eval().fuse()
+    assert not any(p.requires_grad for p in folded.parameters())
     with pytest.raises(WeightsError, match="changed after it was built"):
-        fused.save_pretrained(tmp_path / "no")
-    assert torch.equal(fused.fuse()(torch.ones(1, 1, 3, 64, 32)), fused(torch.ones(1, 1, 3, 64, 32)))
+        folded.save_pretrained(tmp_path / "no")
+    assert torch.equal(folded.fuse()(torch.ones(1, 1, 3, 64, 32)), folded(torch.ones(1, 1, 3, 64, 32)))
+
+
+@pytest.mark.parametrize("changes", [{}, {"temporal_conv": "depthwise"}, {"parts": "stripes"}])
+def test_weights_in_half_precision_are_what_autocast_makes_of_them(changes: dict) -> None:
+    model = network(**changes)
+    clips = torch.randn(2, 2, 3, 64, 32)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = model.fuse()(clips)
+        half = fused(model, half=torch.bfloat16)
+        assert torch.equal(half(clips), expected)
+    assert half.backbone.conv1.weight.dtype == torch.bfloat16
+    assert half.digest() == model.digest()
+
+
+def test_maps_lie_channels_last() -> None:
+    x = network().fuse().backbone(torch.rand(2, 3, 64, 32))
+    assert x.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_embedder_folds_and_notices_new_weights() -> None:

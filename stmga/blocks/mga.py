@@ -64,7 +64,9 @@ class MGA(nn.Module):
         for x, n in zip(sets, self.counts, strict=True):
             if x.ndim != 3 or x.shape[-1] != self.dim or x.shape[1] == 0 or (n is not None and x.shape[1] != n):
                 raise ValueError(f"MGA expects a set (b, {n or 'n'}, {self.dim}), got shape {tuple(x.shape)}")
-        y = torch.stack([aggregate(x) for aggregate, x in zip(self.aggregators, sets, strict=True)], dim=1)  # (b s c)
+        # Contiguous, because a linear layer is one product then, and one for each member of the batch otherwise.
+        vectors = [aggregate(x.contiguous()) for aggregate, x in zip(self.aggregators, sets, strict=True)]
+        y = torch.stack(vectors, dim=1)  # (b s c)
         if self.weigh is None:
             return y.mean(1)
         return (self.weigh(y) * y).sum(1) + y.mean(1)
