@@ -2,6 +2,7 @@
 
     python benchmarks/runtimes.py
     python benchmarks/runtimes.py --model stmga_resnet18_c4 --batch 1 4 --json out.json
+    python benchmarks/runtimes.py --precision bf16
     python benchmarks/runtimes.py --device cuda --precision bf16 --batch 1 32
 
 The trunk with average pooling, eager, is the first side; all see the same clips, in turns in one run, and the
@@ -35,6 +36,14 @@ def ways(model: stmga.STMGA, clips: torch.Tensor, args: argparse.Namespace, fold
         "folded, channels last": lambda: last(clips),
         "folded, channels last, compiled": lambda: compiled(clips),
     }
+    if args.precision != "fp32":
+        exact = fused(model)
+
+        def in_fp32() -> torch.Tensor:
+            with torch.autocast(args.device.split(":")[0], enabled=False):
+                return exact(clips)
+
+        sides["folded, channels last, fp32"] = in_fp32
     if args.device.startswith("cuda"):
         trunk = torch.compile(trunk_alone, dynamic=True)
         sides["trunk, folded, channels last"] = lambda: trunk_alone(last, clips)

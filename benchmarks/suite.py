@@ -71,12 +71,20 @@ def runtimes(found: dict) -> Iterator[Row]:
             yield Row(what, row["ratio"], spread_of(row["ratio_quartiles"]), 0.70 if name == fastest else None)
         for name in (n for n in ways if n.startswith(".")):
             yield Row(f"{name} over PyTorch eager, {batch}", ways[name]["seconds"] / ways["eager"]["seconds"])
-        for name in (n for n in ways if "share_of_matrix_rate" in ways[n]):  # on a GPU
-            row, what = ways[name], f"`{model}`, {name}, {batch.replace('=', ' = ')}"
-            yield Row(f"{what}: clips per second", row["clips_per_s"])
-            yield Row(f"{what}: share of the rate of a large matrix product", row["share_of_matrix_rate"])
-            if "share_of_trunk" in row:
-                yield Row(f"{what}: the trunk's share of the time", row["share_of_trunk"])
+
+
+def half(found: dict) -> Iterator[Row]:
+    model, precision = (found["settings"][key] for key in ("model", "precision"))
+    for batch, sides in found["rows"].items():
+        exact = sides["folded, channels last, fp32"]
+        for name in ("folded, channels last", "folded, channels last, compiled"):
+            what = f"`{model}` in {precision}, {name}, over folded, channels last, fp32, {batch.replace('=', ' = ')}"
+            yield Row(f"{what} (differs by {sides[name]['difference']:.0e})", sides[name]["seconds"] / exact["seconds"])
+            what = f"`{model}` in {precision}, {name}, {batch.replace('=', ' = ')}"
+            yield Row(f"{what}: clips per second", sides[name]["clips_per_s"])
+            if "share_of_matrix_rate" in sides[name]:  # on a GPU
+                yield Row(f"{what}: share of a large matrix product's rate", sides[name]["share_of_matrix_rate"])
+                yield Row(f"{what}: the trunk's share of the time", sides[name]["share_of_trunk"])
 
 
 def blocks(found: dict) -> Iterator[Row]:
@@ -161,7 +169,8 @@ FILES = [
 ]
 CASES: dict[str, tuple[list[str], Callable[[dict], Iterator[Row]], list[str] | None]] = {
     "head_cost": (["--models", *TIMED], head_cost, ["--batch", "1", "32"]),
-    "runtimes": ([], runtimes, ["--batch", "1", "32", "--precision", "bf16"]),
+    "runtimes": ([], runtimes, ["--batch", "1", "32"]),
+    "runtimes-bf16": (["--precision", "bf16"], half, ["--batch", "1", "32"]),
     "blocks": ([], blocks, ["--batch", "32", "--precision", "bf16"]),
     "pooling": ([], pooling, ["--batch", "32", "--precision", "bf16"]),
     "train_step": ([], train_step, ["--batch", "32", "--precision", "bf16"]),
@@ -177,15 +186,15 @@ BARS_OF_A_CPU = ("head_cost", "runtimes")
 def run(case: str, device: str, out: Path) -> dict:
     """One benchmark in a process of its own: its rows and the peak of its memory."""
     arguments, read, more = CASES[case]
-    file = out / f"{case}.json"
+    script, file = case.partition("-")[0], out / f"{case}.json"
     there = more is not None and device != "cpu"
     options = ["--device", device, *(more or ())] if there else []
-    command = [sys.executable, str(HERE / f"{case}.py"), *arguments, *options, "--json", str(file)]
-    print(f"\n$ python benchmarks/{case}.py {' '.join([*arguments, *options])}", flush=True)
+    command = [sys.executable, str(HERE / f"{script}.py"), *arguments, *options, "--json", str(file)]
+    print(f"\n$ python benchmarks/{script}.py {' '.join([*arguments, *options])}", flush=True)
     process = subprocess.Popen(command)
     _, status, used = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"benchmarks/{case}.py failed; its own output is above")
+        raise SystemExit(f"benchmarks/{script}.py failed; its own output is above")
     found = json.loads(file.read_text())
     rows = [replace(row, bar=None) if there and case in BARS_OF_A_CPU else row for row in read(found)]
     return {"peak_gb": used.ru_maxrss * 1024 / 1e9, "rows": [vars(row) for row in rows]}
