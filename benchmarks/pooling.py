@@ -24,14 +24,9 @@ from stmga import MAPA
 from stmga.blocks import ops
 
 
-def plain(x: Tensor, weight: Tensor) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c): what the compiler gets, which makes one loop of it."""
-    return torch.stack([(x * a).amax((-2, -1)) for a in weight.split(1, dim=2)], dim=1)
-
-
 def roads(device: str) -> dict:
     """By name, how to pool."""
-    found = {"pieces": ops.pooled_in_pieces, "compiled": torch.compile(plain, dynamic=True)}
+    found = {"pieces": ops.pooled_in_pieces, "compiled": torch.compile(ops.pooled_plainly, dynamic=True)}
     if device.startswith("cuda"):
         from stmga.blocks.fused_max import fused_max
 
@@ -42,7 +37,7 @@ def roads(device: str) -> dict:
 def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, Side]:
     """The floor, then each road; with ``backward`` to the gradients of both arguments."""
     if not backward:
-        calls = {"floor": lambda: x.amax((-2, -1)), "plain": lambda: plain(x, weight)}
+        calls = {"floor": lambda: x.amax((-2, -1)), "plain": lambda: ops.pooled_plainly(x, weight)}
         return calls | {name: lambda pool=pool: pool(x, weight) for name, pool in roads(device).items()}
     x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
     shape = (x.shape[0], weight.shape[2], *x.shape[1:3])
@@ -55,7 +50,9 @@ def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, S
         x.detach().amax((-2, -1))
         return torch.zeros_like(x)
 
-    return {"floor": floor, "plain": both(plain)} | {name: both(pool) for name, pool in roads(device).items()}
+    return {"floor": floor, "plain": both(ops.pooled_plainly)} | {
+        name: both(pool) for name, pool in roads(device).items()
+    }
 
 
 def memory(run: Side, x: Tensor) -> float:
@@ -77,7 +74,8 @@ def tune(maps: dict[str, Tensor], weight: Tensor, rounds: int) -> list[dict]:
     flat = kernel._flat(weight).contiguous()
     for layout, x in maps.items():
         frames = kernel._flat(x)
-        for kernel.TILE, kernel.WARPS in product((2048, 4096, 8192, 16384), (2, 4, 8)):
+        for tile, warps in product((2048, 4096, 8192, 16384), (2, 4, 8)):
+            kernel.TILE, kernel.WARPS = tile, warps
             pooled, places = kernel._forward(frames, flat, places=True)
             grad = torch.rand_like(pooled)
             calls: dict[str, Side] = {
@@ -87,8 +85,8 @@ def tune(maps: dict[str, Tensor], weight: Tensor, rounds: int) -> list[dict]:
             }
             found = in_turns(calls, rounds, device="cuda", launched=True)
             microseconds = {name: 1e6 * row["seconds"] for name, row in found.items()}
-            rows.append({"layout": layout, "tile": kernel.TILE, "warps": kernel.WARPS} | microseconds)
-            print(f"{layout}, tile {kernel.TILE}, {kernel.WARPS} warps:", end=" ")
+            rows.append({"layout": layout, "tile": tile, "warps": warps} | microseconds)
+            print(f"{layout}, tile {tile}, {warps} warps:", end=" ")
             print(", ".join(f"{name} {took:.0f} us" for name, took in microseconds.items()), flush=True)
     return rows
 

@@ -156,17 +156,7 @@ def large_gallery(found: dict) -> Iterator[Row]:
 
 # Which arguments, what is read out of the JSON, and which arguments more on a GPU; None: it does not compute there.
 TIMED = ["stmga_resnet50", "stmga_resnet50_light", "stmga_resnet50_c4", "stmga_resnet18_c4"]
-FILES = [
-    "--architecture",
-    "stmga_resnet50",
-    "--batch-size",
-    "32",
-    "--tracklets",
-    "4096",
-    "--workers",
-    "12",
-    "--compile",
-]
+LARGE = ["--architecture", "stmga_resnet50", "--batch-size", "32", "--tracklets", "4096", "--workers", "12"]
 CASES: dict[str, tuple[list[str], Callable[[dict], Iterator[Row]], list[str] | None]] = {
     "head_cost": (["--models", *TIMED], head_cost, ["--batch", "1", "32"]),
     "runtimes": ([], runtimes, ["--batch", "1", "32"]),
@@ -174,7 +164,7 @@ CASES: dict[str, tuple[list[str], Callable[[dict], Iterator[Row]], list[str] | N
     "blocks": ([], blocks, ["--batch", "32", "--precision", "bf16"]),
     "pooling": ([], pooling, ["--batch", "32", "--precision", "bf16"]),
     "train_step": ([], train_step, ["--batch", "32", "--precision", "bf16"]),
-    "reading": ([], reading, [*FILES, "--precision", "bf16"]),
+    "reading": ([], reading, [*LARGE, "--compile", "--precision", "bf16"]),
     "loading": ([], loading, None),
     "evaluator": ([], evaluator, None),
     "reranking": (["--skip-dense"], reranking, None),

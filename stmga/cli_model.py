@@ -38,7 +38,12 @@ def add_computing(add: Callable[..., Any]) -> None:
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
     add("--compile", action="store_true", help="torch.compile the network: a minute first, then faster")
     add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
-    add("--decode", choices=("host", "device"), default="host", help="JPEG files, on a GPU too: device (default: host)")
+    add(
+        "--decode",
+        choices=("host", "device"),
+        default="host",
+        help="where JPEG files are decoded; device: on the GPU (default: host)",
+    )
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
 
 

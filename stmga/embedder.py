@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from stmga.embeddings import Embeddings
-from stmga.encoded import Encoded, decode, encoded_clip
+from stmga.encoded import Encoded, decode, encoded_clip, require_decoder
 from stmga.fuse import fused
 from stmga.model import STMGA
 from stmga.tracklets import Tracklet, TrackletError
@@ -54,8 +54,9 @@ class TrackletEmbedder:
         batch_size: clips, not tracklets, computed at once; None is 4 on a CPU, where more are slower, and 32 on a GPU.
         workers: processes that read and resize frames; 0 does it in this process, between the batches, as do tensors
             on a GPU, which other processes cannot read.
-        decode: where JPEG files become pixels: on the "host", or on the "device", a GPU, by nvJPEG, whose pixels differ
-            from the host's by rounding. Other files, boxes and videos are decoded on the host in any case.
+        decode: where JPEG files become pixels: on the "host", or on the "device", a GPU, by nvJPEG, which interpolates
+            colours otherwise, so decode queries and gallery alike. Other files, boxes, videos and frames of more than
+            four times the network's pixels are decoded on the host in any case.
         sampling: "all" frames, or one clip of frames spread "evenly" over the tracklet (a fast look at long ones).
         on_error: "raise", or "skip" tracklets that cannot be read and list them in ``Embeddings.skipped``. What is
             wrong with the input as a whole (an id twice, say) raises in any case.
@@ -99,10 +100,10 @@ class TrackletEmbedder:
             raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
         elif device is not None:
             model.to(device)
-        if decode == "device" and model.device.type != "cuda":
-            raise ValueError(
-                f'decode="device" is for a GPU; this computes on {model.device}, where "host" does the same'
-            )
+        if decode == "device":
+            if model.device.type != "cuda":
+                raise ValueError(f'decode="device" is for a GPU; this computes on {model.device}, as "host" decodes')
+            require_decoder(model.device)
         self.model = model
         self.precision = precision
         self.compile = compile
@@ -242,9 +243,9 @@ class TrackletEmbedder:
         length = self.model.config.clip_length
         shown = tracklets if self.progress else ()
         total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in shown)
-        self._digest = self.model.digest()
-        with self._bar(total) as self._shared_bar:
+        with self._bar(total) as bar:
             try:
+                self._shared_bar, self._digest = bar, self.model.digest()
                 yield
             finally:
                 self._shared_bar, self._digest = None, ""
@@ -305,8 +306,10 @@ class _Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
     def __getitem__(self, place: int) -> tuple[int, Tensor | Encoded | str]:
         owner, indices = self.clips[place]
         tracklet = self.tracklets[owner]
-        if self.decode == "device" and (encoded := encoded_clip(tracklet, indices)):
-            return owner, encoded
+        if self.decode == "device":
+            assert isinstance(self.transform, ClipTransform)  # an exported file computes on the CPU
+            if encoded := encoded_clip(tracklet, indices, _most_pixels(self.transform)):
+                return owner, encoded
         distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
         # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
         try:
@@ -325,9 +328,14 @@ class _Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
         """
         if not isinstance(self.transform, ClipTransform):
             return False
-        (h, w), first = self.transform.size, frames[0]
+        first = frames[0]
         same = all(f.dtype == torch.uint8 and f.shape == first.shape for f in frames)
-        return same and first.shape[-2] * first.shape[-1] <= 4 * h * w
+        return same and first.shape[-2] * first.shape[-1] <= _most_pixels(self.transform)
+
+
+def _most_pixels(transform: ClipTransform) -> int:
+    """Of a frame that travels as uint8: no more bytes than the transform's float32 would be."""
+    return 4 * transform.size[0] * transform.size[1]
 
 
 def _collate(samples: list[tuple[int, Tensor | Encoded | str]]) -> tuple[int, list[int], list[Clips], dict[int, str]]:

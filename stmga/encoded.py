@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stmga.images import decoded, is_jpeg, read_bytes
+from stmga.images import decoded, is_plain_jpeg, read_bytes
 from stmga.tracklets import Frame, Tracklet
 from stmga.transforms import ClipTransform
 
@@ -23,46 +24,68 @@ class Encoded(NamedTuple):
     """The frames of a clip as they are on disk."""
 
     files: list[bytes]  # of the distinct frames
+    names: list[str]  # where each is from
     indices: list[int]  # which of them, in the order of the clip
 
 
-def encoded_clip(tracklet: Tracklet, indices: list[int]) -> Encoded | None:
-    """The files of these frames; None if one is something else than a whole JPEG file that can be read."""
+def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded | None:
+    """The files of these frames, each of at most so many pixels; None if one should be decoded on the host.
+
+    That is something else than a plain JPEG file, a part of a picture, or what cannot be read: the host says why.
+    """
     distinct = list(dict.fromkeys(indices))
-    files = []
+    files, names = [], []
     for frame in (tracklet.frames[i] for i in distinct):
         if not isinstance(frame, Frame) or frame.index is not None or frame.box is not None:
             return None
         try:
-            files.append(read_bytes(frame.file, frame.span))
-        except (OSError, ValueError):
-            return None  # the host, which is asked next, says what is wrong
-    return Encoded(files, [distinct.index(i) for i in indices]) if all(map(is_jpeg, files)) else None
+            data = read_bytes(frame.file, frame.span)
+            if not is_plain_jpeg(data, most):
+                return None
+        except (OSError, ValueError, SyntaxError):  # the last is Pillow's, of headers
+            return None
+        files.append(data)
+        names.append(str(frame.file))
+    return Encoded(files, names, [distinct.index(i) for i in indices])
 
 
 def decode(clips: Sequence[Encoded], transform: ClipTransform, device: torch.device) -> tuple[Tensor, dict[int, str]]:
     """k clips -> (k, t, 3, h, w) on ``device`` as the network takes them, and by the number of a clip what is wrong.
 
-    nvJPEG decodes them through torchvision. If it refuses one (CMYK, cut short), or is not there, the host decodes all:
-    it says what is wrong, and one black pixel stands for a frame that cannot be read.
+    nvJPEG decodes them through torchvision. If it refuses one, the host decodes all: it says what is wrong, and one
+    black pixel stands for a frame that cannot be read.
     """
-    files = [file for clip in clips for file in clip.files]
     faults: dict[int, str] = {}
     try:
-        frames = _decoded_there(files, device)
-    except (ImportError, RuntimeError) as error:
+        frames = _decoded_there([file for clip in clips for file in clip.files], device)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
         logger.info("a batch is decoded on the host: %s", error)
         frames = []
-        for k, file in ((k, file) for k, clip in enumerate(clips) for file in clip.files):
-            try:
-                pixels = decoded(file)
-            except Exception as fault:  # Pillow's plugins raise whatever their format makes them raise
-                faults.setdefault(k, str(fault))
-                pixels = np.zeros((1, 1, 3), np.uint8)
-            frames.append(torch.tensor(pixels).movedim(-1, 0).to(device))
+        for k, clip in enumerate(clips):
+            for file, name in zip(clip.files, clip.names, strict=True):
+                try:
+                    pixels = decoded(file)
+                except Exception as fault:  # Pillow's plugins raise whatever their format makes them raise
+                    faults.setdefault(k, f"cannot read {name}: {fault}")
+                    pixels = np.zeros((1, 1, 3), np.uint8)
+                frames.append(torch.tensor(pixels).movedim(-1, 0).to(device))
     starts = accumulate((len(clip.files) for clip in clips), initial=0)
     places = [[start + i for i in clip.indices] for start, clip in zip(starts, clips, strict=False)]
     return transform(frames)[torch.tensor(places)], faults
+
+
+def require_decoder(device: torch.device) -> None:
+    """Raise `ValueError` where no JPEG file can be decoded on this device."""
+    from PIL import Image
+
+    pixel = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(pixel, "JPEG")
+    try:
+        _decoded_there([pixel.getvalue()], device)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise ValueError(f'decode="device" needs a torchvision that decodes JPEG files on {device}: {error}') from error
 
 
 def _decoded_there(files: list[bytes], device: torch.device) -> list[Tensor]:

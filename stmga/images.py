@@ -42,6 +42,16 @@ def is_jpeg(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8\xff")
 
 
+def is_plain_jpeg(data: bytes, most: int) -> bool:
+    """Whether they are a JPEG file in RGB or grey that does not end early, of at most so many pixels."""
+    if not is_jpeg(data) or not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        return False
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:  # reads the header alone
+        return image.mode in ("RGB", "L") and image.width * image.height <= most
+
+
 def decoded(data: bytes) -> np.ndarray:
     """The bytes of an image file as RGB."""
     if (pixels := _jpeg(data)) is not None:

@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+from stmga.blocks import ops
+
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 SHAPES = [(2, 3, 37, 5, 3, 7), (1, 2, 64, 16, 8, 4), (2, 1, 8, 1, 1, 1), (1, 1, 4100, 3, 2, 2)]  # b t c h w n
 
@@ -23,7 +25,7 @@ def compare(dtype: torch.dtype, device: str) -> None:
             if last:
                 x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (b, t))
             weight = (1 + torch.rand(b, t, n, h, w, device=device)).to(dtype)
-            assert fits(x)
+            assert fits(x, weight)
             assert torch.equal(fused_max(x, weight), pooled_in_pieces(x, weight))
             ours, theirs = (  # compared in float32, as the kernel compares products of half precision too
                 [y.detach().to(dtype_).requires_grad_() for y in (x, weight)] for dtype_ in (dtype, torch.float32)
@@ -39,7 +41,10 @@ def compare(dtype: torch.dtype, device: str) -> None:
     x[0, 0, 1, 1, 0] = float("nan")
     pooled = fused_max(x, torch.ones(1, 1, 2, 2, 2, device=device, dtype=dtype))
     assert pooled.isnan().flatten().tolist() == [False, True, False] * 2
-    assert not fits(torch.empty(1, 1, 1, 128, 128)) and not fits(torch.empty(1, 1, 1, 2, 2, dtype=torch.float64))
+    large, double = torch.empty(1, 1, 1, 128, 128), torch.empty(1, 1, 1, 2, 2, dtype=torch.float64)
+    assert not fits(large, large) and not fits(double, double)
+    fair = torch.empty(1, 1, 1, 32, 32)
+    assert fits(fair, fair) and not fits(fair.clone().requires_grad_(), fair)
 
 
 def test_the_kernel_in_the_interpreter():
@@ -54,6 +59,12 @@ def test_the_kernel_in_the_interpreter():
         [sys.executable, "-c", code], env=env, cwd=os.path.dirname(__file__), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_where_a_kernel_cannot_be_launched_the_pieces_do_it(caplog):
+    """As on this CPU, or where Triton finds no C compiler."""
+    assert not ops.runs_kernels(torch.device("cpu"))
+    assert "goes without its kernel" in caplog.text
 
 
 @CUDA

@@ -161,3 +161,15 @@ def test_two_processes_give_the_bits_of_one(model, tmp_path: Path) -> None:
         [*map(str, command), "other"], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert unlike.returncode != 0 and "must be started with the same weights" in unlike.stderr
+
+
+def test_weights_are_looked_at_once_a_run_and_anew_after_it(model, monkeypatch) -> None:
+    embedder, looks, digest = TrackletEmbedder(model), [], model.digest
+    monkeypatch.setattr(model, "digest", lambda: looks.append(1) or digest())
+    with embedder.one_run([]):
+        first = embedder.embed(tracklets(5, 3))
+        before = len(looks)
+        assert embedder.embed(tracklets(5, 3)).digest == first.digest
+        assert len(looks) == before
+    embedder.embed(tracklets(5, 3))
+    assert len(looks) == before + 1

@@ -13,9 +13,18 @@ TILE = 4096  # numbers of the map that a program holds in registers; a channel's
 WARPS = 2  # more of them spend their time on passing maxima to each other
 
 
-def fits(x: Tensor) -> bool:
+TRAINED = 256  # places of a map in training: the more there are, the more memory the gradient of A takes on the way
+
+
+def fits(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels take this map (b t c h w): a precision they compute exactly, places that fit in a tile."""
-    return x.dtype in (torch.float32, torch.bfloat16, torch.float16) and x.shape[-2] * x.shape[-1] <= TILE
+    most = TRAINED if _wanted(x, weight) else TILE
+    return x.dtype in (torch.float32, torch.bfloat16, torch.float16) and x.shape[-2] * x.shape[-1] <= most
+
+
+def _wanted(x: Tensor, weight: Tensor) -> bool:
+    """Whether there will be a backward pass."""
+    return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
 
 
 def fused_max(x: Tensor, weight: Tensor) -> Tensor:
@@ -30,7 +39,7 @@ def fused_max(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pooled(x: Tensor, weight: Tensor) -> Tensor:
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    if _wanted(x, weight):
         pooled: Tensor = _FusedMax.apply(x, weight)
         return pooled
     return _forward(_flat(x), _flat(weight).contiguous(), places=False)[0]
@@ -74,7 +83,8 @@ def _backward(frames: Tensor, weight: Tensor, places: Tensor, grad: Tensor) -> t
     block_c, block_s = _tile(c, s)
     blocks = triton.cdiv(c, block_c)
     to_frames = torch.empty_like(frames)
-    # Each program's share of the gradient of A, added up afterwards: the sum has one order, atomics would have many
+    # Each program's share of the gradient of A, added up afterwards: the sum has one order, atomics would have many.
+    # Of 2048 channels, 128 places and 7 attentions that is 0.44 of a map in half precision, of 256 places 0.88.
     shares = torch.empty(b, t, blocks, n, s, dtype=torch.float32, device=grad.device)
     strides = (*frames.stride(), *to_frames.stride())
     _spread[b * t, blocks](

@@ -53,7 +53,7 @@ class MAPA(nn.Module):
         parts = self._sums(attention)
         if self.attend != "mask":
             parts = [1 + (s * a if self.attend == "scaled" else a) for s, a in zip(self.scales, parts, strict=True)]
-        # Concatenated last: that is a tensor of its own, where a sum the compiler would do again for every channel.
+        # Concatenated last, because that is kept: a sum after it the compiler would repeat for every channel.
         return torch.cat([a.to(dtype) for a in parts], dim=2)
 
     def augment(self, attention: Tensor) -> Tensor:

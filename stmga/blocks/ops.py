@@ -1,8 +1,9 @@
 """What several blocks share: attended max-pooling, and full precision where it matters."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-TRITON = find_spec("triton") is not None  # torch brings it where it is for CUDA; the kernel is written in it
+logger = logging.getLogger(__name__)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -29,18 +30,36 @@ def no_autocast(device_type: str) -> AbstractContextManager[Any]:
 def attended_max(x: Tensor, weight: Tensor) -> Tensor:
     """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of W * F for each W (eq. 6: W = 1 + A).
 
-    No copy of the map is made for a weight: nothing as large as the map is held beside it, in the backward pass only
-    its own gradient. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
+    No copy of the map is made for a weight: nothing as large as the map is held beside it, in the backward pass its own
+    gradient. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
     """
     weight = weight.to(x.dtype)
-    if TRITON and x.is_cuda:
+    # An exported program runs where there may be no Triton; what compiles for CUDA is Triton.
+    if x.is_cuda and not torch.compiler.is_exporting() and (torch.compiler.is_compiling() or runs_kernels(x.device)):
         from stmga.blocks.fused_max import fits, fused_max
 
-        if fits(x):
+        if fits(x, weight):
             return fused_max(x, weight)
-    if torch.compiler.is_compiling():  # the compiler makes one loop of this, which reads the map once
-        return torch.stack([(x * a).amax((-2, -1)) for a in weight.split(1, dim=2)], dim=1)
-    return pooled_in_pieces(x, weight)
+    return pooled_plainly(x, weight) if torch.compiler.is_compiling() else pooled_in_pieces(x, weight)
+
+
+@cache
+def runs_kernels(device: torch.device) -> bool:
+    """Whether there is a Triton that can launch one: it needs a C compiler for that, and does not know every GPU."""
+    one = torch.ones(1, 1, 1, 1, 1, device=device)
+    try:
+        from stmga.blocks.fused_max import fused_max
+
+        fused_max(one, one)
+    except Exception as error:  # there is none, or its build or the driver fails
+        logger.warning("attended pooling goes without its kernel, which cannot be run on %s: %s", device, error)
+        return False
+    return True
+
+
+def pooled_plainly(x: Tensor, weight: Tensor) -> Tensor:
+    """(b t c h w), (b t n h w) -> (b n t c), as the compiler wants it: it makes one loop, which reads the map once."""
+    return torch.stack([(x * a).amax((-2, -1)) for a in weight.split(1, dim=2)], dim=1)
 
 
 def pooled_in_pieces(x: Tensor, weight: Tensor) -> Tensor:
