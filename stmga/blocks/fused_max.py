@@ -105,17 +105,23 @@ def _larger(a, b):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _cells(start, t, c, s, by_b, by_t, by_c, by_s, BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A program's frame, channels and places; where they lie (c s) in a map with these strides, and which there are."""
+    frame = tl.program_id(0).to(tl.int64)
+    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    place = tl.arange(0, BLOCK_S)
+    cells = start + frame // t * by_b + frame % t * by_t + channel[:, None] * by_c + place[None, :] * by_s
+    return frame, channel, place, cells, (channel < c)[:, None] & (place < s)[None, :]
+
+
+@triton.jit
 def _pool(  # type: ignore[no-untyped-def]
     x, weight, pooled, places, t, c, n, s, x_b, x_t, x_c, x_s,
     TRAIN: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr,
 ):  # fmt: skip
     """A program: some channels of a frame under every attention."""
-    frame = tl.program_id(0).to(tl.int64)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    place = tl.arange(0, BLOCK_S)
-    there = (channel < c)[:, None] & (place < s)[None, :]
-    start = x + frame // t * x_b + frame % t * x_t
-    tile = tl.load(start + channel[:, None] * x_c + place[None, :] * x_s, mask=there, other=0).to(tl.float32)
+    frame, channel, place, cells, there = _cells(x, t, c, s, x_b, x_t, x_c, x_s, BLOCK_C, BLOCK_S)
+    tile = tl.load(cells, mask=there, other=0).to(tl.float32)
     for i in range(n):
         a = tl.load(weight + (frame * n + i) * s + place, mask=place < s, other=0).to(tl.float32)
         y = tl.where((place < s)[None, :], tile * a[None, :], float("-inf"))
@@ -134,12 +140,8 @@ def _spread(  # type: ignore[no-untyped-def]
     BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr,
 ):  # fmt: skip
     """The backward pass of `_pool`: every place of the map gets what its maxima get, mostly nothing."""
-    frame = tl.program_id(0).to(tl.int64)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    place = tl.arange(0, BLOCK_S)
-    there = (channel < c)[:, None] & (place < s)[None, :]
-    start = x + frame // t * x_b + frame % t * x_t
-    tile = tl.load(start + channel[:, None] * x_c + place[None, :] * x_s, mask=there, other=0).to(tl.float32)
+    frame, channel, place, cells, there = _cells(x, t, c, s, x_b, x_t, x_c, x_s, BLOCK_C, BLOCK_S)
+    tile = tl.load(cells, mask=there, other=0).to(tl.float32)
     total = tl.zeros((BLOCK_C, BLOCK_S), tl.float32)
     share = shares + (frame * tl.num_programs(1) + tl.program_id(1)) * n * s
     for i in range(n):
@@ -149,5 +151,5 @@ def _spread(  # type: ignore[no-untyped-def]
         hit = place[None, :] == tl.load(places + out, mask=channel < c, other=-1)[:, None]
         total += tl.where(hit, g[:, None] * a[None, :], 0)
         tl.store(share + i * s + place, tl.sum(tl.where(hit, g[:, None] * tile, 0), 0), mask=place < s)
-    start = to_x + frame // t * to_b + frame % t * to_t
-    tl.store(start + channel[:, None] * to_c + place[None, :] * to_s, total, mask=there)
+    to_cells = _cells(to_x, t, c, s, to_b, to_t, to_c, to_s, BLOCK_C, BLOCK_S)[3]
+    tl.store(to_cells, total, mask=there)
