@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from stmga.clips import Batch, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
 from stmga.embeddings import Embeddings
-from stmga.encoded import Encoded, decode, encoded_clip, require_decoder
+from stmga.encoded import decode, require_decoder
 from stmga.fuse import fused
 from stmga.model import STMGA
 from stmga.tracklets import Tracklet, TrackletError
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Sampling = Literal["all", "evenly"]
-Decode = Literal["host", "device"]
 OnError = Literal["raise", "skip"]
-Transform = Callable[[Any], Tensor]
-Clips = Tensor | list[Encoded]  # neighbours (k t 3 h w) that are alike in size and type, or k that are still encoded
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
 
@@ -135,7 +130,7 @@ class TrackletEmbedder:
         """Embed checked tracklets; with on_error="skip" perhaps none of them."""
         config = self.model.config
         transform = ClipTransform.from_config(config) if isinstance(self.model, nn.Module) else self.model.transform
-        clips = _Clips(tracklets, transform, config.clip_length, self.sampling, self.decode)
+        clips = Clips(tracklets, transform, config.clip_length, self.sampling, self.decode)
         digest = self._digest or self.model.digest()
         network = self._network(digest)
         sums, faults = self._encode(clips, network)
@@ -168,15 +163,15 @@ class TrackletEmbedder:
             self._ready = key, Network(encode, network.forward_head)
         return self._ready[1]
 
-    def _encode(self, clips: _Clips, network: Network) -> tuple[Tensor, dict[int, str]]:
+    def _encode(self, clips: Clips, network: Network) -> tuple[Tensor, dict[int, str]]:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
         sums = torch.zeros(len(clips.tracklets), self.model.dim)
         faults: dict[int, str] = {}
         loader = DataLoader(
             clips,
             batch_size=self.batch_size,
-            num_workers=0 if any(map(_on_device, clips.tracklets)) else self.workers,
-            collate_fn=_collate,
+            num_workers=0 if any(map(on_device, clips.tracklets)) else self.workers,
+            collate_fn=collate,
             pin_memory=self.device.type == "cuda",
         )
         with self._bar(len(clips)) as bar:
@@ -196,7 +191,7 @@ class TrackletEmbedder:
                 bar.update(size)
         return sums, faults
 
-    def _on_the_device(self, batch: list[Clips], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
+    def _on_the_device(self, batch: list[Batch], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
         """What the reader left -> (k, t, 3, h, w) as the network takes them, where it computes; and faults by clip."""
         ready: list[Tensor] = []
         faults: dict[int, str] = {}
@@ -258,100 +253,11 @@ class TrackletEmbedder:
         return tqdm(total=total, unit="clip", desc="embed", disable=not (self.progress and total))
 
 
-def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[list[int]]:
-    """Which frames make up the clips of a tracklet; too short ones, and the end of the last clip, loop to the start.
-
-    >>> clip_indices(5, 4)
-    [[0, 1, 2, 3], [4, 0, 1, 2]]
-    >>> clip_indices(12, 4, "evenly")
-    [[1, 4, 7, 10]]
-    """
-    if sampling == "evenly" and frames > length:
-        return [[(2 * i + 1) * frames // (2 * length) for i in range(length)]]  # the middles of `length` equal pieces
-    looped = [i % frames for i in range(math.ceil(frames / length) * length)]
-    return [looped[start : start + length] for start in range(0, len(looped), length)]
-
-
 class Network(NamedTuple):
     """The two halves of a network: clips to features, whose mean over a tracklet's clips goes through the head."""
 
     encode: Callable[[Tensor], Tensor]
     head: Callable[[Tensor], Tensor]
-
-
-class _Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
-    """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them).
-
-    Pixels are uint8 where the transform is still to come, else float32; or encoded, to be decoded where it computes.
-    """
-
-    def __init__(
-        self,
-        tracklets: Sequence[Tracklet],
-        transform: Transform,
-        length: int,
-        sampling: Sampling,
-        decode: Decode = "host",
-    ) -> None:
-        self.tracklets = tracklets
-        self.decode = decode
-        self.transform = transform
-        plan = [clip_indices(len(tracklet), length, sampling) for tracklet in tracklets]
-        self.counts = [len(clips) for clips in plan]
-        self.clips = [(owner, indices) for owner, clips in enumerate(plan) for indices in clips]
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, place: int) -> tuple[int, Tensor | Encoded | str]:
-        owner, indices = self.clips[place]
-        tracklet = self.tracklets[owner]
-        if self.decode == "device":
-            assert isinstance(self.transform, ClipTransform)  # an exported file computes on the CPU
-            if encoded := encoded_clip(tracklet, indices, _most_pixels(self.transform)):
-                return owner, encoded
-        distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
-        # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
-        try:
-            frames = tracklet.load(distinct)
-            clip = torch.stack(frames) if self._travels(frames) else self.transform(frames)
-        except TrackletError as error:
-            return owner, str(error)
-        except (ValueError, TypeError) as error:  # of the transform, which does not know whose pixels these are
-            return owner, f'tracklet "{tracklet.id}": {error}'
-        return owner, clip.cpu()[[distinct.index(i) for i in indices]]
-
-    def _travels(self, frames: list[Tensor]) -> bool:
-        """Whether frames leave the reader as they are, to be transformed with others where the network computes.
-
-        That is all of one size, and no more bytes than what the transform would make of them.
-        """
-        if not isinstance(self.transform, ClipTransform):
-            return False
-        first = frames[0]
-        same = all(f.dtype == torch.uint8 and f.shape == first.shape for f in frames)
-        return same and first.shape[-2] * first.shape[-1] <= _most_pixels(self.transform)
-
-
-def _most_pixels(transform: ClipTransform) -> int:
-    """Of a frame that travels as uint8: no more bytes than the transform's float32 would be."""
-    return 4 * transform.size[0] * transform.size[1]
-
-
-def _collate(samples: list[tuple[int, Tensor | Encoded | str]]) -> tuple[int, list[int], list[Clips], dict[int, str]]:
-    """-> clips asked for, owners of the readable ones, their pixels, faults by owner."""
-    good = [(owner, clip) for owner, clip in samples if not isinstance(clip, str)]
-    faults = {owner: fault for owner, fault in reversed(samples) if isinstance(fault, str)}
-    pixels: list[Any] = [clip for _, clip in good]
-    alike = groupby(pixels, key=lambda clip: isinstance(clip, Tensor) and (clip.shape, clip.dtype))
-    clips: list[Any] = [torch.stack(list(group)) if stacks else list(group) for stacks, group in alike]
-    return len(samples), [owner for owner, _ in good], clips, faults
-
-
-def _on_device(tracklet: Tracklet) -> bool:
-    """Whether its pixels are on an accelerator, whose memory a worker process cannot use."""
-    frames = tracklet.frames if isinstance(tracklet.frames, tuple) else (tracklet.frames,)
-    return any(isinstance(frame, Tensor) and frame.device.type != "cpu" for frame in frames)
 
 
 @contextmanager

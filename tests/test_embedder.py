@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stmga.calibration import Calibration, Threshold
+from stmga.clips import Clips, clip_indices, on_device
 from stmga.config import ARCHITECTURES, STMGAConfig
-from stmga.embedder import TrackletEmbedder, _Clips, _on_device, clip_indices
+from stmga.embedder import TrackletEmbedder
 from stmga.gallery import Gallery
 from stmga.model import STMGA
 from stmga.records import WeightRecord
@@ -125,7 +126,7 @@ def test_frames_of_any_size_and_type_share_batches(model: STMGA) -> None:
 
 
 def test_clips_can_be_sent_to_a_spawned_process() -> None:
-    clips = _Clips(tracklets(5), ClipTransform.from_config(TINY), 4, "all")
+    clips = Clips(tracklets(5), ClipTransform.from_config(TINY), 4, "all")
     again = pickle.loads(pickle.dumps(clips))
     assert len(again) == 2
     assert torch.equal(again[1][1], clips[1][1])
@@ -135,7 +136,7 @@ def test_a_looped_frame_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
     load = Tracklet.load
     monkeypatch.setattr(Tracklet, "load", lambda self, indices: (asked.append(list(indices)), load(self, indices))[1])
-    clips = _Clips(tracklets(3), ClipTransform.from_config(TINY), 8, "all")
+    clips = Clips(tracklets(3), ClipTransform.from_config(TINY), 8, "all")
     _, clip = clips[0]
     assert asked == [[0, 1, 2]]
     assert torch.equal(clip, clip[[0, 1, 2, 0, 1, 2, 0, 1]])
@@ -176,8 +177,8 @@ def test_half_precision_stays_close(precision: str, least: float) -> None:
 def test_pixels_on_an_accelerator_are_left_to_this_process() -> None:
     array, tensor = np.zeros((2, 8, 4, 3), np.uint8), torch.zeros(2, 3, 8, 4)
     here = (array, tensor, list(array), list(tensor), ["a.jpg"])
-    assert not any(_on_device(Tracklet("a", frames)) for frames in here)
-    assert all(_on_device(Tracklet("a", frames)) for frames in (tensor.to("meta"), [tensor[0], tensor[0].to("meta")]))
+    assert not any(on_device(Tracklet("a", frames)) for frames in here)
+    assert all(on_device(Tracklet("a", frames)) for frames in (tensor.to("meta"), [tensor[0], tensor[0].to("meta")]))
 
 
 @CUDA

@@ -1,4 +1,4 @@
-"""Which frames of a tracklet a training clip takes; the clips of a test are `stmga.embedder.clip_indices`."""
+"""Which frames of a tracklet a training clip takes; the clips of a test are `stmga.clips.clip_indices`."""
 
 from __future__ import annotations
 
