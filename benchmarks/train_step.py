@@ -116,7 +116,8 @@ def main() -> None:
         print(f"{row['time_ratio']:>12.3f}{row['memory_ratio']:>14.3f}")
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"where": where(args.device), "settings": vars(args), "sides": found}, file, indent=1)
+            settings = {key: value for key, value in vars(args).items() if key != "json"}
+            json.dump({"where": where(args.device), "settings": settings, "sides": found}, file, indent=1)
 
 
 if __name__ == "__main__":
