@@ -22,14 +22,12 @@ OPEN_SHARDS = 16  # files of packs that a process keeps open
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
-def read_image(file: Path) -> np.ndarray:
-    """An image file as RGB, `(h, w, 3)` uint8; EXIF orientation is ignored, as detectors and trackers do."""
-    return decoded(file.read_bytes())
+def read_image(file: Path, span: tuple[int, int] | None = None) -> np.ndarray:
+    """An image file, or the part `(offset, length)` of a file, as RGB, `(h, w, 3)` uint8.
 
-
-def read_packed(file: Path, span: tuple[int, int]) -> np.ndarray:
-    """The same for an image that is the part `(offset, length)` of a file."""
-    return decoded(read_span(file, span))
+    EXIF orientation is ignored, as detectors and trackers do.
+    """
+    return decoded(read_bytes(file, span))
 
 
 def read_bytes(file: Path, span: tuple[int, int] | None = None) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stmga.images import checked_range, crop, outside, read_image, read_packed, to_pixels
+from stmga.images import checked_range, crop, outside, read_image, to_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -147,8 +147,7 @@ class Tracklet:
             except ValueError as error:
                 raise TrackletError(f'tracklet "{self.id}": frame {i}: {error}') from error
         try:
-            picture = read_image(frame.file) if frame.span is None else read_packed(frame.file, frame.span)
-            return self._crop(picture, i)
+            return self._crop(read_image(frame.file, frame.span), i)
         except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
             raise TrackletError(f'tracklet "{self.id}": cannot read {frame.file}: {error}') from error
 

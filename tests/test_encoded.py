@@ -1,5 +1,6 @@
 """JPEG files decoded where the network computes, here on the CPU, which does the same by another road."""
 
+import copy
 import io
 from pathlib import Path
 
@@ -55,9 +56,9 @@ def model() -> STMGA:
     return STMGA(TINY).eval()
 
 
-def on_the_device(model: STMGA, device: str = "cpu", **options) -> TrackletEmbedder:
+def on_the_device(model: STMGA, **options) -> TrackletEmbedder:
     """An embedder that decodes where it computes; of the CPU it is not offered, because nothing would be gained."""
-    embedder = TrackletEmbedder(model, device=device, **options)
+    embedder = TrackletEmbedder(model, **options)
     embedder.decode = "device"
     return embedder
 
@@ -145,8 +146,7 @@ def test_a_gpu_decodes_nearly_the_same(model, tracklets, caplog):
     caplog.set_level("INFO")
     expected = TrackletEmbedder(model)(tracklets).vectors
     for workers in (0, 2):
-        found = TrackletEmbedder(STMGA(TINY).eval(), device="cuda")
-        found.model.load_state_dict(model.state_dict())
-        found = TrackletEmbedder(found.model, device="cuda", decode="device", workers=workers)(tracklets).vectors
+        there = TrackletEmbedder(copy.deepcopy(model), device="cuda", decode="device", workers=workers)
+        found = there(tracklets).vectors
         assert (found * expected).sum(1).min() > 0.99
     assert "on the host" not in caplog.text

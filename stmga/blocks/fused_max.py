@@ -9,26 +9,21 @@ from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stmga.blocks.ops import has_gradient
+
 TILE = 4096  # numbers of the map that a program holds in registers; a channel's places always in one program
 WARPS = 2  # more of them spend their time on passing maxima to each other
-
-
 TRAINED = 256  # places of a map in training: the more there are, the more memory the gradient of A takes on the way
 
 
 def fits(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels take this map (b t c h w): a precision they compute exactly, places that fit in a tile."""
-    most = TRAINED if _wanted(x, weight) else TILE
+    most = TRAINED if has_gradient(x, weight) else TILE
     return x.dtype in (torch.float32, torch.bfloat16, torch.float16) and x.shape[-2] * x.shape[-1] <= most
 
 
-def _wanted(x: Tensor, weight: Tensor) -> bool:
-    """Whether there will be a backward pass."""
-    return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-
-
 def fused_max(x: Tensor, weight: Tensor) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of A * F for each A; both of one precision.
+    """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of W * F for each W; both of one precision.
 
     The numbers are those of the plain form to the bit. Its gradient goes to the first of equal maxima.
     """
@@ -39,7 +34,7 @@ def fused_max(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pooled(x: Tensor, weight: Tensor) -> Tensor:
-    if _wanted(x, weight):
+    if has_gradient(x, weight):
         pooled: Tensor = _FusedMax.apply(x, weight)
         return pooled
     return _forward(_flat(x), _flat(weight).contiguous(), places=False)[0]

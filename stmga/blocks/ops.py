@@ -66,9 +66,13 @@ def pooled_in_pieces(x: Tensor, weight: Tensor) -> Tensor:
     """(b t c h w), (b t n h w) -> (b n t c), the same on any device."""
     b, t = x.shape[:2]
     frames, weight = rearrange(x, "b t c h w -> (b t) c h w"), rearrange(weight, "b t n h w -> (b t) n h w")
-    wanted = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    pooled = _AttendedMax.apply(frames, weight) if wanted else _pool(frames, weight)
+    pooled = _AttendedMax.apply(frames, weight) if has_gradient(frames, weight) else _pool(frames, weight)
     return rearrange(pooled, "n (b t) c -> b n t c", b=b, t=t)
+
+
+def has_gradient(*tensors: Tensor) -> bool:
+    """Whether a backward pass may come to one of them."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _pieces(frames: Tensor) -> Iterator[slice]:
