@@ -105,11 +105,22 @@ def pooling(found: dict) -> Iterator[Row]:
 
 def train_step(found: dict) -> Iterator[Row]:
     model = found["settings"]["model"]
+    kept = ", freed memory kept" if found["settings"]["kept"] else ""
     for name, row in found["sides"].items():
         if name.startswith("whole"):
-            what = f"training step of `{model}`{name.removeprefix('whole')} over that of the baseline"
+            what = f"training step of `{model}`{name.removeprefix('whole')}{kept}, over that of the baseline"
             yield Row(f"{what}: time", row["time_ratio"], bar=1.3)
             yield Row(f"{what}: peak memory", row["memory_ratio"], bar=1.15)
+
+
+def allocator(found: dict) -> Iterator[Row]:
+    model = found["settings"]["model"]
+    for name, row in found["sides"].items():
+        if name.endswith("memory kept"):
+            what = f"`{model}`, {name}, over given back"
+            yield Row(f"{what}: time", row["ratio"], spread_of(row["ratio_quartiles"]))
+            given = found["sides"][name.removesuffix(", memory kept")]
+            yield Row(f"{what}: peak memory", row["peak_gb"] / given["peak_gb"])
 
 
 def reading(found: dict) -> Iterator[Row]:
@@ -164,6 +175,9 @@ CASES: dict[str, tuple[list[str], Callable[[dict], Iterator[Row]], list[str] | N
     "blocks": ([], blocks, ["--batch", "32", "--precision", "bf16"]),
     "pooling": ([], pooling, ["--batch", "32", "--precision", "bf16"]),
     "train_step": ([], train_step, ["--batch", "32", "--precision", "bf16"]),
+    "train_step-kept": (["--kept", "--recompute"], train_step, None),
+    "allocator": ([], allocator, None),
+    "allocator-large": (["--model", "stmga_resnet50", "--size", "256", "128", "--batch", "4"], allocator, None),
     "reading": ([], reading, [*LARGE, "--compile", "--precision", "bf16"]),
     "loading": ([], loading, None),
     "evaluator": ([], evaluator, None),

@@ -7,33 +7,38 @@ A step is `stmga.train.Trainer.step` itself: augmentation of a uint8 batch, forw
 the gradient, Adam. The baseline is the paper's: the same trunk, average pooling, BN neck, classifier, cross-entropy and
 triplet. Each side lives in a process of its own, so that its peak memory is its own; they take their steps in turns in
 one run, so that a slow minute of the machine hits both. `recompute=layer1` is the same step that does not keep the
-activations of the trunk's first stage (`--set recompute=...` of `stmga train`).
+activations of the trunk's first stage (`--set recompute=...` of `stmga train`). With --kept the processes keep the
+memory they free, as that of `stmga train` does on a CPU (`allocator.py`): two sides of 8 clips then take 17 GB.
 """
 
 import argparse
 import json
-import multiprocessing
-import resource
 import statistics
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
-from turns import where
+from turns import Side, in_turns_apart, where
 
 import stmga
+from stmga.allocator import keep_freed_memory
 
 PERSONS = 751  # identities of the classifiers; MARS has 625
 
 
-def side(pipe, network: str, recompute: tuple[str, ...], args: argparse.Namespace) -> None:
-    """One side in a process of its own: a step for each message, then its peak memory."""
+@contextmanager
+def side(network: str, recompute: tuple[str, ...], args: argparse.Namespace) -> Iterator[Side]:
+    """A step of one side, in a process of its own."""
     from stmga.data.benchmark import Benchmark
     from stmga.distributed import World
     from stmga.metrics.protocol import Protocol
     from stmga.train import TrainConfig, Trainer
 
+    if args.kept and not keep_freed_memory():
+        raise SystemExit("--kept: no glibc here, or a setting of malloc in the environment")
     torch.set_num_threads(args.threads)
     config = stmga.config.ARCHITECTURES[args.model]
     if network == "baseline":
@@ -45,45 +50,21 @@ def side(pipe, network: str, recompute: tuple[str, ...], args: argparse.Namespac
     tracklets = [stmga.Tracklet(f"{i}", clip[0], person=i) for i in range(PERSONS)]
     data = Benchmark(name="random", train=tracklets, query=[], gallery=[], protocol=Protocol())
     train = TrainConfig(persons=args.batch // 2, clips=2, recompute=recompute, precision=args.precision)
-    device = torch.device(args.device)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(stmga.STMGA(config), data, train, f"{folder}/run", World(device=device))
+        trainer = Trainer(stmga.STMGA(config), data, train, f"{folder}/run", World(device=torch.device(args.device)))
         trainer.objective.train()
         rows = torch.arange(args.batch)
         batch = {"clip": clip, "label": rows // 2, "draw": rows, "row": rows}
-        while pipe.recv():
-            start = time.perf_counter()
-            trainer.step(batch, epoch=0)
-            if device.type == "cuda":
-                torch.cuda.synchronize()  # Adam is still at work when its step returns
-            pipe.send(time.perf_counter() - start)
-        cuda = device.type == "cuda"
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        pipe.send((torch.cuda.max_memory_allocated() if cuda else rss) / 1e9)
+        yield lambda: trainer.step(batch, epoch=0)
 
 
 def measure(args: argparse.Namespace) -> dict[str, dict]:
     """Seconds of every step and the peak memory of each side, in turns."""
-    context = multiprocessing.get_context("spawn")
-    sides = {"baseline": ("baseline", ()), "whole": ("whole", ())}
+    sides = {"baseline": partial(side, "baseline", (), args), "whole": partial(side, "whole", (), args)}
     for stages in args.recompute:
-        sides[f"whole, recompute={stages}"] = ("whole", tuple(stages.split(",")))
-        sides[f"baseline, recompute={stages}"] = ("baseline", tuple(stages.split(",")))
-    pipes, found = {}, {name: {"seconds": []} for name in sides}
-    for name, what in sides.items():
-        pipes[name], other = context.Pipe()
-        context.Process(target=side, args=(other, *what, args), daemon=True).start()
-        other.close()  # so that a side that dies ends the benchmark
-    for turn in range(args.rounds + 1):
-        for name in sides if turn % 2 else reversed(sides):  # whoever goes first changes
-            pipes[name].send(True)
-            seconds = pipes[name].recv()
-            if turn:  # the first is the warm-up
-                found[name]["seconds"].append(seconds)
-    for name in sides:
-        pipes[name].send(False)
-        found[name]["peak_gb"] = pipes[name].recv()
-    return found
+        for network in ("whole", "baseline"):
+            sides[f"{network}, recompute={stages}"] = partial(side, network, tuple(stages.split(",")), args)
+    return in_turns_apart(sides, args.rounds, device=args.device)
 
 
 def main() -> None:
@@ -91,10 +72,11 @@ def main() -> None:
     parser.add_argument("--model", default="stmga_resnet50", choices=stmga.list_models())
     parser.add_argument("--batch", type=int, default=8, help="clips (8)")
     parser.add_argument("--size", type=int, nargs=2, default=(256, 128), metavar=("H", "W"))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
         "--recompute", nargs="*", default=["layer1"], metavar="STAGES", help="as layer1 or layer1,layer2"
     )
+    parser.add_argument("--kept", action="store_true", help="keep freed memory, as `stmga train` does")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -102,7 +84,8 @@ def main() -> None:
     args = parser.parse_args()
     found = measure(args)
     torch.set_num_threads(args.threads)
-    print(f"{where(args.device)}, {args.device}, {args.precision}")
+    kept = ", memory kept" if args.kept else ""
+    print(f"{where(args.device)}, {args.device}, {args.precision}{kept}")
     print(f"{args.model}, {args.batch} clips of 8 x {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")
     print(f"{'step':<28}{'s (median)':>11}{'spread':>15}{'peak GB':>9}{'time ratio':>12}{'memory ratio':>14}")
     base = found["baseline"]

@@ -1,9 +1,13 @@
 """What the benchmarks share: both sides of a comparison in turns, in one run, on a CPU or with events on a GPU."""
 
+import multiprocessing
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -11,6 +15,7 @@ import torch
 import stmga
 
 Side = Callable[[], object]
+Builder = Callable[[], AbstractContextManager[Side]]  # what a process of its own needs first
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -72,6 +77,41 @@ def in_turns(
             "ratio_quartiles": quartiles(ratios),
         }
     return found
+
+
+def in_turns_apart(sides: Mapping[str, Builder], rounds: int, *, device: str = "cpu") -> dict[str, dict]:
+    """Each side in a process of its own, so that its peak memory is its own: the seconds of its calls, and the peak.
+
+    They take turns as in :func:`in_turns`; the first round is the warm-up. Times are those of the clock, on a GPU too.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, found = {}, {name: {"seconds": []} for name in sides}
+    for name, build in sides.items():
+        pipes[name], other = context.Pipe()
+        context.Process(target=_apart, args=(other, build, device), daemon=True).start()
+        other.close()  # so that a side that dies ends the benchmark
+    for turn in range(rounds + 1):
+        for name in sides if turn % 2 else reversed(sides):
+            pipes[name].send(True)
+            took = pipes[name].recv()
+            if turn:
+                found[name]["seconds"].append(took)
+    for name in sides:
+        pipes[name].send(False)
+        found[name]["peak_gb"] = pipes[name].recv()
+    return found
+
+
+def _apart(pipe: Connection, build: Builder, device: str) -> None:
+    with build() as run:
+        while pipe.recv():
+            start = time.perf_counter()
+            run()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()  # what it launched is still at work when it returns
+            pipe.send(time.perf_counter() - start)
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        pipe.send((torch.cuda.max_memory_allocated() if device.startswith("cuda") else rss) / 1e9)
 
 
 def quartiles(values: list[float]) -> list[float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga import cli_data, cli_eval, cli_export, cli_train, cli_weights
+from stmga.allocator import keep_freed_memory
 from stmga.arguments import build_parser
 from stmga.cli_model import computing_model_of, device_for, peak_memory
 from stmga.command import leads
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
+    if argv is None:  # this process is the command's own
+        keep_freed_memory()
     logging.basicConfig(format="stmga: %(message)s", level=logging.WARNING)
     logging.getLogger("stmga").setLevel(logging.INFO)
     try:
