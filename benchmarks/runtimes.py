@@ -2,12 +2,14 @@
 
     python benchmarks/runtimes.py
     python benchmarks/runtimes.py --model stmga_resnet18_c4 --batch 1 4 --json out.json
+    python benchmarks/runtimes.py --kept
     python benchmarks/runtimes.py --precision bf16
     python benchmarks/runtimes.py --device cuda --precision bf16 --batch 1 32
 
 The trunk with average pooling, eager, is the first side; all see the same clips, in turns in one run, and the
 embeddings of each are compared with the eager network's in fp32. On a CPU the exported files are written to a temporary
-folder. On a GPU the trunk is compiled too, and a large matrix product in the same precision says what the chip can do.
+folder. With --kept the process keeps the memory it frees, as the command `stmga` does (`allocator.py`). On a GPU the
+trunk is compiled too, and a large matrix product in the same precision says what the chip can do.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import torch
 from head_cost import gmac, trunk_alone
-from turns import DTYPES, in_turns, table, where
+from turns import DTYPES, check_kept, in_turns, table, where
 
 import stmga
 from stmga.exported import ExportedModel
@@ -68,8 +70,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--no-export", action="store_true")
+    parser.add_argument("--kept", action="store_true", help="keep freed memory, as `stmga` does")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    check_kept(parser, args.kept)
     result: dict = {"where": where(args.device), "settings": {k: v for k, v in vars(args).items() if k != "json"}}
     torch.manual_seed(0)
     model = stmga.create_model(args.model).eval().to(args.device)

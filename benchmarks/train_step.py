@@ -1,19 +1,19 @@
 """What a training step of the whole model costs over one of its trunk with the baseline head.
 
     python benchmarks/train_step.py
+    python benchmarks/train_step.py --recompute layer1 --kept
     python benchmarks/train_step.py --model stmga_resnet18_c4 --size 128 64 --json out.json
 
 A step is `stmga.train.Trainer.step` itself: augmentation of a uint8 batch, forward, all losses, backward, the norm of
 the gradient, Adam. The baseline is the paper's: the same trunk, average pooling, BN neck, classifier, cross-entropy and
 triplet. Each side lives in a process of its own, so that its peak memory is its own; they take their steps in turns in
-one run, so that a slow minute of the machine hits both. `recompute=layer1` is the same step that does not keep the
-activations of the trunk's first stage (`--set recompute=...` of `stmga train`). With --kept the processes keep the
-memory they free, as that of `stmga train` does on a CPU (`allocator.py`): two sides of 8 clips then take 17 GB.
+one run, so that a slow minute of the machine hits both. With --recompute the whole does not keep the activations of
+these stages of the trunk (`stmga train --set recompute=...`). With --kept both processes keep the memory they free, as
+that of `stmga train` does.
 """
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from turns import Side, in_turns_apart, where
+from turns import Side, check_kept, in_turns_apart, table_apart, where
 
 import stmga
 from stmga.allocator import keep_freed_memory
@@ -30,15 +30,15 @@ PERSONS = 751  # identities of the classifiers; MARS has 625
 
 
 @contextmanager
-def side(network: str, recompute: tuple[str, ...], args: argparse.Namespace) -> Iterator[Side]:
+def side(network: str, recompute: tuple[str, ...], kept: bool, args: argparse.Namespace) -> Iterator[Side]:
     """A step of one side, in a process of its own."""
     from stmga.data.benchmark import Benchmark
     from stmga.distributed import World
     from stmga.metrics.protocol import Protocol
     from stmga.train import TrainConfig, Trainer
 
-    if args.kept and not keep_freed_memory():
-        raise SystemExit("--kept: no glibc here, or a setting of malloc in the environment")
+    if kept:
+        keep_freed_memory()
     torch.set_num_threads(args.threads)
     config = stmga.config.ARCHITECTURES[args.model]
     if network == "baseline":
@@ -58,45 +58,30 @@ def side(network: str, recompute: tuple[str, ...], args: argparse.Namespace) -> 
         yield lambda: trainer.step(batch, epoch=0)
 
 
-def measure(args: argparse.Namespace) -> dict[str, dict]:
-    """Seconds of every step and the peak memory of each side, in turns."""
-    sides = {"baseline": partial(side, "baseline", (), args), "whole": partial(side, "whole", (), args)}
-    for stages in args.recompute:
-        for network in ("whole", "baseline"):
-            sides[f"{network}, recompute={stages}"] = partial(side, network, tuple(stages.split(",")), args)
-    return in_turns_apart(sides, args.rounds, device=args.device)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="stmga_resnet50", choices=stmga.list_models())
     parser.add_argument("--batch", type=int, default=8, help="clips (8)")
     parser.add_argument("--size", type=int, nargs=2, default=(256, 128), metavar=("H", "W"))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--recompute", nargs="*", default=["layer1"], metavar="STAGES", help="as layer1 or layer1,layer2"
-    )
+    parser.add_argument("--recompute", nargs="+", default=[], metavar="STAGE", help="such as layer1")
     parser.add_argument("--kept", action="store_true", help="keep freed memory, as `stmga train` does")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json")
     args = parser.parse_args()
-    found = measure(args)
-    torch.set_num_threads(args.threads)
+    check_kept(parser, args.kept)
     kept = ", memory kept" if args.kept else ""
     print(f"{where(args.device)}, {args.device}, {args.precision}{kept}")
     print(f"{args.model}, {args.batch} clips of 8 x {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")
-    print(f"{'step':<28}{'s (median)':>11}{'spread':>15}{'peak GB':>9}{'time ratio':>12}{'memory ratio':>14}")
-    base = found["baseline"]
-    for row in found.values():
-        pairs = zip(row["seconds"], base["seconds"], strict=True)
-        row["time_ratio"] = statistics.median(a / b for a, b in pairs)
-        row["memory_ratio"] = row["peak_gb"] / base["peak_gb"]
-    for name, row in found.items():
-        spread = f"{min(row['seconds']):.2f}-{max(row['seconds']):.2f}"
-        print(f"{name:<28}{statistics.median(row['seconds']):>11.2f}{spread:>15}{row['peak_gb']:>9.2f}", end="")
-        print(f"{row['time_ratio']:>12.3f}{row['memory_ratio']:>14.3f}")
+    whole = "whole" + (f", recompute={','.join(args.recompute)}" if args.recompute else "")
+    sides = {
+        "baseline": partial(side, "baseline", (), args.kept, args),
+        whole: partial(side, "whole", tuple(args.recompute), args.kept, args),
+    }
+    found = in_turns_apart(sides, args.rounds, device=args.device)
+    print(table_apart(found))
     if args.json:
         with open(args.json, "w") as file:
             settings = {key: value for key, value in vars(args).items() if key != "json"}

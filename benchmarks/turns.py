@@ -1,5 +1,6 @@
 """What the benchmarks share: both sides of a comparison in turns, in one run, on a CPU or with events on a GPU."""
 
+import argparse
 import multiprocessing
 import platform
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 
 import stmga
+from stmga.allocator import keep_freed_memory
 
 Side = Callable[[], object]
 Builder = Callable[[], AbstractContextManager[Side]]  # what a process of its own needs first
@@ -31,6 +33,12 @@ def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def check_kept(parser: argparse.ArgumentParser, wanted: bool = True) -> None:
+    """Refuse --kept where freed memory cannot be kept; this process is one that could keep it from now on."""
+    if wanted and not keep_freed_memory():
+        parser.error("there is no glibc here that could keep freed memory")
 
 
 def seconds(run: Side, device: str = "cpu", *, launched: bool = False) -> float:
@@ -79,39 +87,72 @@ def in_turns(
     return found
 
 
-def in_turns_apart(sides: Mapping[str, Builder], rounds: int, *, device: str = "cpu") -> dict[str, dict]:
+def in_turns_apart(
+    sides: Mapping[str, Builder], rounds: int, *, device: str = "cpu", warm_up: int = 3
+) -> dict[str, dict]:
     """Each side in a process of its own, so that its peak memory is its own: the seconds of its calls, and the peak.
 
-    They take turns as in :func:`in_turns`; the first round is the warm-up. Times are those of the clock, on a GPU too.
+    They take turns as in :func:`in_turns`, and ratios are to the first side. Times are the clock's, on a GPU too.
     """
     context = multiprocessing.get_context("spawn")
-    pipes, found = {}, {name: {"seconds": []} for name in sides}
+    pipes, processes = {}, []
+    took: dict[str, list[float]] = {name: [] for name in sides}
     for name, build in sides.items():
         pipes[name], other = context.Pipe()
-        context.Process(target=_apart, args=(other, build, device), daemon=True).start()
+        processes.append(context.Process(target=_apart, args=(other, build, device), daemon=True))
+        processes[-1].start()
         other.close()  # so that a side that dies ends the benchmark
-    for turn in range(rounds + 1):
+    for turn in range(warm_up + rounds):
         for name in sides if turn % 2 else reversed(sides):
             pipes[name].send(True)
-            took = pipes[name].recv()
-            if turn:
-                found[name]["seconds"].append(took)
-    for name in sides:
-        pipes[name].send(False)
-        found[name]["peak_gb"] = pipes[name].recv()
+            seconds = pipes[name].recv()
+            if turn >= warm_up:
+                took[name].append(seconds)
+    for pipe in pipes.values():
+        pipe.send(False)
+    peaks = {name: pipe.recv() for name, pipe in pipes.items()}
+    for process in processes:
+        process.join()
+    base = next(iter(sides))
+    found = {}
+    for name, times in took.items():
+        ratios = [a / b for a, b in zip(times, took[base], strict=True)]
+        found[name] = {
+            "seconds": times,
+            "peak_gb": peaks[name],
+            "time_ratio": statistics.median(ratios),
+            "time_ratio_quartiles": quartiles(ratios),
+            "memory_ratio": peaks[name] / peaks[base],
+        }
     return found
 
 
 def _apart(pipe: Connection, build: Builder, device: str) -> None:
+    cuda = device.startswith("cuda")
     with build() as run:
         while pipe.recv():
             start = time.perf_counter()
             run()
-            if device.startswith("cuda"):
+            if cuda:
                 torch.cuda.synchronize()  # what it launched is still at work when it returns
             pipe.send(time.perf_counter() - start)
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        pipe.send((torch.cuda.max_memory_allocated() if device.startswith("cuda") else rss) / 1e9)
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    pipe.send((torch.cuda.max_memory_allocated() if cuda else rss) / 1e9)
+
+
+def table_apart(found: Mapping[str, dict]) -> str:
+    """The result of :func:`in_turns_apart` for people."""
+    lines = [
+        f"{'':<34}{'s (median)':>11}{'range':>15}{'peak GB':>9}{'time ratio':>12}{'quartiles':>12}{'memory ratio':>14}"
+    ]
+    for name, row in found.items():
+        times = f"{min(row['seconds']):.3g}-{max(row['seconds']):.3g}"
+        ratios = "-".join(f"{q:.2f}" for q in row["time_ratio_quartiles"])
+        lines.append(
+            f"{name:<34}{statistics.median(row['seconds']):>11.3g}{times:>15}{row['peak_gb']:>9.2f}"
+            f"{row['time_ratio']:>12.3f}{ratios:>12}{row['memory_ratio']:>14.3f}"
+        )
+    return "\n".join(lines)
 
 
 def quartiles(values: list[float]) -> list[float]:

@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
-    if argv is None:  # this process is the command's own
+    own = argv is None  # not called by another program, whose memory this would be
+    if own and args.command in COMPUTING and os.environ.get("STMGA_KEEP_MEMORY") != "0":
         keep_freed_memory()
     logging.basicConfig(format="stmga: %(message)s", level=logging.WARNING)
     logging.getLogger("stmga").setLevel(logging.INFO)
@@ -209,6 +210,7 @@ def demo(args: argparse.Namespace) -> None:
     print(f"{result.text}\n\npicture: {result.picture}")
 
 
+COMPUTING = ("ablate", "demo", "embed", "train")  # batch after batch of the same maps
 COMMANDS = {
     "demo": demo,
     "embed": embed,
