@@ -7,8 +7,8 @@
 
 Each case is a benchmark of this folder in a process of its own, one after another: whatever it compares it measures in
 turns in one run. Its output is kept as <case>.json, the table as suite.json with the peak memory of each process. Leave
-the machine alone meanwhile; it takes three quarters of an hour on two cores, half of it the large gallery. --table prints the
-kept table as the docs show it.
+the machine alone meanwhile; it takes three quarters of an hour on two cores, half of it the large gallery. --table
+prints the kept table as the docs show it.
 """
 
 import argparse
