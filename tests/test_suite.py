@@ -1,6 +1,7 @@
 """The suite of benchmarks: what it reads out of them, and that the page shows what is kept."""
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_one_case_runs_and_joins_the_table(tmp_path):
     assert kept["cases"]["loading"]["peak_gb"] > 0
     again = subprocess.run([*command[:2], "--table", "--out", tmp_path], capture_output=True, text=True, check=True)
     assert again.stdout.strip() in told
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc here, which alone keeps freed memory")
+def test_sides_in_processes_of_their_own(suite, tmp_path):
+    """One case whose sides are processes, at a size at which it takes seconds."""
+    file = tmp_path / "allocator.json"
+    small = ["--size", "32", "16", "--batch", "2", "--rounds", "2", "--json", file]
+    told = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "allocator.py", *small], capture_output=True, text=True, timeout=300
+    )
+    assert told.returncode == 0, told.stderr
+    found = json.loads(file.read_text())
+    assert list(found["sides"]) == ["embedding", "embedding, memory kept", "training", "training, memory kept"]
+    for side in found["sides"].values():
+        assert len(side["seconds"]) == 2
+        assert min(side["seconds"]) > 0
+        assert side["peak_gb"] > 0.1
+    assert found["sides"]["training"]["time_ratio"] == found["sides"]["training"]["memory_ratio"] == 1
+    assert len(list(suite.allocator(found))) == 4
 
 
 def test_a_case_that_fails_ends_the_suite(suite, tmp_path, monkeypatch):
