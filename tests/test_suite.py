@@ -54,7 +54,7 @@ def test_one_case_runs_and_joins_the_table(tmp_path):
 def test_sides_in_processes_of_their_own(suite, tmp_path):
     """One case whose sides are processes, at a size at which it takes seconds."""
     file = tmp_path / "allocator.json"
-    small = ["--size", "32", "16", "--batch", "2", "--rounds", "2", "--json", file]
+    small = ["--size", "64", "32", "--batch", "4", "--rounds", "2", "--json", file]
     told = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "allocator.py", *small], capture_output=True, text=True, timeout=300
     )
