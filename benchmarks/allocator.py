@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import train_step
-from turns import Side, check_kept, in_turns_apart, table_apart, where
+from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
 
 import stmga
 from stmga.allocator import keep_freed_memory
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    check_kept(parser)
+    keep_or_refuse(parser)
     args.precision, args.device, args.threads = "fp32", "cpu", torch.get_num_threads()
     print(f"{where()}\n{args.model}, {args.batch} clips of 8 x {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")
     found = {}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from head_cost import gmac, trunk_alone
-from turns import DTYPES, check_kept, in_turns, table, where
+from turns import DTYPES, in_turns, keep_or_refuse, table, where
 
 import stmga
 from stmga.exported import ExportedModel
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--kept", action="store_true", help="keep freed memory, as `stmga` does")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    check_kept(parser, args.kept)
+    keep_or_refuse(parser, args.kept)
     result: dict = {"where": where(args.device), "settings": {k: v for k, v in vars(args).items() if k != "json"}}
     torch.manual_seed(0)
     model = stmga.create_model(args.model).eval().to(args.device)

@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from turns import Side, check_kept, in_turns_apart, table_apart, where
+from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
 
 import stmga
 from stmga.allocator import keep_freed_memory
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json")
     args = parser.parse_args()
-    check_kept(parser, args.kept)
+    keep_or_refuse(parser, args.kept)
     kept = ", memory kept" if args.kept else ""
     print(f"{where(args.device)}, {args.device}, {args.precision}{kept}")
     print(f"{args.model}, {args.batch} clips of 8 x {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")

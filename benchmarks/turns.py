@@ -35,8 +35,8 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def check_kept(parser: argparse.ArgumentParser, wanted: bool = True) -> None:
-    """Refuse --kept where freed memory cannot be kept; this process is one that could keep it from now on."""
+def keep_or_refuse(parser: argparse.ArgumentParser, wanted: bool = True) -> None:
+    """Keep freed memory in this process, if that is wanted; an error of the command line where it cannot be kept."""
     if wanted and not keep_freed_memory():
         parser.error("there is no glibc here that could keep freed memory")
 
