@@ -96,6 +96,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -285,7 +286,9 @@ def ablate(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    return {"device": args.device, "workers": args.workers, "progress": not args.quiet}
+    return {
+        "device": args.device, "workers": args.workers, "keep_frames": args.keep_frames, "progress": not args.quiet
+    }  # fmt: skip
 
 
 def _say(text: str, file: Any = None) -> None:

@@ -161,7 +161,7 @@ def test_mistakes_with_a_second_stage_are_named(fails, data, trunk, tmp_path):
     )
     assert "last is no folder of a run" in error("--after", trunk / "last")
     small = ["--set", "persons=4", "--size", 64, 32]
-    assert "trained on other tracklets" in error("--after", trunk, *small, source="data")
+    assert "trained on other persons" in error("--after", trunk, *small, source="data")
     assert "the run has the trunk resnet18 c4, this network resnet50 c4" in error(
         "--after", trunk, *small, "--model", "stmga_resnet50_c4"
     )

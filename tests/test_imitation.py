@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from stmga.data import ClipAugment, Imitation
 from stmga.data.augment import uniform
 
-ALL = dict(drift=0.1, passing=0.5, blur=1.0, light=0.3)
+ALL = dict(drift=0.1, passing=0.5, blur=1.0, light=0.3, hue=0.1, saturation=0.3, soften=0.5)
 NAMES = [  # of the numbers of a clip, but for those of its frames
     "bright", "contrast", "y", "x", "scale", "course_y", "course_x", "course_scale", "blur",
     "there", "way", "width", "top", "bottom", "red", "green", "blue", "where",
@@ -21,7 +21,7 @@ def numbers(t, tremble=None, **changes):
     for name, value in changes.items():
         row[NAMES.index(name)] = value
     if tremble is not None:
-        row[len(NAMES) :] = np.ravel(tremble)
+        row[len(NAMES) : len(NAMES) + 3 * t] = np.ravel(tremble)
     return row[None]
 
 
@@ -230,6 +230,9 @@ def test_nothing_is_asked_for_by_default():
         (dict(drift=0.6), "drift is 0.6, expected in 0..0.5"),  # a box could turn over
         (dict(passing=1.1), "passing is 1.1, expected in 0..1"),
         (dict(light=float("nan")), "light is nan, expected in 0..1"),
+        (dict(hue=0.6), "hue is 0.6, expected in 0..0.5"),
+        (dict(saturation=2), "saturation is 2, expected in 0..1"),
+        (dict(soften=-1), "soften is -1, expected in 0..1"),
         (dict(blur=-1), "blur is -1, expected finite and at least 0"),
         (dict(blur=float("inf")), "blur is inf"),
     ],
@@ -245,7 +248,7 @@ def test_clips_or_numbers_that_do_not_fit_are_errors():
         imitation((noise(1, 2) * 255).byte(), numbers(2))
     with pytest.raises(ValueError, match=r"of shape \(2, 3, 12, 12\)"):
         imitation(noise(1, 2)[0], numbers(2))
-    with pytest.raises(ValueError, match=r"expected \(1, 24\) random numbers, got \(1, 21\)"):
+    with pytest.raises(ValueError, match=r"expected \(1, 29\) random numbers, got \(1, 26\)"):
         imitation(noise(1, 2), numbers(1))
 
 

@@ -11,8 +11,15 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
+from stmga.data.colour import shift_colour
+from stmga.data.softening import LEAST, QUALITY, soften
+
+# Random numbers of a clip before and after those of its frames. Later effects take theirs last, so that a seed gives
+# the earlier effects what it always gave them.
+_OWN, _LATE = 18, 5
+
 # A box that drifts by more than half of the frame could shrink to nothing and turn over.
-_MOST = {"drift": 0.5, "passing": 1.0, "blur": inf, "light": 1.0}
+_MOST = {"drift": 0.5, "passing": 1.0, "blur": inf, "light": 1.0, "hue": 0.5, "saturation": 1.0, "soften": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +28,7 @@ class Imitation:
 
     A clip depends on its own pixels and its own numbers alone. :class:`stmga.data.ClipAugment` applies this before it
     normalises, with numbers that follow from a clip's draw. Every attribute that is 0 leaves its effect out; else they
-    follow one another as light, drift, blur, passing.
+    follow one another as light, colour (hue and saturation), drift, blur, soften, passing.
 
     Attributes:
         drift: how far the box may be off, as a share of the frame's height and width, at most 0.5. Every clip's box is
@@ -33,6 +40,10 @@ class Imitation:
         blur: largest standard deviation of a Gaussian blur, in pixels, the same for all frames of a clip.
         light: by how much brightness and contrast of a clip may change, as a share; they are factors of its values
             and of their distances from the clip's mean.
+        hue: by how much the hue of a clip may turn, as a share of the full circle, at most 0.5.
+        saturation: by how much the distance of its colours from grey may change, as a share.
+        soften: chance that a clip is resized down, to a quarter or more of its height and width, and up again, and then
+            compressed as JPEG does, at a quality of 30 to 95.
 
     Raises:
         ValueError: an attribute out of its range; clips of another shape or type; not one row of numbers for each clip.
@@ -46,6 +57,9 @@ class Imitation:
     passing: float = 0.0
     blur: float = 0.0
     light: float = 0.0
+    hue: float = 0.0
+    saturation: float = 0.0
+    soften: float = 0.0
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
@@ -54,7 +68,7 @@ class Imitation:
                 raise ValueError(f"{name} is {value!r}, expected {expected}")
 
     def __bool__(self) -> bool:
-        return any((self.drift, self.passing, self.blur, self.light))
+        return any(getattr(self, name) for name in _MOST)
 
     def __call__(self, clips: Tensor, draws: np.ndarray) -> Tensor:
         """``draws`` are uniform numbers (b, :meth:`numbers` of t) in [0, 1)."""
@@ -64,14 +78,20 @@ class Imitation:
         if draws.shape != (b, self.numbers(t)):
             raise ValueError(f"expected {(b, self.numbers(t))} random numbers, got {draws.shape}")
         u = torch.from_numpy(draws.astype(np.float32)).to(clips.device, non_blocking=True)
-        own, trembling = u[:, : self.numbers(0)], rearrange(u[:, self.numbers(0) :], "b (t k) -> b t k", t=t)
+        own, trembling, late = u.split([_OWN, 3 * t, _LATE], dim=1)
+        trembling = rearrange(trembling, "b (t k) -> b t k", t=t)
         when = torch.linspace(-0.5, 0.5, t, device=clips.device) if t > 1 else torch.zeros(1, device=clips.device)
         if self.light:
             clips = self._lit(clips, own[:, 0:2])
+        if self.hue or self.saturation:
+            turn, saturation = (2 * late[:, :2] - 1).unbind(1)
+            clips = shift_colour(clips, self.hue * turn, 1 + self.saturation * saturation)
         if self.drift:
             clips = self._drifted(clips, own[:, 2:8], trembling, when)
         if self.blur:
             clips = self._blurred(clips, own[:, 8])
+        if self.soften:
+            clips = self._softened(clips, draws[:, -3:])
         if self.passing:
             clips = self._passed(clips, own[:, 9:18], when)
         return clips
@@ -79,7 +99,7 @@ class Imitation:
     @staticmethod
     def numbers(t: int) -> int:
         """How many random numbers a clip of t frames takes."""
-        return 18 + 3 * t
+        return _OWN + 3 * t + _LATE
 
     def _lit(self, clips: Tensor, u: Tensor) -> Tensor:
         bright, contrast = (1 + self.light * (2 * u - 1)).view(-1, 2, 1, 1, 1, 1).unbind(1)
@@ -109,6 +129,14 @@ class Imitation:
         planes = F.pad(rearrange(clips, "b t c h w -> 1 (b t c) h w"), [radius] * 4, mode="replicate")
         planes = F.conv2d(F.conv2d(planes, kernel, groups=b * t * c), kernel.mT, groups=b * t * c)
         return rearrange(planes, "1 (b t c) h w -> b t c h w", b=b, t=t)
+
+    def _softened(self, clips: Tensor, u: np.ndarray) -> Tensor:
+        """Clip by clip, each by its own numbers, which the host has: the device is not waited for."""
+        clips, (low, high) = clips.clone(), QUALITY
+        for row in (u[:, 0] < self.soften).nonzero()[0].tolist():
+            share, quality = LEAST + (1 - LEAST) * u[row, 1], low + (high - low) * u[row, 2]
+            clips[row] = soften(clips[row], float(share), float(quality))
+        return clips
 
     def _passed(self, clips: Tensor, u: Tensor, when: Tensor) -> Tensor:
         h, w = clips.shape[-2:]

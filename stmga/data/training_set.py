@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stmga.data.clips import cut_pieces, train_clip
+from stmga.data.frame_store import FrameStore
 from stmga.text import some
 from stmga.tracklets import Tracklet, TrackletError
 
@@ -24,6 +26,9 @@ class TrainingSet(Dataset[dict[str, Any]]):
     - ``clip``: uint8 ``(t, 3, h, w)``, resized as by :class:`stmga.transforms.ClipTransform` and rounded;
     - ``label``: number of the identity; ``row`` and ``draw``: as asked for.
 
+    :meth:`batch` reads many at once. With ``keep`` it takes frames from memory that were read before; the pixels are
+    the same.
+
     Attributes:
         persons: the identity of each row, as text, for :class:`stmga.data.PKSampler`.
         identities: each of them once, sorted as text. labels: for each row the place of its identity in there.
@@ -33,9 +38,12 @@ class TrainingSet(Dataset[dict[str, Any]]):
         length, stride: of a clip, in frames.
         size: height and width of a frame, in pixels.
         dense_step: frames of a piece; 0 does not cut.
+        keep: keep decoded frames in memory, for :meth:`batch`; see :class:`stmga.data.frame_store.FrameStore`.
+        device, threads: of the frames that are kept: where, and how many are read at the same time.
 
     Raises:
-        ValueError: no tracklets, some without a person or without frames, or a number out of its range.
+        ValueError: no tracklets, some without a person or without frames, a number out of its range, or frames to keep
+            that do not fit into memory.
         TrackletError: on reading, a frame that cannot be read; it names the tracklet and the file.
 
     >>> walk = np.zeros((70, 64, 32, 3), np.uint8)
@@ -46,7 +54,16 @@ class TrainingSet(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, tracklets: Sequence[Tracklet], *, length: int, stride: int, size: tuple[int, int], dense_step: int = 0
+        self,
+        tracklets: Sequence[Tracklet],
+        *,
+        length: int,
+        stride: int,
+        size: tuple[int, int],
+        dense_step: int = 0,
+        keep: bool = False,
+        device: torch.device | str = "cpu",
+        threads: int = 0,
     ) -> None:
         if min(length, stride, *size) < 1 or dense_step < 0:
             raise ValueError(
@@ -61,22 +78,47 @@ class TrainingSet(Dataset[dict[str, Any]]):
         self.identities = sorted(set(self.persons))
         places = {person: place for place, person in enumerate(self.identities)}
         self.labels = [places[person] for person in self.persons]
+        lengths = [len(tracklet) for tracklet in self.tracklets]
+        self.store = FrameStore(lengths, self._read, self.size, device=device, threads=threads) if keep else None
 
     def __len__(self) -> int:
         return len(self.pieces)
 
+    def chosen(self, row: int, draw: int) -> tuple[int, list[int]]:
+        """The tracklet of a row, and which of its frames make up the clip of this draw."""
+        owner, piece = self.pieces[row]
+        picked = train_clip(len(piece), self.length, self.stride, np.random.default_rng(draw))
+        return owner, [piece[i] for i in picked]
+
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
         row, draw = place
-        owner, piece = self.pieces[row]
-        chosen = train_clip(len(piece), self.length, self.stride, np.random.default_rng(draw))
-        distinct = sorted(set(chosen))  # a frame that comes twice is read and resized once
+        owner, frames = self.chosen(row, draw)
+        distinct = sorted(set(frames))  # a frame that comes twice is read and resized once
+        clip = self._read(owner, distinct)[[distinct.index(i) for i in frames]]
+        return {"clip": clip, "label": self.labels[row], "draw": draw, "row": row}
+
+    def batch(self, places: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
+        """What :func:`collate` makes of ``[set[place] for place in places]``; kept frames are on their device."""
+        if self.store is None:
+            return collate([self[place] for place in places])
+        wanted = [(owner, i) for owner, frames in starmap(self.chosen, places) for i in frames]
+        rows, draws = zip(*places, strict=True)
+        return {
+            "clip": self.store(wanted).unflatten(0, (len(places), self.length)),
+            "label": torch.tensor([self.labels[row] for row in rows]),
+            "draw": torch.tensor(draws),
+            "row": torch.tensor(rows),
+        }
+
+    def _read(self, owner: int, frames: list[int]) -> Tensor:
+        """Distinct frames of a tracklet -> (n, 3, h, w) uint8."""
         tracklet = self.tracklets[owner]
-        frames = tracklet.load(piece[i] for i in distinct)
         try:
-            clip = resized(frames, self.size)
+            return resized(tracklet.load(frames), self.size)
+        except TrackletError:
+            raise
         except (ValueError, TypeError) as error:
             raise TrackletError(f'tracklet "{tracklet.id}": {error}') from error
-        return {"clip": clip[[distinct.index(i) for i in chosen]], "label": self.labels[row], "draw": draw, "row": row}
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from stmga.train.errors import TrainingError
 
 FORMAT = 2  # 2: the names of the parameters that the optimiser numbers
 OWN = "objective."  # before the names of its tensors
+AVERAGE = "average."  # before those of the moving average of its network
 
 
 @dataclass
@@ -37,13 +38,17 @@ class Progress:
     seconds: float = 0.0  # of training so far
 
 
-def save_checkpoint(path: Path, progress: Progress, objective: nn.Module, optimizer: Optimizer) -> None:
-    """Write the state, whole or not at all.
+def save_checkpoint(
+    path: Path, progress: Progress, objective: nn.Module, optimizer: Optimizer, average: nn.Module | None = None
+) -> None:
+    """Write the state, whole or not at all; ``average`` is the moving average of the weights, where there is one.
 
     Raises:
         OSError: it cannot be written (a full disk, say); the checkpoint before it is untouched.
     """
     tensors = {f"{OWN}{name}": tensor for name, tensor in objective.state_dict().items()}
+    if average is not None:
+        tensors |= {f"{AVERAGE}{name}": tensor for name, tensor in average.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -56,17 +61,20 @@ def save_checkpoint(path: Path, progress: Progress, objective: nn.Module, optimi
             raise OSError(str(error)) from error
 
 
-def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> Progress:
-    """Put the state of ``path`` into the objective and the optimiser.
+def load_checkpoint(
+    path: Path, objective: nn.Module, optimizer: Optimizer, average: nn.Module | None = None
+) -> Progress:
+    """Put the state of ``path`` into the objective, the optimiser and the moving average.
 
     Raises:
         TrainingError: the file is cut short, is no checkpoint, or one of another version or network, or of a run that
             trained other parameters.
     """
     about, tensors = _read(path)
-    own = _objective(tensors)
     try:
-        objective.load_state_dict(own)
+        objective.load_state_dict(_named(tensors, OWN))
+        if average is not None:
+            average.load_state_dict(_named(tensors, AVERAGE))
     except RuntimeError as error:
         raise TrainingError(f"{path} does not fit this network: {error}") from error
     trained, now = about["parameters"], _names(objective, optimizer)
@@ -81,7 +89,7 @@ def load_checkpoint(path: Path, objective: nn.Module, optimizer: Optimizer) -> P
 
 
 class Ended(NamedTuple):
-    """What a checkpoint holds, without a network to put it into."""
+    """What a checkpoint holds, without a network to put it into; of averaged weights the average."""
 
     progress: Progress
     objective: dict[str, Tensor]
@@ -100,7 +108,9 @@ def read_checkpoint(path: Path) -> Ended:
         if name.startswith("optimizer."):
             _, number, key = name.split(".")
             moments[about["parameters"][int(number)]][key] = tensor
-    return Ended(Progress(**about["progress"]), _objective(tensors), moments)
+    objective = _named(tensors, OWN)
+    objective |= {f"model.{name}": tensor for name, tensor in _named(tensors, f"{AVERAGE}module.").items()}
+    return Ended(Progress(**about["progress"]), objective, moments)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -118,8 +128,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return about, tensors
 
 
-def _objective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(OWN): t for name, t in tensors.items() if name.startswith(OWN)}
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _check_version(path: Path, about: Mapping[str, Any]) -> None:

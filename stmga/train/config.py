@@ -29,7 +29,8 @@ class TrainConfig:
         stride: frames between two frames of a training clip (D38). dense_step: cut longer training tracklets into
             pieces of so many frames (D41); 0 does not.
         flip, erase: chance, once a clip, of mirroring it and of erasing a rectangle of it (D39).
-        drift, passing, blur, light: what makes still crops look like video; see :class:`stmga.data.Imitation`.
+        drift, passing, blur, light, hue, saturation, soften: what makes still crops look like video of other cameras;
+            see :class:`stmga.data.Imitation`.
         margin, distance, triplet_on: of the triplet loss; a margin of None is the soft margin. ``"post_bn"`` takes the
             features after the BN neck.
         smoothing: label smoothing of the identity loss.
@@ -43,6 +44,8 @@ class TrainConfig:
             and the global attention.
         schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` lets it fall
             to 0. warmup: epochs in which lr rises to its value.
+        average: the run validates and saves an exponential moving average of its weights with this decay a step, as
+            0.999 (Polyak averaging); 0 takes the weights of the last step.
         seed: of weights, sampling and augmentation.
         precision: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"`` (with loss scaling). Softmaxes, norms of vectors
             and losses stay in float32 (D42).
@@ -66,6 +69,9 @@ class TrainConfig:
     passing: float = 0.0
     blur: float = 0.0
     light: float = 0.0
+    hue: float = 0.0
+    saturation: float = 0.0
+    soften: float = 0.0
     margin: float | None = 0.3
     distance: str = "cosine"
     triplet_on: str = "post_bn"
@@ -84,6 +90,7 @@ class TrainConfig:
     milestones: tuple[int, ...] = (40, 80, 120)
     decay: float = 0.1
     warmup: float = 0.0
+    average: float = 0.0
     seed: int = 0
     precision: str = "fp32"
     frozen: tuple[str, ...] = ()
@@ -126,6 +133,8 @@ class TrainConfig:
         for name in ("flip", "erase", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
+        if not 0 <= self.average < 1:
+            yield f"average is {self.average}, expected a decay in 0..1, less than 1"
         for name in ("trunk_lr", "attention_lr", "weight_regions", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 yield f"{name} is {getattr(self, name)}, expected at least 0"
@@ -141,7 +150,7 @@ class TrainConfig:
     @property
     def imitation(self) -> Imitation:
         """What is done to clips so that they look like video."""
-        return Imitation(drift=self.drift, passing=self.passing, blur=self.blur, light=self.light)
+        return Imitation(**{field.name: getattr(self, field.name) for field in fields(Imitation)})
 
     def lr_at(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs (a fraction within one).

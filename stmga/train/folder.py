@@ -15,7 +15,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.distributed import World, objects_of_all
 from stmga.files import atomic_write
 from stmga.model import STMGA
-from stmga.tracklets import Tracklet
+from stmga.tracklets import Frame, Tracklet
 from stmga.train.config import TrainConfig
 from stmga.train.errors import TrainingError
 
@@ -114,7 +114,11 @@ def what_decides(
     model: STMGA, benchmark: Benchmark, config: TrainConfig, persons: int, processes: int, started_from: str
 ) -> dict[str, Any]:
     """Everything that decides what a run ends with, as plain JSON values."""
-    train = {"tracklets": len(benchmark.train), "persons": persons, "digest": _digest(benchmark.train)}
+    identities = _sha(sorted({str(tracklet.person) for tracklet in benchmark.train}))
+    train = {
+        "tracklets": len(benchmark.train), "persons": persons, "identities": identities,
+        "digest": _digest(benchmark.train),
+    }  # fmt: skip
     test = {"digest": _digest([*benchmark.query, *benchmark.gallery]), "protocol": benchmark.protocol.to_dict()}
     return {
         "processes": processes,
@@ -139,5 +143,20 @@ def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFol
 
 
 def _digest(tracklets: Sequence[Tracklet]) -> str:
-    rows = [[t.id, t.person, t.camera, len(t)] for t in tracklets]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+    """Of the tracklets' labels and lengths, and of the sizes of their files, so that other crops are another run."""
+    sizes: dict[Path, int] = {}  # of every file once: frames of a video or of a pack share theirs
+    rows = [[t.id, t.person, t.camera, len(t), _bytes(t, sizes)] for t in tracklets]
+    return _sha(rows)
+
+
+def _bytes(tracklet: Tracklet, sizes: dict[Path, int]) -> list[int]:
+    """The sizes of the files that a tracklet's frames come from; those in memory and those that are gone have none."""
+    files = [frame.file for frame in tracklet.frames if isinstance(frame, Frame)] if len(tracklet) else []
+    for file in files:
+        if file not in sizes:
+            sizes[file] = file.stat().st_size if file.is_file() else 0
+    return [sizes[file] for file in files]
+
+
+def _sha(values: object) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -34,7 +34,7 @@ class Stage:
 
     words: str
     config: STMGAConfig
-    persons: str  # digest of the tracklets it was trained on
+    identities: str  # digest of the persons that its classifier knows
     tensors: dict[str, Tensor]  # of network and heads, by their names in the objective
     moments: dict[str, dict[str, Tensor]]  # of each parameter of the run
     terms: str = ""  # of the run's weights, which hold for what comes of them
@@ -51,7 +51,7 @@ class Stage:
         try:
             asked = json.loads((run / CONFIG).read_bytes())
             config = STMGAConfig.from_dict(asked["network"], written_by=asked["stmga"])
-            persons, epochs, start = asked["data"]["digest"], asked["train"]["epochs"], asked["started_from"]
+            identities, epochs, start = asked["data"]["identities"], asked["train"]["epochs"], asked["started_from"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{run} is no folder of a run: {CONFIG} cannot be used ({error})") from error
         if not (run / CHECKPOINT).is_file():
@@ -60,7 +60,7 @@ class Stage:
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
         words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
-        return cls(words, config, persons, tensors, moments, read_record(run / "last").terms)
+        return cls(words, config, identities, tensors, moments, read_record(run / "last").terms)
 
     def start_network(self, model: STMGA) -> None:
         """Trunk and neck of the run, and the aggregators begin as plain averages; or all of it, for the same network.
@@ -84,14 +84,17 @@ class Stage:
                 nn.init.zeros_(module.psi.weight)
                 nn.init.zeros_(module.psi.bias)
 
-    def start_heads(self, objective: Objective, persons: str) -> None:
+    def start_heads(self, objective: Objective, identities: str) -> None:
         """Necks and classifiers as those of the run's final feature.
 
         Raises:
-            TrainingError: the run was trained on other tracklets.
+            TrainingError: the run was trained on other persons.
         """
-        if persons != self.persons:
-            raise TrainingError("the run was trained on other tracklets: its classifier knows other persons")
+        if identities != self.identities:
+            raise TrainingError(
+                "the run was trained on other persons, whom its classifiers know: train on the same, or fine-tune its "
+                "weights with --from RUN/last, which brings no classifiers"
+            )
         if self.goes_on_as(objective.model.config):
             objective.heads.load_state_dict(self._of("heads"))
             if objective.part_classifier is not None and (known := self._of("part_classifier")):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
+from stmga.data.sampling import PKSampler
+from stmga.data.training_set import TrainingSet, collate
 from stmga.tracklets import TrackletError
 
 
@@ -23,21 +26,34 @@ def deaf_worker(number: int) -> None:
 
 
 @contextmanager
-def batches_of(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
-    """The batches of a loader, whose workers end with the block, however it is left.
+def batches_of(
+    data: TrainingSet, sampler: PKSampler, workers: int, device: torch.device
+) -> Iterator[Iterator[Mapping[str, Any]]]:
+    """The batches of an epoch. Workers end with the block, however it is left; kept frames are read without workers.
 
     A process that ends asks its workers to by SIGTERM, and waits; for those of :func:`deaf_worker` it would for ever.
     """
+    if data.store is not None:
+        yield map(data.batch, sampler)
+        return
+    loader = DataLoader(
+        data,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=deaf_worker,
+        pin_memory=device.type == "cuda",
+    )
     others = set(multiprocessing.active_children())
     batches: Any = iter(loader)
-    workers = set(multiprocessing.active_children()) - others
+    own = set(multiprocessing.active_children()) - others
     try:
         yield batches
     finally:
         # torch does this when the iterator is collected, which an exception that refers to it puts off
-        if workers and hasattr(batches, "_shutdown_workers"):
+        if own and hasattr(batches, "_shutdown_workers"):
             batches._shutdown_workers()
-        for worker in workers:
+        for worker in own:
             if worker.is_alive():
                 worker.kill()
 
