@@ -65,7 +65,7 @@ def claim(run: Path, plan: Plan, stage: Stage) -> None:
     """Note what the stage is, beside its run; ValueError where the run was begun as something else."""
     note = run.with_name(f"{run.name}.json")
     now = {"data": list(plan.data), "test": plan.test, **json.loads(json.dumps(stage.words))}
-    if note.is_file():
+    if note.is_file() and run.exists():
         before = json.loads(note.read_bytes())
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         if keys:
@@ -243,6 +243,8 @@ def main() -> None:
                 rehearse(plan, args)
             else:
                 train_plan(plan, args, args.out / plan.name, args.pieces and args.pieces / plan.name)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("STMGA_DEBUG"):
             raise
