@@ -93,6 +93,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.name and len(args.model) > 1:
         parser.error("--name is for one model")
+    args.json.parent.mkdir(parents=True, exist_ok=True)
     result = json.loads(args.json.read_text()) if args.json.exists() else {"data": DATA, "weights": {}}
     for source in args.model:
         model = create_model(source, pretrained=True) if is_name(source) else STMGA.from_pretrained(source)
@@ -101,8 +102,7 @@ def main() -> None:
         entry = {"seen": SEEN[args.seen], "training_data": record.training_data, "where": where(args.device)}
         name = args.name or record.name or "/".join(Path(source).parts[-2:])  # no path of this machine
         result["weights"][name] = {**entry, "digest": model.digest(), "ways": rows}
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(args.json, (json.dumps(result, indent=1) + "\n").encode())
+        atomic_write(args.json, (json.dumps(result, indent=1) + "\n").encode())
     print(table(result["weights"]))
 
 
