@@ -6,7 +6,8 @@
 
 FOLDER gets mars8-dev/, market1501-867/, cuhk03/ and cuhk03-sharp/ as they are in their zips, the ImageNet trunks, and
 
-    cuhk03-1367/index.jsonl       CUHK03 without the 100 held-out identities of cuhk03_held_out.json: to train on
+    cuhk03-1367/index.jsonl       CUHK03 without the 100 held-out identities of cuhk03_held_out.json: to train on; crops
+                                  that there are in their original sharpness too are tracklets NAME-sharp beside NAME
     cuhk03-held-soft/index.jsonl  the 100 in 64 x 128 crops: camera 1 is the query, camera 2 the gallery
     cuhk03-held-sharp/index.jsonl the same tracklets in their original sharpness
     cuhk03-sharp/frames/          sharp crops by the names of the soft ones
@@ -37,6 +38,7 @@ from stmga.files import atomic_write, written_whole
 HERE = Path(__file__).resolve().parent
 SETS = ("mars8-dev", "market1501-867", "cuhk03", "cuhk03-sharp")
 TRAINING = ("market1501-867", "cuhk03-1367")
+SOFT, SHARP = "../cuhk03/frames", "../cuhk03-sharp/frames"
 TRUNKS = "*-imagenet-to-layer3.safetensors"
 CAMERA_ROLES = {1: "query", 2: "gallery"}
 HELD = 100
@@ -126,34 +128,44 @@ def write_manifests(out: Path, held: Collection[int]) -> None:
     if missing := [f for row in ours for f in row["frames"] if not (sharp / PurePosixPath(f).name).is_file()]:
         raise ValueError(f"{sharp} lacks {len(missing)} crops of the held-out persons, first {missing[0]}")
     asked = [row | {"role": CAMERA_ROLES[row["camera"]]} for row in ours]
-    _write(out / "cuhk03-1367", [row for row in rows if row["person"] not in held], "../cuhk03/frames")
-    _write(out / "cuhk03-held-soft", asked, "../cuhk03/frames")
-    _write(out / "cuhk03-held-sharp", asked, "../cuhk03-sharp/frames")
+    others = [row for row in rows if row["person"] not in held]
+    _write(out / "cuhk03-1367", [*_moved(others, SOFT), *_moved(_sharp(others, sharp), SHARP)])
+    _write(out / "cuhk03-held-soft", _moved(asked, SOFT))
+    _write(out / "cuhk03-held-sharp", _moved(asked, SHARP))
 
 
 def read_rows(manifest: Path) -> list[dict]:
     return [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
 
 
-def _write(folder: Path, rows: Iterable[dict], frames: str) -> None:
-    """``index.jsonl`` with every frame of the rows in the folder ``frames``."""
-    moved = [row | {"frames": [f"{frames}/{PurePosixPath(f).name}" for f in row["frames"]]} for row in rows]
+def _sharp(rows: Iterable[dict], frames: Path) -> Iterator[dict]:
+    """The rows once more, as tracklets of their own, with those of their crops that are sharp in ``frames``."""
+    for row in rows:
+        if own := [f for f in row["frames"] if (frames / PurePosixPath(f).name).is_file()]:
+            yield row | {"tracklet": f"{row['tracklet']}-sharp", "frames": own}
+
+
+def _moved(rows: Iterable[dict], frames: str) -> list[dict]:
+    """The rows, every frame of theirs in the folder ``frames``."""
+    return [row | {"frames": [f"{frames}/{PurePosixPath(f).name}" for f in row["frames"]]} for row in rows]
+
+
+def _write(folder: Path, rows: Iterable[dict]) -> None:
     folder.mkdir(exist_ok=True)
-    atomic_write(folder / "index.jsonl", "".join(json.dumps(row) + "\n" for row in moved).encode())
+    atomic_write(folder / "index.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 # ---- the small copy
 
 
 def training_files(root: Path) -> tuple[list[Path], list[Path]]:
-    """The soft crops of the training sets, and the sharp namesakes of theirs, in order, relative to ``root``."""
-    soft = []
+    """The soft and the sharp crops of the training sets, in order, relative to ``root``."""
+    files = set()
     for name in TRAINING:
         frames = (f for row in read_rows(root / name / "index.jsonl") for f in row["frames"])
-        soft += [Path(os.path.normpath(Path(name, frame))) for frame in frames]
-    soft = sorted(dict.fromkeys(soft))
-    names = (Path("cuhk03-sharp", "frames", file.name) for file in soft if file.parts[0] == "cuhk03")
-    return soft, [file for file in names if (root / file).is_file()]
+        files |= {Path(os.path.normpath(Path(name, frame))) for frame in frames}
+    sharp = {file for file in files if file.parts[0] == "cuhk03-sharp"}
+    return sorted(files - sharp), sorted(sharp)
 
 
 def recompressed(file: Path, quality: int) -> tuple[bytes, float]:
