@@ -67,16 +67,21 @@ class TrainingSet(Dataset[dict[str, Any]]):
 
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
         row, draw = place
-        owner, piece = self.pieces[row]
-        chosen = train_clip(len(piece), self.length, self.stride, np.random.default_rng(draw))
+        owner, chosen = self.chosen(row, draw)
         distinct = sorted(set(chosen))  # a frame that comes twice is read and resized once
         tracklet = self.tracklets[owner]
-        frames = tracklet.load(piece[i] for i in distinct)
+        frames = tracklet.load(distinct)
         try:
             clip = resized(frames, self.size)
         except (ValueError, TypeError) as error:
             raise TrackletError(f'tracklet "{tracklet.id}": {error}') from error
         return {"clip": clip[[distinct.index(i) for i in chosen]], "label": self.labels[row], "draw": draw, "row": row}
+
+    def chosen(self, row: int, draw: int) -> tuple[int, list[int]]:
+        """The clip of ``set[row, draw]``: the number of its tracklet, and its frames in that tracklet."""
+        owner, piece = self.pieces[row]
+        clip = train_clip(len(piece), self.length, self.stride, np.random.default_rng(draw))
+        return owner, [piece[i] for i in clip]
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

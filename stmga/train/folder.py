@@ -111,17 +111,27 @@ def _differences(had: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -
 
 
 def what_decides(
-    model: STMGA, benchmark: Benchmark, config: TrainConfig, persons: int, processes: int, started_from: str
+    model: STMGA,
+    benchmark: Benchmark,
+    config: TrainConfig,
+    persons: int,
+    processes: int,
+    started_from: str,
+    teacher: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides what a run ends with, as plain JSON values."""
-    train = {"tracklets": len(benchmark.train), "persons": persons, "digest": _digest(benchmark.train)}
-    test = {"digest": _digest([*benchmark.query, *benchmark.gallery]), "protocol": benchmark.protocol.to_dict()}
+    train = {"tracklets": len(benchmark.train), "persons": persons, "digest": tracklets_digest(benchmark.train)}
+    test = {
+        "digest": tracklets_digest([*benchmark.query, *benchmark.gallery]),
+        "protocol": benchmark.protocol.to_dict(),
+    }
     return {
         "processes": processes,
         "started_from": started_from,
         "data": {"name": benchmark.name, **train, "test": test},
         "network": model.config.to_dict(),
         "train": config.to_dict(),
+        "teacher": teacher,
     }
 
 
@@ -138,6 +148,7 @@ def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFol
     return RunFolder(path, asked, leads=False)
 
 
-def _digest(tracklets: Sequence[Tracklet]) -> str:
+def tracklets_digest(tracklets: Sequence[Tracklet]) -> str:
+    """16 hex digits for the ids, persons, cameras and numbers of frames, in their order."""
     rows = [[t.id, t.person, t.camera, len(t)] for t in tracklets]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
