@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from stmga import cli_data, cli_eval, cli_export, cli_train, cli_weights
+from stmga import cli_data, cli_eval, cli_export, cli_teacher, cli_train, cli_weights
 from stmga._version import __version__
 from stmga.cli_model import add_computing, add_model
 from stmga.command import EXIT_CODES, command, count
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_embed(commands)
     _add_search(commands)
-    for module in (cli_weights, cli_data, cli_eval, cli_train, cli_export):
+    for module in (cli_weights, cli_data, cli_eval, cli_teacher, cli_train, cli_export):
         module.add_arguments(commands)
     return parser
 

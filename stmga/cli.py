@@ -9,14 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga import cli_data, cli_eval, cli_export, cli_train, cli_weights
+from stmga import cli_data, cli_eval, cli_export, cli_teacher, cli_train, cli_weights
 from stmga.allocator import keep_freed_memory
 from stmga.arguments import build_parser
 from stmga.cli_model import computing_model_of, device_for, peak_memory
-from stmga.command import leads
+from stmga.command import check_writable, leads
 from stmga.text import some
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def embed(args: argparse.Namespace) -> None:
     from stmga.embedder import TrackletEmbedder
     from stmga.pieces import embed_in_pieces
 
-    _check_writable(args.out)
+    check_writable(args.out)
     model, weights = computing_model_of(args)
     tell = print if leads() else lambda _: None
     tell(f"weights   {weights}")
@@ -117,15 +116,6 @@ def _read(args: argparse.Namespace) -> list[Tracklet]:
     return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files)
 
 
-def _check_writable(path: str) -> None:
-    """Before minutes of work, not after them."""
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the folder {folder} does not exist; create it first")
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
-
-
 # ---- search
 
 
@@ -136,7 +126,7 @@ def search(args: argparse.Namespace) -> None:
     from stmga.gallery import Gallery
 
     for path in filter(None, (args.out, args.picture)):
-        _check_writable(path)
+        check_writable(path)
     if args.out:
         report.check_suffix(args.out)
     if args.picture:
@@ -210,7 +200,7 @@ def demo(args: argparse.Namespace) -> None:
     print(f"{result.text}\n\npicture: {result.picture}")
 
 
-COMPUTING = ("ablate", "demo", "embed", "train")  # batch after batch of the same maps
+COMPUTING = ("ablate", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
 COMMANDS = {
     "demo": demo,
     "embed": embed,
@@ -218,6 +208,7 @@ COMMANDS = {
     **cli_data.COMMANDS,
     **cli_eval.COMMANDS,
     **cli_export.COMMANDS,
+    **cli_teacher.COMMANDS,
     **cli_train.COMMANDS,
     **cli_weights.COMMANDS,
 }

@@ -74,6 +74,21 @@ def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
     return model, f"{(record and record.name) or name}" + (f", from {args.revision}" if args.revision else "")
 
 
+def trained(name: str) -> tuple[STMGA, str]:
+    """A network with trained weights, by its name, folder or Hub id; and what these weights are called."""
+    from stmga.model import STMGA
+    from stmga.zoo import create_model, is_name
+
+    model = create_model(name, pretrained="." not in name) if is_name(name) else STMGA.from_pretrained(name)
+    record = model.record
+    return model, (record and record.name) or _ending(name)
+
+
+def _ending(path: str) -> str:
+    """A path for the record of a run: of one on this machine alone the last two names, as ``mine/best``."""
+    return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
+
+
 def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel, str]:
     """As :func:`model_of`, where an exported file will do too."""
     if Path(args.model).suffix not in (".onnx", ".pt2"):

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from stmga.command import say
+
 if TYPE_CHECKING:
     from stmga.data.benchmark import Benchmark
 
@@ -23,6 +25,30 @@ def add_source(add: Callable[..., Any]) -> None:
         help="set aside this share of the persons as a test, where the data has none (default: 0)",
     )  # fmt: skip
     add("--holdout-seed", type=int, default=0, metavar="N", help="chooses who is set aside (default: 0)")
+
+
+def add_training_data(add: Callable[..., Any]) -> None:
+    """The arguments that say what is trained on, and tested on beside it."""
+    add(
+        "--data", metavar="SOURCE", required=True, nargs="+",
+        help="a folder, a .jsonl manifest, or a pack of `stmga pack`; several train side by side",
+    )  # fmt: skip
+    add("--test", metavar="SOURCE", help="validate on the queries and gallery of this one instead")
+    add_source(add)
+
+
+def training_data(args: argparse.Namespace) -> Benchmark:
+    """What to train on, and its test; it is described on the way."""
+    from stmga.data import side_by_side
+
+    if args.holdout and (args.test or len(args.data) > 1):
+        raise ValueError("--holdout sets persons of one set aside; leave it out, and name what to test on as --test")
+    every = [benchmark_of(args, source) for source in args.data]
+    test = benchmark_of(args, args.test) if args.test else None
+    found = side_by_side(every, test=test) if test or len(every) > 1 else every[0]
+    for line in describe(found):
+        say(line)
+    return found
 
 
 def benchmark_of(args: argparse.Namespace, source: str) -> Benchmark:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli_source import add_source, benchmark_of, describe
-from stmga.command import command, count, leads
+from stmga.cli_model import trained
+from stmga.cli_source import add_training_data, training_data
+from stmga.command import command, count, say
 from stmga.text import closest
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def add_arguments(commands: Any) -> None:
   stmga train --data cuhk03/ market.jsonl --test mine.jsonl --recipe crops -o runs/crops
   stmga train --data market/ cuhk03/ --test mine/ --model stmga_resnet18_c4_baseline --recipe crops -o runs/trunk
   stmga train --data market/ cuhk03/ --test mine/ --after runs/trunk --recipe clips -o runs/heads
+  stmga train --data market/ --teacher teacher.safetensors --recipe crops -o runs/taught
   torchrun --nproc-per-node 4 -m stmga train --data MARS/ -o runs/mars"""
     parser = command(commands, "train", "train a network, or go on with a run", example)
     add = parser.add_argument
@@ -40,6 +42,7 @@ def add_arguments(commands: Any) -> None:
     add(
         "--after", metavar="RUN", help="go on from this run's trunk and classifier with another network: a second stage"
     )
+    add("--teacher", metavar="FILE", help="learn from this network too: a file of `stmga teacher` for the same data")
     _add_shared(parser)
     add("--tensorboard", action="store_true", help="write curves for TensorBoard into the run folder")
 
@@ -58,13 +61,7 @@ def add_arguments(commands: Any) -> None:
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """What train and ablate have in common."""
-    add = parser.add_argument_group("data").add_argument
-    add(
-        "--data", metavar="SOURCE", required=True, nargs="+",
-        help="a folder, a .jsonl manifest, or a pack of `stmga pack`; several train side by side",
-    )  # fmt: skip
-    add("--test", metavar="SOURCE", help="validate on the queries and gallery of this one instead")
-    add_source(add)
+    add_training_data(parser.add_argument_group("data").add_argument)
     add = parser.add_argument_group("start of the trunk").add_argument
     add(
         "--backbone-weights", metavar="FILE",
@@ -113,19 +110,19 @@ def train(args: argparse.Namespace) -> None:
     after = Stage.of(args.after) if args.after else None
     benchmark = _benchmark(args)
     model, start = _network(args, config, after)
-    _say(f"network   {start}")
-    _say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
+    say(f"network   {start}")
+    say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
     try:
         result = run(model, benchmark, config, args.out, **_options(args), tensorboard=args.tensorboard,
-                     started_from=start, after=after)  # fmt: skip
+                     started_from=start, after=after, teacher=args.teacher)  # fmt: skip
     except StoppedError as stopped:
-        _say(f"stmga: {stopped}", file=sys.stderr)
+        say(f"stmga: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.signum)
-    _say(f"\n{result.table()}\n\nlog       {args.out}/log.jsonl")
+    say(f"\n{result.table()}\n\nlog       {args.out}/log.jsonl")
     best = "best" if result.best else "last"
-    _say(f"weights   {args.out}/{best}: stmga embed SOURCE --model {args.out}/{best} -o vectors.safetensors")
+    say(f"weights   {args.out}/{best}: stmga embed SOURCE --model {args.out}/{best} -o vectors.safetensors")
     if not result.best:
-        _say("there was no test, so nothing was validated; --test names one, --holdout 0.2 sets some persons aside")
+        say("there was no test, so nothing was validated; --test names one, --holdout 0.2 sets some persons aside")
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
@@ -157,17 +154,9 @@ def _plain(text: str) -> Any:
 
 
 def _benchmark(args: argparse.Namespace) -> Benchmark:
-    from stmga.data import side_by_side
-
-    if args.holdout and (args.test or len(args.data) > 1):
-        raise ValueError("--holdout sets persons of one set aside; leave it out, and name what to test on as --test")
-    every = [benchmark_of(args, source) for source in args.data]
-    test = benchmark_of(args, args.test) if args.test else None
-    found = side_by_side(every, test=test) if test or len(every) > 1 else every[0]
-    for line in describe(found):
-        _say(line)
+    found = training_data(args)
     if found.query:
-        _say(f"protocol  {found.protocol}")
+        say(f"protocol  {found.protocol}")
     return found
 
 
@@ -189,18 +178,12 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
 
     from stmga.config import ARCHITECTURES
     from stmga.train.objective import set_part_start
-    from stmga.zoo import create_model, is_name
+    from stmga.zoo import create_model
 
     if args.start is not None:
-        from stmga.model import STMGA
-
-        if is_name(args.start):
-            model = create_model(args.start, pretrained="." not in args.start)
-        else:
-            model = STMGA.from_pretrained(args.start)
+        model, name = trained(args.start)
         model.config = dataclasses.replace(model.config, **_input(args))
-        record = model.record
-        return model.train(), (record and record.name) or _place(args.start)
+        return model.train(), name
     name = args.model or "stmga_resnet18_c4"
     if name not in ARCHITECTURES:
         create_model(name)  # says what is wrong with it
@@ -242,11 +225,6 @@ def _input(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-def _place(path: str) -> str:
-    """A path for the record of a run: of one on this machine alone the last two names, as ``mine/best``."""
-    return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
-
-
 def _trunk_words(args: argparse.Namespace) -> str:
     if not args.backbone_weights:
         return "random weights"
@@ -270,31 +248,25 @@ def ablate(args: argparse.Namespace) -> None:
     trunk = {"backbone": args.backbone, "stage": args.stage}
     STMGAConfig(**trunk)
     benchmark = _benchmark(args)
-    _say(f"network   {args.backbone} {args.stage}, {_trunk_words(args)}")
-    _say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")
+    say(f"network   {args.backbone} {args.stage}, {_trunk_words(args)}")
+    say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")
     try:
         rows = run_table(
             args.table, benchmark, config, args.out, build=lambda net: _built(args, net), trunk=trunk,
             rows=args.rows, seeds=args.seeds, started_from=_trunk_words(args), **_options(args),
         )  # fmt: skip
     except StoppedError as stopped:
-        _say(f"stmga: {stopped}", file=sys.stderr)
+        say(f"stmga: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.signum)
-    _say(show_table(rows))
-    _say("\nmean (smallest-largest) over the seeds, last epoch, in %; paper: MARS, ResNet-50")
-    _say(f"wrote {args.out}/{args.table}.json")
+    say(show_table(rows))
+    say("\nmean (smallest-largest) over the seeds, last epoch, in %; paper: MARS, ResNet-50")
+    say(f"wrote {args.out}/{args.table}.json")
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": args.device, "workers": args.workers, "keep_frames": args.keep_frames, "progress": not args.quiet
     }  # fmt: skip
-
-
-def _say(text: str, file: Any = None) -> None:
-    """Print once, however many processes torchrun started."""
-    if leads():
-        print(text, file=file or sys.stdout, flush=True)
 
 
 def _flushed(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:

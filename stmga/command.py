@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 EXIT_CODES = """exit codes: 0 done; 1 it could not be done, the message says why (STMGA_DEBUG=1 shows where);
@@ -31,3 +33,18 @@ def count(text: str) -> int:
 def leads() -> bool:
     """Whether this process talks and writes: torchrun may have started several."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def say(text: str, file: Any = None) -> None:
+    """Print once, however many processes torchrun started."""
+    if leads():
+        print(text, file=file or sys.stdout, flush=True)
+
+
+def check_writable(path: str) -> None:
+    """Before minutes of work, not after them."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the folder {folder} does not exist; create it first")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")

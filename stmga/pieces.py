@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,13 @@ def embed_in_pieces(
     world: World | None = None,
     *,
     name: str = "",
+    write: Callable[[Embeddings, Path], object] = Embeddings.save,
 ) -> Embeddings | None:
     """Embed into ``out.parts/``, one file of :meth:`Embeddings.save` for each 256 tracklets; then into ``out``.
 
     Each process of ``world`` does every ``world.size``-th piece. Pieces that are there already are not computed again,
     so the same call after a kill goes on where it was. When all are there the leader writes ``out`` and removes them.
-    ``name`` is what embeddings of weights without a name are told to be of.
+    ``name`` is what embeddings of weights without a name are told to be of; ``write`` writes ``out``.
 
     Returns:
         All embeddings in the order of the tracklets, for the leader; None for the others.
@@ -75,7 +76,7 @@ def embed_in_pieces(
     if not len(whole):
         raise TrackletError([skip["reason"] for skip in whole.skipped])
     whole.model = whole.model or name
-    whole.save(out)
+    write(whole, out)
     shutil.rmtree(folder)
     return whole
 

@@ -97,7 +97,11 @@ class ClipAugment:
         left = (u[:, 3] * (w - width + 1)).astype(np.int64)
         rectangle = np.stack([top, top + height, left, left + width], axis=1)
         rectangle[~((u[:, 1] < self.erase) & fits[first])] = 0
-        return np.column_stack([u[:, 0] < self.flip, rectangle])
+        return np.column_stack([self.mirrored(draws), rectangle])
+
+    def mirrored(self, draws: Sequence[int] | Tensor) -> np.ndarray:
+        """b draws -> (b,) bool: which clips are mirrored."""
+        return uniform(draws, 1)[:, 0] < self.flip
 
 
 def uniform(draws: Sequence[int] | Tensor, count: int) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Training: heads, losses, recipes, engine; an optional submodule that nothing else of stmga imports."""
 
 from stmga.train.config import RECIPES, TrainConfig, recipe
+from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
 from stmga.train.engine import Trainer, train
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.heads import IdentityHeads
-from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
+from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, relation_loss, triplet_loss
 from stmga.train.objective import Objective
 from stmga.train.result import Result
 from stmga.train.stages import Stage
@@ -17,6 +18,8 @@ __all__ = [
     "Result",
     "Stage",
     "StoppedError",
+    "Teacher",
+    "TeacherError",
     "TrainConfig",
     "Trainer",
     "TrainingError",
@@ -24,6 +27,8 @@ __all__ = [
     "part_attention_loss",
     "part_class_loss",
     "recipe",
+    "relation_loss",
+    "teacher_vectors",
     "train",
     "triplet_loss",
 ]

@@ -37,6 +37,7 @@ class TrainConfig:
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
         weight_regions: weight of a loss that is not the paper's: on rendered walkers, whose pixels are labelled, the
             parts are told to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
+        weight_teacher: weight of the loss that a teacher adds, where one is given (not the paper's). 0 leaves it out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
         lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
@@ -79,6 +80,7 @@ class TrainConfig:
     weight_pa: float = 1.0
     lambda_pce: float = 0.1
     weight_regions: float = 0.0
+    weight_teacher: float = 1.0
     residual: str = "direct"
     epochs: int = 150
     steps: int | None = None
@@ -135,7 +137,8 @@ class TrainConfig:
                 yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
         if not 0 <= self.average < 1:
             yield f"average is {self.average}, expected a decay in 0..1, less than 1"
-        for name in ("trunk_lr", "attention_lr", "weight_regions", "weight_pa", "lambda_pce", "weight_decay", "warmup"):
+        weights = ("weight_regions", "weight_teacher", "weight_pa", "lambda_pce", "weight_decay")
+        for name in ("trunk_lr", "attention_lr", "warmup", *weights):
             if getattr(self, name) < 0:
                 yield f"{name} is {getattr(self, name)}, expected at least 0"
         try:

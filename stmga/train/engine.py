@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stmga.data.augment import ClipAugment
@@ -26,6 +26,7 @@ from stmga.train.averaging import weight_average
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
 from stmga.train.denormals import flushed_denormals
+from stmga.train.distillation import Teacher
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.folder import open_run, what_decides
 from stmga.train.lessons import PartLessons
@@ -52,6 +53,7 @@ def train(
     tensorboard: bool = False,
     started_from: str = "",
     after: Stage | None = None,
+    teacher: str | Path | None = None,
 ) -> Result:
     """Train ``model`` on ``benchmark.train``, validate on its test, and keep everything in ``folder``.
 
@@ -71,16 +73,18 @@ def train(
         tensorboard: write ``folder/tensorboard`` too (needs the package tensorboard).
         started_from: where the model's weights come from, in words, for the record.
         after: the stage before this one, whose necks and classifiers go on; its trunk is the caller's to load.
+        teacher: a file of :func:`stmga.train.teacher_vectors` for ``benchmark.train``, whose network teaches this one.
 
     Raises:
         TrainingError: the folder is another run's, a checkpoint is damaged, a worker was killed.
         NotFiniteError: NaN or infinity in a loss or a gradient; the message names the batch.
         ValueError: tracklets that cannot be trained on.
+        TeacherError: the teacher's file is damaged, or is of other tracklets.
     """
     with flushed_denormals(), joined(device) as world:
         trainer = Trainer(
             model, benchmark, config, folder, world, workers=workers, keep_frames=keep_frames,
-            started_from=started_from, after=after,
+            started_from=started_from, after=after, teacher=teacher,
         )  # fmt: skip
         trainer.progress, trainer.tensorboard = progress and world.leads, tensorboard
         return trainer.run()
@@ -103,6 +107,7 @@ class Trainer:
         keep_frames: bool = False,
         started_from: str = "",
         after: Stage | None = None,
+        teacher: str | Path | None = None,
     ) -> None:
         self.workers = workers
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
@@ -131,7 +136,9 @@ class Trainer:
         )
         teaches_parts = config.weight_regions > 0 and model.cpa is not None
         self.lessons = PartLessons(net, self.augment, seed=config.seed) if teaches_parts else None
-        asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from)
+        self.teacher = Teacher(teacher, benchmark.train) if teacher is not None else None
+        taught_by = self.teacher.about() if self.teacher else None
+        asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from, taught_by)
         self.objective = build_objective(model, len(self.data.identities), config)
         if after is not None:
             after.start_heads(self.objective, asked["data"]["identities"])
@@ -239,7 +246,7 @@ class Trainer:
         if self.lessons is not None:
             clips, regions = self.lessons.after(clips, epoch, self.state.step, self.world.rank)
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self.module(clips, labels, regions)
+        terms = self.module(clips, labels, regions, self._taught(batch))
         self.scaler.scale(terms["total"]).backward()
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.objective.parameters() if p.grad is not None])
@@ -254,6 +261,14 @@ class Trainer:
         if not math.isfinite(values["grad_norm"]):  # of fp16: its step was skipped
             values |= {"grad_norm": 0.0, "skipped": 1.0}
         return values
+
+    def _taught(self, batch: Mapping[str, Any]) -> Tensor | None:
+        """(b d), what the teacher makes of the clips of a batch, from the same frames, mirrored where they are."""
+        if self.teacher is None:
+            return None
+        rows, draws = batch["row"].tolist(), batch["draw"].tolist()
+        chosen = [self.data.chosen(row, draw) for row, draw in zip(rows, draws, strict=True)]
+        return self.teacher(chosen, self.augment.mirrored(batch["draw"])).to(self.world.device)
 
     def _check_finite(self, mean: Mapping[str, float], own: Mapping[str, float], batch: Any, epoch: int) -> None:
         # A gradient that overflows in fp16 is a step that is skipped, unless no scale helps it any more.
@@ -347,6 +362,7 @@ class Trainer:
         return scores
 
     def _save_weights(self, name: str, epochs: int, scores: Mapping[str, float] | None) -> None:
-        words = self.started_from, self.terms
+        taught_by, terms = (self.teacher.weights, self.teacher.terms) if self.teacher else ("", "")
+        words = self.started_from, "; ".join(filter(None, (self.terms, terms))), taught_by
         record = weight_record(self.scored, self.benchmark, self.config, epochs, scores, *words)
         self.scored.save_pretrained(self.folder.path / name, record=record)

@@ -111,21 +111,31 @@ def _differences(had: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -
 
 
 def what_decides(
-    model: STMGA, benchmark: Benchmark, config: TrainConfig, persons: int, processes: int, started_from: str
+    model: STMGA,
+    benchmark: Benchmark,
+    config: TrainConfig,
+    persons: int,
+    processes: int,
+    started_from: str,
+    teacher: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides what a run ends with, as plain JSON values."""
     identities = _sha(sorted({str(tracklet.person) for tracklet in benchmark.train}))
     train = {
         "tracklets": len(benchmark.train), "persons": persons, "identities": identities,
-        "digest": _digest(benchmark.train),
+        "digest": tracklets_digest(benchmark.train),
     }  # fmt: skip
-    test = {"digest": _digest([*benchmark.query, *benchmark.gallery]), "protocol": benchmark.protocol.to_dict()}
+    test = {
+        "digest": tracklets_digest([*benchmark.query, *benchmark.gallery]),
+        "protocol": benchmark.protocol.to_dict(),
+    }
     return {
         "processes": processes,
         "started_from": started_from,
         "data": {"name": benchmark.name, **train, "test": test},
         "network": model.config.to_dict(),
         "train": config.to_dict(),
+        "teacher": teacher,
     }
 
 
@@ -142,8 +152,8 @@ def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFol
     return RunFolder(path, asked, leads=False)
 
 
-def _digest(tracklets: Sequence[Tracklet]) -> str:
-    """Of the tracklets' labels and lengths, and of the sizes of their files, so that other crops are another run."""
+def tracklets_digest(tracklets: Sequence[Tracklet]) -> str:
+    """16 hex digits for ids, labels, numbers of frames and the sizes of their files: other crops are another run."""
     sizes: dict[Path, int] = {}  # of every file once: frames of a video or of a pack share theirs
     rows = [[t.id, t.person, t.camera, len(t), _bytes(t, sizes)] for t in tracklets]
     return _sha(rows)

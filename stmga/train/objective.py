@@ -18,7 +18,14 @@ from stmga.distributed import gathered
 from stmga.model import STMGA, Features
 from stmga.train.config import TrainConfig
 from stmga.train.heads import IdentityHeads
-from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, region_loss, triplet_loss
+from stmga.train.losses import (
+    identity_loss,
+    part_attention_loss,
+    part_class_loss,
+    region_loss,
+    relation_loss,
+    triplet_loss,
+)
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,11 +35,14 @@ class Objective(nn.Module):
 
         total = sum over P_g, Z^F, Z^T, Z^C of (cross-entropy + triplet)  +  weight_pa L_PA  +  lambda_pce L_PCE
 
+    With ``taught`` (b d), the teacher's vectors of the same clips, the similarities of the final feature within the
+    batch learn from the teacher's (:func:`stmga.train.losses.relation_loss`, times weight_teacher).
+
     With ``regions`` (k t n h w) the last k clips show nobody but where the parts of a body are; they take part in that
     loss alone (:func:`stmga.train.losses.region_loss`, times weight_regions).
 
     Terms whose feature the network does not have are not there: the baseline has those of Z^F alone. With several
-    processes the triplets are chosen from the batch of all of them.
+    processes the triplets are chosen from the batch of all of them, and the teacher's similarities are of all of it.
 
     Args:
         model: the network that is trained.
@@ -59,7 +69,9 @@ class Objective(nn.Module):
         classify = model.cpa is not None and config.lambda_pce > 0
         self.part_classifier = nn.Linear(model.dim, parts) if classify else None
 
-    def forward(self, clips: Tensor, labels: Tensor, regions: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, clips: Tensor, labels: Tensor, regions: Tensor | None = None, taught: Tensor | None = None
+    ) -> dict[str, Tensor]:
         b = len(labels)
         dtype = AUTOCAST.get(self.config.precision)
         with torch.autocast(clips.device.type, dtype=dtype) if dtype else nullcontext():
@@ -77,6 +89,10 @@ class Objective(nn.Module):
                 raw = feature if self.config.triplet_on == "post_bn" else features[name]
                 terms[f"triplet/{name}"] = self._triplet(raw, labels)
             total = torch.stack(list(terms.values())).sum()
+            if taught is not None and self.config.weight_teacher > 0:
+                feature = judged[self.heads.final].feature
+                terms["teacher"] = relation_loss(gathered(feature.float()), gathered(taught))
+                total = total + self.config.weight_teacher * terms["teacher"]
             if cpa is not None and self.config.weight_pa > 0:
                 terms["pa"] = part_attention_loss(*attention_target(cpa, self.config.residual))
                 total = total + self.config.weight_pa * terms["pa"]

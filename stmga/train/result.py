@@ -53,6 +53,7 @@ def weight_record(
     scores: Mapping[str, float] | None,
     started_from: str,
     terms: str = "",
+    taught_by: str = "",
 ) -> WeightRecord:
     """The record of a run's weights: what they were trained on, how they scored by which protocol, and all terms."""
     persons = len({t.person for t in benchmark.train})
@@ -71,7 +72,9 @@ def weight_record(
         config=model.config,
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
-        training_data=trained + (f"; started from {started_from}" if started_from else ""),
+        training_data=trained
+        + (f"; started from {started_from}" if started_from else "")
+        + (f"; taught by {taught_by}" if taught_by else ""),
         terms="; ".join(dict.fromkeys("; ".join(filter(None, every)).split("; "))),
     )
 

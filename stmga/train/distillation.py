@@ -1,0 +1,210 @@
+"""Distillation: a trained network's vectors of every training frame, computed once, for smaller networks to learn."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from stmga._version import __version__
+from stmga.distributed import World
+from stmga.embedder import Precision, TrackletEmbedder
+from stmga.embeddings import Embeddings
+from stmga.files import written_whole
+from stmga.model import STMGA
+from stmga.pieces import embed_in_pieces
+from stmga.tracklets import Tracklet
+from stmga.train.folder import tracklets_digest
+
+FORMAT = 1
+_KEY = "stmga-teacher"
+_COMMAND = "`stmga teacher WEIGHTS` with the data options of `stmga train` writes one"
+
+
+class TeacherError(ValueError):
+    """A teacher's file that is damaged, is something else, or is of other tracklets."""
+
+
+def teacher_vectors(
+    model: STMGA,
+    tracklets: Sequence[Tracklet],
+    path: str | Path,
+    *,
+    weights: str = "",
+    device: str | torch.device | None = None,
+    precision: Precision = "fp32",
+    batch_size: int | None = None,
+    workers: int = 0,
+    progress: bool = False,
+    world: World | None = None,
+) -> None:
+    """Write what ``model`` makes of every frame of ``tracklets``, each as a clip of one frame, plain and mirrored.
+
+    The file is written whole or not at all. Finished pieces are kept in ``path.parts/`` until then: after a kill the
+    same call resumes. It has the tensors ``plain`` and ``mirrored``, each (frames, d) float16, rows of unit length in
+    the order of the tracklets; JSON metadata says which network and which tracklets they are of.
+
+    Args:
+        model: the teacher. It reads frames at its own size.
+        tracklets: those that a student will train on; ids must be unique.
+        path: a safetensors file.
+        weights: what the teacher is called; default: the name in its record.
+        device, precision, batch_size, workers, progress: as of :class:`stmga.TrackletEmbedder`.
+        world: the processes that share the work.
+
+    Raises:
+        PiecesError: ``path.parts/`` holds the pieces of another teacher, or of other tracklets.
+        TrackletError: a frame that cannot be read.
+        OSError: the file cannot be written; an old one is untouched.
+    """
+    single = copy.copy(model)  # the same weights, for clips of one frame
+    single.config = replace(model.config, clip_length=1)
+    single.fused_from = digest = model.digest()  # still what it is known by
+    embedder = TrackletEmbedder(
+        single, device=device, precision=precision, batch_size=batch_size, workers=workers, progress=progress
+    )
+    frames = [*_frames(tracklets, mirrored=False), *_frames(tracklets, mirrored=True)]
+    record = model.record
+    about = {
+        "weights": weights or (record.name if record else "") or "unnamed weights",
+        "digest": digest,
+        "size": list(model.config.size),
+        "terms": record.terms if record else "",
+        "data": _data(tracklets),
+    }
+    embed_in_pieces(embedder, frames, path, world, write=lambda found, out: _write(found, out, about))
+
+
+class Teacher:
+    """Clips, as frames of tracklets -> (b, d) float32 of unit length: the mean of the teacher's vectors of the frames.
+
+    Args:
+        path: a file of :func:`teacher_vectors`.
+        tracklets: those that the student trains on.
+
+    Attributes:
+        weights, terms: what the teacher is called, and what its weights may be used for.
+
+    Raises:
+        FileNotFoundError: no such file.
+        TeacherError: it is damaged, of another format, or of other tracklets.
+
+    >>> import tempfile
+    >>> from stmga.config import STMGAConfig
+    >>> walk = Tracklet("a", np.zeros((5, 64, 32, 3), np.uint8), person=7)
+    >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     teacher_vectors(model, [walk], f"{folder}/teacher.safetensors")
+    ...     teacher = Teacher(f"{folder}/teacher.safetensors", [walk])
+    >>> teacher([(0, [0, 2, 4]), (0, [1])], mirrored=[False, True]).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(self, path: str | Path, tracklets: Sequence[Tracklet]) -> None:
+        self._about, self._plain, self._mirrored = _read(Path(path))
+        known, asked = self._about["data"], _data(tracklets)
+        if known != asked:
+            raise TeacherError(
+                f"{path} holds vectors of other tracklets than those to train on: {_counts(known)}, to train on are "
+                f"{_counts(asked)}. It must be written with the same data options: {_COMMAND}"
+            )
+        self._starts = np.cumsum([0, *map(len, tracklets)])
+        self.weights: str = self._about["weights"]
+        self.terms: str = self._about["terms"]
+
+    def __call__(self, clips: Iterable[tuple[int, Sequence[int]]], mirrored: Iterable[bool]) -> Tensor:
+        """b clips, each the number of a tracklet and of frames in it, and whether each is mirrored -> (b, d)."""
+        means = []
+        for (owner, frames), flipped in zip(clips, mirrored, strict=True):
+            vectors = self._mirrored if flipped else self._plain
+            means.append(vectors[torch.as_tensor(frames) + int(self._starts[owner])].float().mean(0))
+        return F.normalize(torch.stack(means), dim=1)
+
+    def about(self) -> dict[str, Any]:
+        """What a run that learns from it depends on, as plain JSON values."""
+        return {key: self._about[key] for key in ("weights", "digest", "size", "vectors")}
+
+
+@dataclass(frozen=True, eq=False)
+class _SingleFrame(Tracklet):
+    """One frame of a tracklet as a tracklet, as it is or mirrored."""
+
+    mirrored: bool = False
+
+    def load(self, indices: Iterable[int] | None = None) -> list[Tensor]:
+        frames = super().load(indices)
+        return [frame.flip(-1) for frame in frames] if self.mirrored else frames
+
+
+def _frames(tracklets: Sequence[Tracklet], *, mirrored: bool) -> Iterable[Tracklet]:
+    for tracklet in tracklets:
+        for i in range(len(tracklet)):
+            name = f"{tracklet.id}, frame {i}{', mirrored' if mirrored else ''}"
+            frame = _SingleFrame(name, tracklet.frames[i : i + 1], mirrored=mirrored)
+            object.__setattr__(frame, "_checked", tracklet._checked)  # its boxes were counted with those of all
+            yield frame
+
+
+def _data(tracklets: Sequence[Tracklet]) -> dict[str, Any]:
+    return {
+        "tracklets": len(tracklets),
+        "frames": sum(map(len, tracklets)),
+        "persons": len({str(tracklet.person) for tracklet in tracklets}),
+        "digest": tracklets_digest(tracklets),
+    }
+
+
+def _counts(data: dict[str, Any]) -> str:
+    counts = f"{data['tracklets']:,} tracklets of {data['persons']:,} persons with {data['frames']:,} frames"
+    return f"{counts} (digest {data['digest']})"
+
+
+def _write(found: Embeddings, path: Path, about: dict[str, Any]) -> None:
+    plain, mirrored = (half.contiguous() for half in found.vectors.half().chunk(2))
+    known = {"format": FORMAT, "stmga": __version__, **about, "vectors": _digest(plain, mirrored)}
+    with written_whole(path) as temp:
+        try:
+            save_file({"plain": plain, "mirrored": mirrored}, temp, {_KEY: json.dumps(known)})
+        except SafetensorError as error:  # what the disk said, as safetensors passes it on
+            raise OSError(str(error)) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
+    """What the file says about itself, and the vectors of plain and mirrored frames."""
+    if not path.exists():
+        raise FileNotFoundError(f"there is no teacher's file {path}; {_COMMAND}")
+    wrong = f"{path} is damaged or not a teacher's file"
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[_KEY])
+            if about["format"] != FORMAT:
+                raise TeacherError(
+                    f"{path} has format {about['format']}, written by stmga {about['stmga']}; this is stmga "
+                    f"{__version__}, which reads format {FORMAT}. Write it again: {_COMMAND}"
+                )
+            plain, mirrored = file.get_tensor("plain"), file.get_tensor("mirrored")
+        intact = about["vectors"] == _digest(plain, mirrored)
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise TeacherError(f"{wrong} ({error}); {_COMMAND}") from error
+    if not intact:
+        raise TeacherError(f"{wrong} (its vectors are not those that were written); {_COMMAND}")
+    return about, plain, mirrored
+
+
+def _digest(*tensors: Tensor) -> str:
+    """16 hex digits of the numbers."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(tensor.numpy().data.cast("B"))
+    return total.hexdigest()[:16]
