@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from stmga.blocks.mga import Partwise
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
-from stmga.records import read_record
+from stmga.records import WeightRecord, read_record
 from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.errors import TrainingError
 from stmga.train.folder import CHECKPOINT, CONFIG
@@ -37,7 +37,7 @@ class Stage:
     persons: str  # digest of the tracklets it was trained on
     tensors: dict[str, Tensor]  # of network and heads, by their names in the objective
     moments: dict[str, dict[str, Tensor]]  # of each parameter of the run
-    terms: str = ""  # of the run's weights, which hold for what comes of them
+    record: WeightRecord | None = None  # of the run's weights: their data, stages, terms and licence go on
 
     @classmethod
     def of(cls, run: str | Path) -> Stage:
@@ -60,10 +60,17 @@ class Stage:
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
         words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
-        return cls(words, config, persons, tensors, moments, read_record(run / "last").terms)
+        return cls(words, config, persons, tensors, moments, read_record(run / "last"))
+
+    @property
+    def terms(self) -> str:
+        """Of the run's weights, which hold for what comes of them."""
+        return self.record.terms if self.record is not None else ""
 
     def start_network(self, model: STMGA) -> None:
         """Trunk and neck of the run, and the aggregators begin as plain averages; or all of it, for the same network.
+
+        The model gets the record of the run's weights, from which the record of the second stage is made.
 
         Raises:
             TrainingError: a network on another trunk.
@@ -74,6 +81,7 @@ class Stage:
                 f"the run has the trunk {self.config.backbone} {self.config.stage}, this network {own.backbone} "
                 f"{own.stage}: a second stage keeps its trunk"
             )
+        model.record = self.record
         if self.goes_on_as(own):
             model.load_state_dict(self._of("model"))
             return
