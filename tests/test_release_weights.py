@@ -205,7 +205,7 @@ def test_rows_of_other_places_are_collected_in_a_file(best, tmp_path):
         elsewhere.add(file, row)
     assert elsewhere.rows_of(file) == [other, {**new, "mAP": 1.0}]
     file.write_text('[{"mAP": 1}]')
-    with pytest.raises(SystemExit, match="not a list of rows that .*: a row lacks trained on"):
+    with pytest.raises(SystemExit, match="a row lacks trained on"):
         elsewhere.rows_of(file)
 
 
