@@ -28,14 +28,14 @@ from card_figures import MARS8, Measured, by_camera_pair, by_frames, figures, me
 from elsewhere import rows_of
 from turns import processor, seconds
 
-from stmga import STMGA, Embeddings, STMGAConfig, WeightRecord, create_model, hub
+from stmga import STMGA, Embeddings, WeightRecord, create_model, hub
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
 from stmga.files import write_all
 from stmga.metrics import Evaluation
 from stmga.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.train.folder import CONFIG as RUN
-from stmga.train.result import stage_row
+from stmga.train.result import stage_of_run
 from stmga.zoo import is_name, list_models
 
 TRAINING_DATA = (
@@ -90,8 +90,12 @@ def where() -> dict[str, object]:
 
 
 def stages_of(best: Path, logs: Sequence[Path]) -> tuple[dict, ...]:
-    """What the record of the last run says, else what the folder of each log says; SystemExit where a stage lacks."""
-    if known := read_record(best).stages:
+    """As the record of the last run has them; if it has fewer than there are logs, as the folders of the logs do.
+
+    A run from before records had stages is known by its folder alone. SystemExit where the first stage is missing.
+    """
+    known = read_record(best).stages
+    if len(known) >= len(logs):
         return tuple(dict(row) for row in known)
     rows = []
     for i, log in enumerate(logs):
@@ -99,9 +103,7 @@ def stages_of(best: Path, logs: Sequence[Path]) -> tuple[dict, ...]:
         start = f"stage {i}" if i else run["started_from"]
         if ", after " in start:
             raise SystemExit(f"{log} is of a run after another one: give the log of every stage, in order, as --log")
-        epochs = f"{json.loads(lines[-1])['epoch']} of {run['train']['epochs']}"
-        net = STMGAConfig.from_dict(run["network"])
-        rows.append(stage_row(net, run["data"], epochs, run["train"]["seed"], start))
+        rows.append(stage_of_run(run, json.loads(lines[-1])["epoch"], start))
     return tuple(rows)
 
 

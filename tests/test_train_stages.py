@@ -108,6 +108,21 @@ def test_a_stage_says_what_it_follows_in_run_and_record(first, benchmark, tmp_pa
         assert str(first.parent) not in (tmp_path / "run" / file).read_text()
 
 
+@pytest.mark.parametrize("start", ["x, random weights", "x, after other-run after 1 of 1 epochs (y)"])
+def test_a_run_from_before_records_had_stages_gets_its_own(first, tmp_path, start):
+    run, model = tmp_path / "old", stmga.STMGA.from_pretrained(first / "last")
+    run.mkdir()
+    (run / "checkpoint.safetensors").symlink_to(first / "checkpoint.safetensors")
+    (run / "run.json").write_text(json.dumps(json.loads((first / "run.json").read_text()) | {"started_from": start}))
+    old = replace(model.record, stages=(), training_data=f"little; started from {start}")
+    model.save_pretrained(run / "last", record=old)
+    record = Stage.of(run).record
+    assert record.training_data == "little: 24 tracklets of 6 persons"
+    (stage,) = record.stages
+    assert (stage["epochs"], stage["seed"], stage["data"]) == ("1 of 1", 0, "little")
+    assert stage["started from"] == ("weights without a name" if "after" in start else start)
+
+
 def test_a_run_that_started_from_nothing_said_is_named_alone(first, tmp_path):
     (tmp_path / "trunk").mkdir()
     for path in ("checkpoint.safetensors", "last"):

@@ -65,8 +65,7 @@ def weight_record(
     start = f"stage {len(parent.stages)}" if parent.stages else name or nothing
     persons = len({t.person for t in benchmark.train})
     data = {"name": benchmark.name, "tracklets": len(benchmark.train), "persons": persons}
-    stage = stage_row(model.config, data, f"{epochs} of {config.epochs}", config.seed, start)
-    trained = f"{benchmark.name}: {len(benchmark.train):,} tracklets of {persons:,} persons"
+    stage = _stage(model.config, data, f"{epochs} of {config.epochs}", config.seed, start)
     before = f"{name}: {parent.training_data}" if name else parent.training_data
     metrics: list[dict[str, Any]] = []
     if scores:
@@ -78,7 +77,7 @@ def weight_record(
         config=model.config,
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
-        training_data=_once(trained, before),
+        training_data=_once(trained_on(data), before),
         stages=(*parent.stages, stage),
         parent=name or parent.parent,
         licence=parent.licence,
@@ -86,11 +85,19 @@ def weight_record(
     )
 
 
-def stage_row(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, start: str) -> dict[str, Any]:
-    """One training as a row of a record: network, input (frames x height x width), data, and how long.
+def stage_of_run(asked: Mapping[str, Any], epoch: int, start: str) -> dict[str, Any]:
+    """A run as a row of a record: what its ``run.json`` holds, the epochs it has ended, and what it started from."""
+    net, train = STMGAConfig.from_dict(asked["network"]), asked["train"]
+    return _stage(net, asked["data"], f"{epoch} of {train['epochs']}", train["seed"], start)
 
-    ``data`` has a name and the numbers of tracklets and persons; ``start`` says what the network began from.
-    """
+
+def trained_on(data: Mapping[str, Any]) -> str:
+    """A data set by its name, with the numbers of its tracklets and persons."""
+    return f"{data['name']}: {data['tracklets']:,} tracklets of {data['persons']:,} persons"
+
+
+def _stage(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, start: str) -> dict[str, Any]:
+    """A row of a record's stages; its input is frames x height x width."""
     return {
         "network": _architecture(net),
         "input": " x ".join(map(str, (net.clip_length, *net.size))),

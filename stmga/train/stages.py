@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,6 +18,7 @@ from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.errors import TrainingError
 from stmga.train.folder import CHECKPOINT, CONFIG
 from stmga.train.objective import Objective, final
+from stmga.train.result import stage_of_run, trained_on
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Stage:
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
         words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
-        return cls(words, config, persons, tensors, moments, read_record(run / "last"))
+        return cls(words, config, persons, tensors, moments, _record_of(run, asked, progress.epoch))
 
     @property
     def terms(self) -> str:
@@ -137,3 +139,13 @@ class Stage:
             kind, _, key = rest.split(".")
             return f"model.neck.{key}" if kind == "necks" else f"heads.classifiers.{final(self.config)}.{key}"
         return name if name.startswith(("model.backbone.", "model.neck.")) else ""
+
+
+def _record_of(run: Path, asked: dict[str, Any], epoch: int) -> WeightRecord:
+    """Of the run's weights; one from before records had stages gets that of the run, and no names of folders."""
+    record = read_record(run / "last")
+    if record.stages:
+        return record
+    start = asked["started_from"]
+    stage = stage_of_run(asked, epoch, "weights without a name" if ", after " in start else start)
+    return replace(record, stages=(stage,), training_data=trained_on(asked["data"]))
