@@ -5,38 +5,39 @@
         --score ../shared/data/score.py --zip ../shared/data/mars8-dev.zip
 
 writes stmga/weights/NAME/ with model.safetensors, config.json (the record), README.md (the card) and log.jsonl. The
-figures are those of the rounded file: mAP and rank-k by the protocol of the data, thresholds, frames per second on
-this processor (run it while nothing else computes). With --score and --zip a scorer that knows nothing of stmga gets
-the same vectors, and must agree. It can be run again: the same weights are written anew, others must be better.
+figures are those of the rounded file: mAP and rank-k by the protocol of the data, with 1, 2, 4 and 8 frames a tracklet
+and by pair of cameras, thresholds, frames per second on this processor (run it while nothing else computes). With
+--elsewhere the card has figures of other places too (benchmarks/elsewhere.py). With --score and --zip a scorer that
+does not use stmga gets the same vectors, and must agree. It can be run again: the same weights are written again,
+others must be better.
 """
 
 import argparse
 import ast
 import dataclasses
+import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from card_figures import MARS8, Measured, by_camera_pair, by_frames, figures, measure
+from elsewhere import rows_of
 from turns import processor, seconds
 
-from stmga import STMGA, Embeddings, Gallery, WeightRecord, create_model, hub
-from stmga.calibration import Calibration
+from stmga import STMGA, Embeddings, WeightRecord, create_model, hub
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import World
 from stmga.files import write_all
-from stmga.metrics import Evaluation, calibrate, evaluate
+from stmga.metrics import Evaluation
 from stmga.records import BUNDLED, CONFIG_FILE, read_record
-from stmga.train.result import SCORES
-from stmga.train.validation import embed_test
+from stmga.train.folder import CONFIG as RUN
+from stmga.train.result import stage_of_run
 from stmga.zoo import is_name, list_models
 
-MARS8 = "mars8-dev (half-resolution subset of the MARS test set; not MARS)"
 TRAINING_DATA = (
     "Market-1501 (15,865 detector crops of the 867 identities that are not MARS test identities) and CUHK03 (14,097 "
     "crops of 1,467 identities), in groups of one person and camera. Nobody of the MARS test set was trained on."
@@ -46,7 +47,6 @@ TERMS = (
     "products, nor for watching people."
 )
 LICENCE = "other: research only"
-RATES = (1e-2, 1e-3, 1e-4)
 LOG = "log.jsonl"
 AGREE = 1e-4  # relative difference of two scorers that is rounding
 
@@ -56,22 +56,6 @@ def rounded(best: Path, name: str) -> STMGA:
     with TemporaryDirectory() as folder:
         create_model(name.partition(".")[0], weights=best).save_pretrained(folder, half=True)
         return STMGA.from_pretrained(folder)
-
-
-def measure(
-    model: STMGA, benchmark: Benchmark, *, rates: Sequence[float] = RATES, device: str = "cpu", workers: int = 0
-) -> tuple[Evaluation, Calibration, Embeddings, float]:
-    """Scores, thresholds, the vectors of all test tracklets, and the seconds that these took."""
-    start = time.perf_counter()
-    world = World(device=torch.device(device))
-    query, gallery = embed_test(model.to(device), benchmark, world, workers=workers, progress=sys.stderr.isatty())
-    took = time.perf_counter() - start
-    every = Gallery(query)
-    every.add(gallery)
-    calibration = dataclasses.replace(
-        calibrate(every.embeddings, false_match_rates=rates), roc=(), data=benchmark.protocol.data
-    )
-    return evaluate(query, gallery, benchmark.protocol), calibration, every.embeddings, took
 
 
 def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data: Path) -> dict[str, float]:
@@ -105,16 +89,22 @@ def where() -> dict[str, object]:
     return {"processor": processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def figures(found: Evaluation, spread: str = "") -> dict[str, object]:
-    """A row of the record: the scores in percent, and the rules they were counted by."""
-    scores = found.to_dict()
-    counted = f"{found.scores.queries:,} queries, {found.gallery:,} tracklets in the gallery"
-    return {
-        "data": found.protocol.data,
-        **{name: round(100 * scores[name], 2) for name in SCORES},
-        "protocol": f"{found.protocol.describe()}; {counted}; scores in %",
-        **({"spread": spread} if spread else {}),
-    }
+def stages_of(best: Path, logs: Sequence[Path]) -> tuple[dict, ...]:
+    """As the record of the last run has them; if it has fewer than there are logs, as the folders of the logs do.
+
+    A run from before records had stages is known by its folder alone. SystemExit where the first stage is missing.
+    """
+    known = read_record(best).stages
+    if len(known) >= len(logs):
+        return tuple(dict(row) for row in known)
+    rows = []
+    for i, log in enumerate(logs):
+        run, lines = json.loads((log.parent / RUN).read_bytes()), log.read_text().splitlines()
+        start = f"stage {i}" if i else run["started_from"]
+        if ", after " in start:
+            raise SystemExit(f"{log} is of a run after another one: give the log of every stage, in order, as --log")
+        rows.append(stage_of_run(run, json.loads(lines[-1])["epoch"], start))
+    return tuple(rows)
 
 
 def write(model: STMGA, folder: Path, record: WeightRecord, logs: Sequence[Path]) -> WeightRecord:
@@ -143,9 +133,10 @@ def arguments() -> argparse.Namespace:
     add("--title", default=MARS8, help="the data in words")
     add("--command", action="append", required=True, help="that trained it; one for each stage, in order")
     add("--log", type=Path, action="append", help="of each stage, in order (default: the one beside RUN_BEST)")
-    add("--training-data", default=TRAINING_DATA, help="in words; what the run itself noted is added")
+    add("--training-data", default=TRAINING_DATA, help="what all stages were trained on, as text")
     add("--terms", default=TERMS)
     add("--licence", default=LICENCE)
+    add("--elsewhere", type=Path, metavar="JSON", help="rows of benchmarks/elsewhere.py, for the card")
     add("--spread", default="", help='other seeds, as "3 seeds: mAP 56.8 to 57.4, rank-1 74.9 to 75.6"')
     add("--score", type=Path, help="a second scorer, as score.py ZIP FEATS.npz")
     add("--zip", type=Path, help="the data in the form that it wants")
@@ -161,35 +152,45 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = arguments()
-    torch.set_num_threads(args.threads)
-    logs = args.log or [args.best.parent / LOG]
-    benchmark = load_benchmark(args.data)
-    benchmark = dataclasses.replace(benchmark, protocol=dataclasses.replace(benchmark.protocol, data=args.title))
-    noted = read_record(args.best).training_data
-    model = rounded(args.best, args.name)
-    found, calibration, embeddings, took = measure(model, benchmark, device=args.device, workers=args.workers)
-    print(found, f"thresholds {calibration.describe()}", sep="\n", flush=True)
-    if args.score:
-        print(f"{args.score.name}: {second_opinion(found, embeddings, args.score, args.zip)}", flush=True)
+def record_of(model: STMGA, benchmark: Benchmark, whole: Measured, args: argparse.Namespace) -> WeightRecord:
+    """All that the card says: figures, thresholds, speed, stages, terms."""
+    noted = read_record(args.best)
     frames = sum(map(len, [*benchmark.query, *benchmark.gallery]))
-    reading = {"what": "with reading and resizing JPEG crops", "frames/s": round(frames / took), **where()}
+    reading = {"what": "with reading and resizing JPEG crops", "frames/s": round(frames / whole.seconds), **where()}
     assert model.record is not None  # it was loaded
-    record = WeightRecord(
+    return WeightRecord(
         name=args.name,
         config=model.config,
         sha256=model.record.sha256,
-        metrics=(figures(found, args.spread),),
-        calibration=calibration,
+        metrics=(figures(whole.found, args.spread),),
+        frames=by_frames(model, benchmark, whole, device=args.device, workers=args.workers),
+        camera_pairs=by_camera_pair(whole.query, whole.gallery, benchmark.protocol),
+        elsewhere=tuple(rows_of(args.elsewhere)) if args.elsewhere else (),
+        calibration=whole.calibration,
         speed=(speed(model), *([reading] if args.device == "cpu" else [])),
-        training_data=f"{args.training_data} The run: {noted}.",
+        training_data=args.training_data,
+        stages=stages_of(args.best, args.log),
+        parent=noted.parent,
         training_command="\n".join(args.command),
         log=LOG,
         licence=args.licence,
         terms=args.terms,
     )
-    kept = write(model, args.out / args.name, record, logs)
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    args.log = args.log or [args.best.parent / LOG]
+    stages_of(args.best, args.log)  # what is wrong with them is said before minutes of work
+    benchmark = load_benchmark(args.data)
+    benchmark = dataclasses.replace(benchmark, protocol=dataclasses.replace(benchmark.protocol, data=args.title))
+    model = rounded(args.best, args.name)
+    whole = measure(model, benchmark, device=args.device, workers=args.workers)
+    print(whole.found, f"thresholds {whole.calibration.describe()}", sep="\n", flush=True)
+    if args.score:
+        print(f"{args.score.name}: {second_opinion(whole.found, whole.every, args.score, args.zip)}", flush=True)
+    kept = write(model, args.out / args.name, record_of(model, benchmark, whole, args), args.log)
     print(f"wrote {args.out / args.name}: {kept.megabytes}, sha256 {kept.sha256}, {kept.speed[0]}")
 
 

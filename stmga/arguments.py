@@ -7,7 +7,7 @@ from typing import Any
 
 from stmga import cli_data, cli_eval, cli_export, cli_teacher, cli_train, cli_weights
 from stmga._version import __version__
-from stmga.cli_model import add_computing, add_model
+from stmga.cli_model import add_computing, add_flip, add_model
 from stmga.command import EXIT_CODES, command, count
 
 
@@ -63,6 +63,7 @@ def _add_embed(commands: Any) -> None:
         "--sampling", choices=("all", "evenly"), default="all",
         help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
     )  # fmt: skip
+    add_flip(add)
     add(
         "--on-error",
         choices=("raise", "skip"),

@@ -26,14 +26,17 @@ LIMITS = """\
   goes over from one person to the next end up in the vector, and nothing in it says so.
 - **Clothing.** The vectors say which pictures look alike, clothes and build above all; they do not prove who somebody
   is. People in uniforms or in the same dark coats are confused; a person in other clothes, on another day, is missed.
-- **Other places.** Figures and thresholds hold for the data set and protocol named above. Other cameras, climates,
-  crowds and detectors score lower: measure on your own labelled tracklets, and set thresholds there, before you rely
-  on an answer.
+- **Other places.** Figures and thresholds hold for the data set and protocol named above, and say nothing about other
+  cameras, climates, crowds and detectors.
 - **Uneven errors.** Data sets of people are uneven in age, sex, skin colour, dress and place, and errors are uneven in
   the same way.
 - **Misuse.** Following people across cameras is surveillance. Do not use this to watch, profile or identify people
   without a legal basis and their knowledge, nor to decide anything about a person without a human who checks the
   pictures. The law of the place (in the EU: GDPR and the AI Act) may forbid the use outright."""
+ELSEWHERE = (
+    "A score on one data set says nothing about another place: measure on your own labelled tracklets, and set "
+    "thresholds there, before you rely on an answer."
+)
 SAID_BELOW = ("protocol", "seeds", "spread")  # of a result: too long for a cell of the table
 
 
@@ -49,7 +52,10 @@ def model_card(record: WeightRecord) -> str:
         "## Training data and terms",
         _data(record),
         "## Results",
-        _results(record.metrics),
+        _results(record.metrics) or "None measured.",
+        *_frames(record.frames),
+        *_camera_pairs(record.camera_pairs),
+        *_elsewhere(record),
         *_similarities(record.calibration),
         *(("## Speed", _table(record.speed)) if record.speed else ()),
         *_training(record),
@@ -105,15 +111,59 @@ def _data(record: WeightRecord) -> str:
     licence = (
         f"Licence of the weights: {record.licence or 'not stated; ask whoever published them before you use them'}."
     )
-    return "\n\n".join(text for text in (data, terms, licence) if text)
+    parent = f"Started from `{record.parent}`, whose terms and licence hold here too." if record.parent else ""
+    stages = [{"stage": i, **row} for i, row in enumerate(record.stages, start=1)]
+    return "\n\n".join(text for text in (data, parent, _table(stages) if stages else "", terms, licence) if text)
 
 
 def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """A table of results, and below it what is too long for a cell."""
     if not metrics:
-        return "None measured."
+        return ""
     table = _table([{key: row[key] for key in row if key not in SAID_BELOW} for row in metrics])
     said = [f"- {key.capitalize()}: {row[key]}" for row in metrics for key in SAID_BELOW if key in row]
     return "\n\n".join(filter(None, [table, "\n".join(dict.fromkeys(said))]))
+
+
+def _frames(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    shown = []
+    for row in rows:
+        cells = {key: value for key, value in row.items() if key != "thresholds"}
+        for point in row.get("thresholds", ()):
+            rate, share = f"{point['false_match_rate']:g}", f"{point['true_match_rate']:.1%}"
+            cells[f"similarity at {rate}"] = f"{point['similarity']:.4f} ({share})"
+        shown.append(cells)
+    text = (
+        "The same test with so many frames of each tracklet, evenly spaced, in queries and gallery. The thresholds are "
+        "similarities for a false-match rate; in brackets the share of the pairs of one person that reach them."
+    )
+    return ["## Frames in a tracklet", text, _results(shown)]
+
+
+def _camera_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A matrix of scores."""
+    if not rows:
+        return []
+    cell = {
+        (str(row["query camera"]), str(row["gallery camera"])): f"{row['rank-1']} / {row['mAP']} ({row['queries']})"
+        for row in rows
+    }
+    # Shorter names first, so that camera 10 comes after 9.
+    down, across = (sorted({pair[side] for pair in cell}, key=lambda name: (len(name), name)) for side in (0, 1))
+    table = [{"query, gallery": q, **{g: cell.get((q, g), "-") for g in across}} for q in down]
+    said = dict.fromkeys(f"- {key.capitalize()}: {row[key]}" for row in rows for key in SAID_BELOW if key in row)
+    text = "Rank-1 / mAP (number of queries) by the camera of the query, down, and the camera of the gallery, across."
+    return ["## Pairs of cameras", text, _table(table), "\n".join(said)]
+
+
+def _elsewhere(record: WeightRecord) -> list[str]:
+    if not (record.metrics or record.elsewhere):
+        return []
+    what = "Networks of this kind that were trained on one data set alone, and tested in another place:"
+    shown = [what, _results(record.elsewhere)] if record.elsewhere else []
+    return ["## Other places", ELSEWHERE, *shown]
 
 
 def _similarities(calibration: Calibration | None) -> list[str]:

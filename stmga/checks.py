@@ -20,7 +20,8 @@ from stmga.tracklets import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
 
-RESERVED = ("tracklet", "person", "camera", "time", "frames", "cover")  # keys that `extra` may not have
+MADE = ("cover", "flip")  # keys of items that stmga alone writes
+RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys that `extra` may not have
 CHUNK = 64  # files a thread opens before it fetches more
 
 Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> where that is, in words

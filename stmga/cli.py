@@ -70,7 +70,8 @@ def embed(args: argparse.Namespace) -> None:
     tell(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
     with joined(device_for(args, model)) as world:
         several = f", {world.size} processes" if world.size > 1 else ""
-        tell(f"device    {world.device}, {args.precision}{', compiled' if args.compile else ''}{several}")
+        options = f"{', compiled' if args.compile else ''}{', flip' if args.flip else ''}"
+        tell(f"device    {world.device}, {args.precision}{options}{several}")
         embedder = TrackletEmbedder(
             model,
             device=world.device,
@@ -80,6 +81,7 @@ def embed(args: argparse.Namespace) -> None:
             workers=args.workers,
             decode=args.decode,
             sampling=args.sampling,
+            flip=args.flip,
             on_error=args.on_error,
             progress=world.leads and not args.quiet,
         )

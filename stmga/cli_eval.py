@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli_model import add_computing, add_model, computing_model_of, device_for
+from stmga.cli_model import add_computing, add_flip, add_model, computing_model_of, device_for
 from stmga.cli_source import add_source, benchmark_of, describe
 from stmga.command import command, count, leads
 
@@ -43,6 +43,7 @@ def _add_eval(commands: Any) -> None:
     group = parser.add_argument_group("network, where SOURCE is no file of embeddings")
     add_model(group.add_argument)
     add_computing(group.add_argument)
+    add_flip(group.add_argument)
 
 
 def _add_protocol(add: Callable[..., Any]) -> None:
@@ -104,6 +105,8 @@ def evaluate(args: argparse.Namespace) -> None:
     check_json(args.out)
     path = Path(args.source)
     if args.gallery or path.suffix == ".safetensors" or (path.is_file() and path.suffix != ".jsonl"):
+        if args.flip:
+            raise ValueError("--flip is for a network on a data set; embeddings say themselves how they were made")
         queries, gallery = _sides(args)
         protocol = protocol_of(args, Protocol())
     else:
@@ -126,7 +129,7 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
             f"{args.source} has no test: {len(benchmark.query)} queries, {len(benchmark.gallery)} gallery tracklets; "
             "give its tracklets the roles query and gallery, or set persons aside with --holdout"
         )
-    benchmark = replace(benchmark, protocol=protocol_of(args, benchmark.protocol))
+    benchmark = replace(benchmark, protocol=replace(protocol_of(args, benchmark.protocol), flip=args.flip))
     model, weights = computing_model_of(args)
     if leads():
         print(*describe(benchmark), f"weights   {weights}", sep="\n")

@@ -47,6 +47,11 @@ def add_computing(add: Callable[..., Any]) -> None:
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
 
 
+def add_flip(add: Callable[..., Any]) -> None:
+    """The argument that averages mirror images in."""
+    add("--flip", action="store_true", help="average each clip with its mirror image: a little better, twice the work")
+
+
 def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
     """The network that --model asks for, and what its weights are, in words."""
     from stmga.model import STMGA

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stmga.config import STMGAConfig
     from stmga.data.benchmark import Benchmark
     from stmga.model import STMGA
+    from stmga.records import WeightRecord
     from stmga.train import Stage, TrainConfig
 
 
@@ -214,9 +216,20 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     if args.backbone_weights:
         name, missing = model.config.backbone, tuple(args.backbone_missing)
         load_backbone(model.backbone, args.backbone_weights, name=name, missing=missing)
+        model.record = _record_of(Path(args.backbone_weights))
     elif args.backbone_missing:
         raise ValueError("--backbone-missing says what a trunk's file lacks; give that file as --backbone-weights")
     return model
+
+
+def _record_of(file: Path) -> WeightRecord | None:
+    """Of the saved network that a trunk comes from: its terms hold for what is trained on it. None for other files."""
+    from stmga.records import WEIGHTS_FILE, WeightsError, read_record
+
+    try:
+        return read_record(file.parent) if file.name == WEIGHTS_FILE else None
+    except WeightsError:  # other libraries name their files alike
+        return None
 
 
 def _input(args: argparse.Namespace) -> dict[str, Any]:
@@ -228,10 +241,12 @@ def _input(args: argparse.Namespace) -> dict[str, Any]:
 def _trunk_words(args: argparse.Namespace) -> str:
     if not args.backbone_weights:
         return "random weights"
+    from stmga.records import WEIGHTS_FILE
+
     file = Path(args.backbone_weights)
-    # The files of all saved networks have one name: the run, and best or last, say which it is.
-    name = "/".join(file.parts[-3:]) if file.name == "model.safetensors" else file.name
-    return f"trunk from {name}, the rest random"
+    if file.name == WEIGHTS_FILE:  # the files of all saved networks have this name
+        return f"trunk of a saved network, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}, the rest random"
+    return f"trunk from {file.name}, the rest random"
 
 
 # ---- ablate

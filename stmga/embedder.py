@@ -38,6 +38,9 @@ class TrackletEmbedder:
     norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). Where the record of the weights
     has a calibration, the embeddings carry it, in any precision: one of weights that were changed since is left out.
 
+    With ``flip`` a clip's feature is the mean of ``model.encode`` over the clip and its mirror image, which doubles the
+    cost. Such vectors compare with plain ones, and each item says ``"flip": True`` (:attr:`stmga.Embeddings.flip`).
+
     The network computes as a copy in eval mode whose batch norms are folded into the convolutions
     (:meth:`stmga.STMGA.fuse`, equal to 1e-5) and whose maps lie channels last; it is made anew when weights change.
 
@@ -53,6 +56,7 @@ class TrackletEmbedder:
             colours otherwise, so decode queries and gallery alike. Other files, boxes, videos and frames of more than
             four times the network's pixels are decoded on the host in any case.
         sampling: "all" frames, or one clip of frames spread "evenly" over the tracklet (a fast look at long ones).
+        flip: average each clip's feature with that of its mirror image, before the BN neck.
         on_error: "raise", or "skip" tracklets that cannot be read and list them in ``Embeddings.skipped``. What is
             wrong with the input as a whole (an id twice, say) raises in any case.
         progress: show a progress bar (tqdm) of clips.
@@ -79,6 +83,7 @@ class TrackletEmbedder:
         workers: int = 0,
         decode: Decode = "host",
         sampling: Sampling = "all",
+        flip: bool = False,
         on_error: OnError = "raise",
         progress: bool = False,
     ) -> None:
@@ -106,6 +111,7 @@ class TrackletEmbedder:
         self.workers = workers
         self.decode = decode
         self.sampling = sampling
+        self.flip = flip
         self.on_error = on_error
         self.progress = progress
         self._ready: tuple[tuple[str, torch.device, str], Network] | None = None
@@ -141,10 +147,11 @@ class TrackletEmbedder:
         counts = torch.tensor([clips.counts[i] for i in kept]).reshape(-1, 1)
         vectors = self._head(sums[kept] / counts, network)
         record = self.model.record
+        mark = {"flip": True} if self.flip else {}
         known = record.calibration if record else None
         return Embeddings(
             vectors,
-            [tracklets[i].row() for i in kept],
+            [tracklets[i].row() | mark for i in kept],
             digest=digest,
             model=record.name if record else "",
             skipped=[{"tracklet": tracklets[i].id, "reason": reason} for i, reason in sorted(faults.items())],
@@ -214,7 +221,10 @@ class TrackletEmbedder:
         batch = clips[0] if len(clips) == 1 else torch.cat(clips)
         dtype = _AUTOCAST.get(self.precision)
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
-            return network.encode(batch).float().cpu()
+            feature = network.encode(batch).float()
+            if self.flip:
+                feature = (feature + network.encode(batch.flip(-1)).float()) / 2
+            return feature.cpu()
 
     def _head(self, features: Tensor, network: Network) -> Tensor:
         """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""

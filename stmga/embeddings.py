@@ -80,6 +80,15 @@ class Embeddings:
     def cameras(self) -> list[Any]:
         return [item.get("camera") for item in self.items]
 
+    @property
+    def flip(self) -> bool | None:
+        """Whether features of mirrored clips were averaged in (``TrackletEmbedder(flip=True)``); None: in some alone.
+
+        >>> Embeddings(torch.eye(2), [{"tracklet": "a", "flip": True}, {"tracklet": "b"}], digest="1f0c").flip
+        """
+        found = {item.get("flip", False) is True for item in self.items}
+        return found.pop() if len(found) == 1 else (None if found else False)
+
     def select(self, which: Tensor | np.ndarray | Sequence[bool] | Sequence[int]) -> Embeddings:
         """The rows of a boolean mask (n,), or of row numbers in their order; the skipped list is not carried over.
 

@@ -244,7 +244,14 @@ def _own_record(model: STMGA, sha256: str) -> WeightRecord:
         return old
     start = f"Started from {old.name or old.repo_id or 'weights without a name'}. {old.training_data}".strip()
     return WeightRecord(
-        name="", config=model.config, sha256=sha256, training_data=start, licence=old.licence, terms=old.terms
+        name="",
+        config=model.config,
+        sha256=sha256,
+        training_data=start,
+        stages=old.stages,
+        parent=old.name or old.repo_id or old.parent,
+        licence=old.licence,
+        terms=old.terms,
     )
 
 

@@ -93,6 +93,7 @@ def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[st
         "count": len(tracklets),
         "precision": embedder.precision,
         "sampling": embedder.sampling,
+        "flip": embedder.flip,
         "decode": embedder.decode,
         "batch_size": embedder.batch_size,
         "piece": PIECE,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.checks import RESERVED, check_tracklets
+from stmga.checks import MADE, RESERVED, check_tracklets
 from stmga.files import atomic_write
 from stmga.tracklets import Frame, Tracklet, TrackletError
 
@@ -255,7 +255,7 @@ def _parse(line: str, base: Path) -> tuple[Tracklet | None, list[str]]:
             faults.append(f"frame {i}: {frame}")
     if faults and not frames:
         return None, faults
-    extra = {key: value for key, value in row.items() if key not in RESERVED or key == "cover"}
+    extra = {key: value for key, value in row.items() if key not in RESERVED or key in MADE}  # for the check to name
     labels = row["tracklet"], row.get("person"), row.get("camera"), row.get("time")
     return Tracklet(labels[0], tuple(frames), *labels[1:], extra), faults
 

@@ -29,6 +29,10 @@ PAPER = (
 )
 
 
+TEXTS = ("name", "file", "training_data", "parent", "training_command", "log", "licence", "terms", "paper")
+ROWS = ("metrics", "frames", "camera_pairs", "elsewhere", "speed", "stages")  # lists of mappings, tables of the card
+
+
 class WeightsError(ValueError):
     """Weights that cannot be found, read, trusted or sent; the message says what to do."""
 
@@ -46,9 +50,15 @@ class WeightRecord:
         revision: commit of that repository, 40 hex digits: a pinned weight never changes under its name.
         file_size: bytes of ``file``; 0 where nobody said.
         metrics: one mapping a result, such as ``{"data": ..., "protocol": ..., "mAP": 80.1}``.
+        frames: one mapping for each number of frames a tracklet, ``{"frames": 2, "mAP": ..., "rank-1": ...,
+            "thresholds": [...]}``, its thresholds as those of a calibration.
+        camera_pairs: one mapping for each ``"query camera"`` and ``"gallery camera"``, with ``"queries"`` and scores.
+        elsewhere: results in other places, of networks of this kind that were ``"trained on"`` another data set.
         calibration: what similarities mean, measured with these weights; kept without the points of its curve.
         speed: one mapping a measurement, such as ``{"what": ..., "frames/s": 60, "processor": ..., "threads": 2}``.
         training_data: what the weights were trained on.
+        stages: one mapping for each training in turn: ``"network"``, ``"data"``, ``"epochs"``, ``"seed"`` and so on.
+        parent: name of the weight that these were fine-tuned from, in one run or several.
         training_command: what to type to train them again, one command a line.
         log: name of the training log beside ``file``, one JSON line an epoch.
         licence: licence of the weights (the code is MIT; the weights may not be).
@@ -65,9 +75,14 @@ class WeightRecord:
     revision: str | None = None
     file_size: int = 0
     metrics: tuple[Mapping[str, Any], ...] = ()
+    frames: tuple[Mapping[str, Any], ...] = ()
+    camera_pairs: tuple[Mapping[str, Any], ...] = ()
+    elsewhere: tuple[Mapping[str, Any], ...] = ()
     calibration: Calibration | None = None
     speed: tuple[Mapping[str, Any], ...] = ()
     training_data: str = ""
+    stages: tuple[Mapping[str, Any], ...] = ()
+    parent: str = ""
     training_command: str = ""
     log: str = ""
     licence: str = ""
@@ -76,7 +91,7 @@ class WeightRecord:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        for key in ("name", "file", "training_data", "training_command", "log", "licence", "terms", "paper"):
+        for key in TEXTS:
             _demand(isinstance(getattr(self, key), str), key, "a text", getattr(self, key))
         _demand(isinstance(self.config, STMGAConfig), "config", "an STMGAConfig", self.config)
         _demand(_is_hex(self.sha256, 64), "sha256", "64 lower-case hex digits", self.sha256)
@@ -87,7 +102,7 @@ class WeightRecord:
         safe = _is_plain(self.file) and self.file.endswith(".safetensors")
         _demand(safe, "file", "a plain *.safetensors name (a pickle is never read)", self.file)
         _demand(not self.log or _is_plain(self.log), "log", "a plain name", self.log)
-        for key in ("metrics", "speed"):
+        for key in ROWS:
             rows = getattr(self, key)
             _demand(all(isinstance(row, Mapping) for row in rows), key, "a list of objects", rows)
             object.__setattr__(self, key, tuple(dict(row) for row in rows))
@@ -150,7 +165,7 @@ class WeightRecord:
             config = STMGAConfig.from_dict(data.pop("config"), written_by=version)
             if data.get("calibration") is not None:
                 data["calibration"] = Calibration.from_dict(data["calibration"])
-            lists = {key: tuple(data.get(key) or ()) for key in ("metrics", "speed")}
+            lists = {key: tuple(data.get(key) or ()) for key in ROWS}
             return cls(config=config, **{**data, **lists}, folder=folder)
         except (TypeError, ValueError) as error:
             raise WeightsError(str(error)) from error

@@ -52,7 +52,8 @@ def test_the_card_of_a_weight_that_was_measured():
         ", 11.6 MB, sha256 `000",
         "rendered figures\n\n**Terms:** research only: rendered for research\n\nLicence",
         "| data | mAP |\n| --- | --- |\n| walkers | 57.1 |\n\n"
-        "- Protocol: cosine; all frames\n- Seeds: 3\n- Spread: mAP 56.8-57.4\n\n## What a similarity means",
+        "- Protocol: cosine; all frames\n- Seeds: 3\n- Spread: mAP 56.8-57.4\n\n## Other places\n\n",
+        "before you rely on an answer.\n\n## What a similarity means",
         "| 0.001 | 0.6123 | 45.67% |",
         "Measured on 40 persons of walkers, half size: 90,000 pairs of different persons, 400 of one person.",
         '`stmga search` says "same" from 0.612',
@@ -62,6 +63,43 @@ def test_the_card_of_a_weight_that_was_measured():
     ):
         assert words in card, card
     assert card.count("walkers, half size") == 1
+
+
+def test_the_card_answers_what_users_ask():
+    points = ({"false_match_rate": 1e-2, "similarity": 0.42513, "true_match_rate": 0.8054},)
+    rules = {"protocol": "cosine; 3 of 9 tracklets are left out"}
+    pairs = (("1", "2", 77.2), ("2", "1", 64.0), ("10", "2", 50.0))
+    record = dataclasses.replace(
+        RECORD,
+        metrics=({"data": "walkers", "mAP": 57.1},),
+        frames=({"frames": 1, "mAP": 40.2, "rank-1": 61.0, "thresholds": points}, {"frames": 8, "mAP": 57.1}),
+        camera_pairs=tuple(
+            {"query camera": q, "gallery camera": g, "queries": 9, "mAP": 51.3, "rank-1": rank, **rules}
+            for q, g, rank in pairs
+        ),
+        elsewhere=({"trained on": "CUHK03 alone", "data": "walkers", "mAP": 12.5, "protocol": "cosine"},),
+        training_data="rendered figures",
+        stages=({"data": "figures", "seed": 0, "started from": "random weights"}, {"data": "walkers", "seed": 3}),
+        parent="stmga_tiny.first",
+    )
+    card = model_card(record)
+    for words in (
+        "| frames | mAP | rank-1 | similarity at 0.01 |\n| --- | --- | --- | --- |\n"
+        "| 1 | 40.2 | 61.0 | 0.4251 (80.5%) |\n| 8 | 57.1 |  |  |",
+        "| query, gallery | 1 | 2 |\n| --- | --- | --- |\n| 1 | - | 77.2 / 51.3 (9) |\n| 2 | 64.0 / 51.3 (9) | - |\n"
+        "| 10 | - | 50.0 / 51.3 (9) |\n\n- Protocol: cosine; 3 of 9 tracklets are left out\n\n## Other places",
+        "A score on one data set says nothing about another place",
+        "| trained on | data | mAP |\n| --- | --- | --- |\n| CUHK03 alone | walkers | 12.5 |\n\n- Protocol: cosine",
+        "rendered figures\n\nStarted from `stmga_tiny.first`, whose terms and licence hold here too.\n\n"
+        "| stage | data | seed | started from |\n| --- | --- | --- | --- |\n| 1 | figures | 0 | random weights |\n"
+        "| 2 | walkers | 3 |  |",
+    ):
+        assert words in card, card
+    alone = model_card(dataclasses.replace(RECORD, metrics=record.metrics))
+    assert "A score on one data set says nothing about another place" in alone  # with or without a figure
+    for words in ("## Frames", "## Pairs", "Networks of this kind", "Started from", "| stage |"):
+        assert words not in alone
+    assert "## Other places" not in model_card(RECORD)
 
 
 def test_the_limits_name_what_goes_wrong():

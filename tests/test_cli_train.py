@@ -84,7 +84,37 @@ def test_a_network_is_fine_tuned_on_folders_without_cameras(run, data, tmp_path)
     assert code == 0, err
     assert f"network   {data.name}/tiny" in out
     assert "persons held out" in out
-    assert "started from" in STMGA.from_pretrained(tmp_path / "run/best").record.training_data
+    (stage,) = STMGA.from_pretrained(tmp_path / "run/best").record.stages
+    assert stage["started from"] == "weights without a name"
+
+
+def test_terms_licence_and_name_of_the_parent_are_kept(run, data, tmp_path):
+    """Over two fine-tunings, in best and last, in records and cards; the folders of the runs are not named."""
+    parent = STMGA.from_pretrained(data / "tiny")
+    known = dict(licence="CC-BY-NC-4.0", terms="research only", training_data="figures")
+    stages = ({"network": "tiny", "data": "figures"},)
+    record = replace(parent.record, name="stmga_tiny.figures", stages=stages, **known)
+    parent.save_pretrained(tmp_path / "parent", record=record)
+    start = tmp_path / "parent"
+    for name in ("first-tuning", "second-tuning"):
+        code, _, err = run(
+            "train", "--data", data / "data/manifest.jsonl", "--from", start, "-o", tmp_path / name, *SMALL,
+            "--set", "steps=1",
+        )  # fmt: skip
+        assert code == 0, err
+        start = tmp_path / name / "best"
+    for which in ("best", "last"):
+        folder = tmp_path / "second-tuning" / which
+        found = STMGA.from_pretrained(folder).record
+        assert (found.name, found.parent, found.licence) == ("", "stmga_tiny.figures", "CC-BY-NC-4.0")
+        assert found.terms.startswith("research only; ")
+        assert found.training_data.endswith("; stmga_tiny.figures: figures")
+        assert found.training_data.count("walkers medium") == 1
+        assert [row["started from"] for row in found.stages[1:]] == ["stage 1", "stage 2"]
+        card = (folder / "README.md").read_text()
+        assert "license: cc-by-nc-4.0" in card
+        assert "Started from `stmga_tiny.figures`, whose terms and licence hold here too." in card
+        assert "-tuning" not in card + (folder / "config.json").read_text()
 
 
 def test_two_sets_train_crops_and_then_clips_and_are_tested_on_one(run, data, tmp_path):
@@ -105,9 +135,10 @@ def test_two_sets_train_crops_and_then_clips_and_are_tested_on_one(run, data, tm
         "-o", tmp_path / "clips",
     )  # fmt: skip
     assert code == 0, err
-    assert "network   stmga_resnet18_c4, trunk from run/last/model.safetensors, the rest random" in out
+    assert f"network   stmga_resnet18_c4, trunk of a saved network, sha256 {crops.record.sha256[:12]}, the rest" in out
     clips = STMGA.from_pretrained(tmp_path / "clips/last")
     assert clips.config.clip_length == 4
+    assert [row["started from"] for row in clips.record.stages] == ["random weights", "stage 1"]
     trunk = STMGA.from_pretrained(tmp_path / "run/last").backbone
     for ours, theirs in zip(clips.backbone.parameters(), trunk.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -137,7 +168,7 @@ def test_a_second_stage_goes_on_from_a_run_with_a_network_as_asked(run, data, tr
     assert (model.config.attend, model.config.tau, model.config.clip_length) == ("mask", 0.1, 4)
     for ours, theirs in zip(model.backbone.parameters(), first.backbone.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    assert model.record.training_data.endswith(f"started from {words}")
+    assert [row["started from"] for row in model.record.stages] == ["random weights", "stage 1"]
     assert json.loads((tmp_path / "heads/run.json").read_text())["started_from"] == words
     log = [
         [json.loads(line) for line in (r / "log.jsonl").read_text().splitlines()] for r in (trunk, tmp_path / "heads")
@@ -249,7 +280,7 @@ def test_a_student_learns_from_a_teachers_file(run, data, trained, teacher, tmp_
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert all(row["loss"]["teacher"] > 0 for row in log)
     record = STMGA.from_pretrained(tmp_path / "run/best").record
-    assert record.training_data.endswith("; taught by run/best")
+    assert record.stages[-1]["taught by"] == "run/best"
     code, _, err = run(*arguments)
     assert code == 1
     assert "teacher was {'weights': 'run/best'" in err

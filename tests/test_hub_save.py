@@ -178,7 +178,7 @@ def test_the_record_is_kept_while_the_weights_are_what_it_says(model, tmp_path):
     assert tuned.name == ""
     assert tuned.metrics == ()
     assert tuned.training_data == "Started from stmga_tiny.test. rendered figures"
-    assert (tuned.licence, tuned.terms) == (record.licence, record.terms)
+    assert (tuned.licence, tuned.terms, tuned.parent) == (record.licence, record.terms, record.name)
 
 
 def test_the_log_goes_where_the_weights_go(model, tmp_path):
@@ -219,13 +219,26 @@ def test_a_record_survives_json():
     record = WeightRecord(
         name="a.b", config=TINY, sha256="0" * 64, metrics=({"mAP": 0.5},), revision="1" * 40, file_size=7,
         calibration=calibration("1f0c"), speed=({"frames/s": 60, "threads": 2},), training_command="stmga train ...",
-        log="log.jsonl",
+        log="log.jsonl", frames=({"frames": 1, "mAP": 0.4, "thresholds": [{"similarity": 0.5}]},),
+        camera_pairs=({"query camera": 1, "gallery camera": 2, "mAP": 0.4},), elsewhere=({"trained on": "x"},),
+        stages=({"data": "walkers", "epochs": "2 of 2"},), parent="a.older",
     )  # fmt: skip
     again = WeightRecord.from_json(record.to_json())
     assert again == record
     assert (record.arch, record.tag) == ("a", "b")
     assert again.calibration.threshold(1e-2).similarity == 0.5
     assert again.calibration.roc == ()  # 200 points more than a record needs
+    old = json.loads(record.to_json())
+    for key in ("frames", "camera_pairs", "elsewhere", "stages", "parent"):
+        del old[key]  # as a record from before they were there
+    assert WeightRecord.from_json(json.dumps(old)) == dataclasses.replace(
+        record, frames=(), camera_pairs=(), elsewhere=(), stages=(), parent=""
+    )
+    for key in ("frames", "camera_pairs", "elsewhere", "stages"):
+        with pytest.raises(WeightsError, match=f"{key} must be a list of objects"):
+            WeightRecord.from_json(json.dumps(old | {key: ["x"]}))
+    with pytest.raises(WeightsError, match="parent must be a text"):
+        WeightRecord.from_json(json.dumps(old | {"parent": 3}))
 
 
 def test_published_means_a_repository_and_a_commit_of_it():

@@ -222,12 +222,16 @@ def test_a_run_with_two_groups_and_imitated_video_goes_on_too(benchmark, tmp_pat
 def test_the_record_says_what_it_was_scored_on_and_all_terms(benchmark, tmp_path):
     """The test may be another set's, and terms of the weights that a run starts from hold for what comes out."""
     model, config = tiny(), replace(QUICK, epochs=1, steps=1)
-    model.record = stmga.WeightRecord(name="", config=model.config, sha256="0" * 64, terms="Ask first.")
+    known = dict(terms="Ask first.", licence="MIT", training_data="figures")
+    model.record = stmga.WeightRecord(name="a.figures", config=model.config, sha256="0" * 64, **known)
     data = replace(benchmark, name="others", terms="For research.")
     train(model, data, config, tmp_path / "run")
     record = stmga.STMGA.from_pretrained(tmp_path / "run/last").record
     assert record.terms == "Ask first.; For research."
     assert record.metrics[0]["data"] == "little" and record.training_data.startswith("others: 24 tracklets")
+    assert record.training_data.endswith("; a.figures: figures")
+    assert (record.licence, record.parent, record.name) == ("MIT", "a.figures", "")
+    assert [row["started from"] for row in record.stages] == ["a.figures"]
 
 
 def test_the_curves_for_tensorboard(benchmark, tmp_path):

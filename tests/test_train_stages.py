@@ -28,7 +28,8 @@ def benchmark_fixture():
 def first_fixture(benchmark, tmp_path_factory):
     """A run of the baseline, from weights with terms."""
     model = tiny(config=BASELINE)
-    model.record = stmga.WeightRecord(name="", config=BASELINE, sha256="0" * 64, terms="Ask first.")
+    known = dict(terms="Ask first.", licence="CC-BY-NC-4.0", training_data="figures")
+    model.record = stmga.WeightRecord(name="", parent="figures.v1", config=BASELINE, sha256="0" * 64, **known)
     folder = tmp_path_factory.mktemp("first") / "trunk"
     train(model, benchmark, ONCE, folder, started_from="mine/best")
     return folder
@@ -92,10 +93,34 @@ def test_a_stage_says_what_it_follows_in_run_and_record(first, benchmark, tmp_pa
     words = "x, after trunk after 1 of 1 epochs (mine/best)"
     assert json.loads((tmp_path / "run/run.json").read_text())["started_from"] == words
     record = stmga.STMGA.from_pretrained(tmp_path / "run/last").record
-    assert record.training_data.endswith(f"started from {words}")
     assert record.terms == "Ask first.; For research."  # of the weights that the first run started from too
+    assert (record.licence, record.parent) == ("CC-BY-NC-4.0", "figures.v1")
+    assert record.training_data == "little: 24 tracklets of 6 persons; figures"
+    row = {"data": "little", "tracklets": 24, "persons": 6, "epochs": "1 of 1", "seed": 0}
+    assert record.stages == (
+        {"network": "stmga_resnet18_c4_baseline", "input": "1 x 64 x 32", **row,
+         "started from": "weights without a name"},
+        {"network": "stmga_resnet18_c4", "input": "2 x 64 x 32", **row, "started from": "stage 1"},
+    )  # fmt: skip
+    for file in ("last/config.json", "last/README.md"):  # no name of a run
+        assert not re.search(r"\btrunk\b|mine/best", (tmp_path / "run" / file).read_text().replace("- Trunk:", ""))
     for file in ("run.json", "last/config.json", "last/README.md"):
         assert str(first.parent) not in (tmp_path / "run" / file).read_text()
+
+
+@pytest.mark.parametrize("start", ["x, random weights", "x, after other-run after 1 of 1 epochs (y)"])
+def test_a_run_from_before_records_had_stages_gets_its_own(first, tmp_path, start):
+    run, model = tmp_path / "old", stmga.STMGA.from_pretrained(first / "last")
+    run.mkdir()
+    (run / "checkpoint.safetensors").symlink_to(first / "checkpoint.safetensors")
+    (run / "run.json").write_text(json.dumps(json.loads((first / "run.json").read_text()) | {"started_from": start}))
+    old = replace(model.record, stages=(), training_data=f"little; started from {start}")
+    model.save_pretrained(run / "last", record=old)
+    record = Stage.of(run).record
+    assert record.training_data == "little: 24 tracklets of 6 persons"
+    (stage,) = record.stages
+    assert (stage["epochs"], stage["seed"], stage["data"]) == ("1 of 1", 0, "little")
+    assert stage["started from"] == ("weights without a name" if "after" in start else start)
 
 
 def test_a_run_that_started_from_nothing_said_is_named_alone(first, tmp_path):

@@ -45,6 +45,12 @@ def test_the_record_says_all_that_people_must_know(record):
     assert record.tag
     for key in ("training_data", "training_command", "licence", "terms", "metrics", "speed", "calibration", "log"):
         assert getattr(record, key), f"{record.name} has no {key}"
+    assert "started from" not in record.training_data
+    for i, stage in enumerate(record.stages):
+        assert {"network", "data", "epochs", "seed"} <= stage.keys()
+        assert stage["started from"] == f"stage {i}" or i == 0
+    assert record.stages
+    assert len(record.stages) == len(record.training_command.splitlines())
     if any(name in record.training_data.lower() for name in PEOPLE):
         assert "research only" in record.terms
     for row in record.metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -120,13 +120,14 @@ def evaluate(
     Args:
         queries, gallery: of the same weights; the gallery tracklets in official order. With
             ``protocol.queries_in_gallery`` the queries follow after them and must not be among them.
-        protocol: default ``Protocol()``.
+        protocol: default ``Protocol()``. The result's has the ``flip`` that the embeddings were made with.
         device: where similarities are computed, as ``"cuda"``; by default the CPU.
         block: queries ranked at once; by default as many as make 16 MB.
 
     Raises:
         NoMatchError: no query has a match that it may find; the message says why.
-        ValueError: other weights, nothing to rank, queries that are in the gallery already.
+        ValueError: other weights, nothing to rank, queries that are in the gallery already, a protocol with ``flip``
+            for embeddings without.
 
     >>> items = [{"tracklet": f"{who}{cam}", "person": who, "camera": cam} for who in "ab" for cam in (1, 2)]
     >>> found = Embeddings(torch.eye(4)[[0, 0, 1, 1]], items, digest="1f0c")
@@ -134,8 +135,8 @@ def evaluate(
     >>> result.mAP, result.rank(1), result.queries, result.gallery
     (1.0, 1.0, 4, 4)
     """
-    protocol = protocol or Protocol()
     _check_same_weights(queries, gallery)
+    protocol = _with_flip(protocol or Protocol(), queries, gallery)
     junk = {str(person) for person in protocol.junk}
     dropped = [str(person) in junk for person in queries.persons]
     junk_queries = sum(dropped)
@@ -206,6 +207,16 @@ def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol,
             f"{len(both)} queries are in the gallery already ({some(sorted(both))}), and queries_in_gallery would put "
             "them there twice; use queries_in_gallery=False (--no-queries-in-gallery), or a gallery without them"
         )
+
+
+def _with_flip(protocol: Protocol, queries: Embeddings, gallery: Embeddings) -> Protocol:
+    """The protocol with what the embeddings say of themselves."""
+    flips = {side.flip for side in (queries, gallery) if len(side)}
+    flip = flips.pop() if len(flips) == 1 else None if flips else protocol.flip
+    if protocol.flip and not flip:
+        made = "some of these embeddings were" if flip is None else "these embeddings were"
+        raise ValueError(f"the protocol says flip=True, but {made} made without: embed them with flip=True (--flip)")
+    return replace(protocol, flip=flip)
 
 
 def _check_same_weights(queries: Embeddings, gallery: Embeddings) -> None:

@@ -42,6 +42,8 @@ class Protocol:
             as matches. It has no effect where no camera is known at all: then nothing is removed.
         ap: ``"hits"``, the mean of the precision at each match; ``"trapezoid"``, as the MATLAB code of old.
         clips: how a tracklet is cut: ``"all"`` frames, or one clip of frames spread ``"evenly"``.
+        flip: each clip is averaged with its mirror image; None: some are. :func:`stmga.metrics.evaluate` takes it from
+            the embeddings.
         distance: ``"cosine"`` or ``"euclidean"``.
         reranking: None for none.
 
@@ -58,6 +60,7 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     unknown_camera: str = "remove"
     ap: str = "hits"
     clips: str = "all"
+    flip: bool | None = False
     distance: str = "cosine"
     reranking: Reranking | None = None
 
@@ -65,6 +68,8 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.flip not in (True, False, None):
+            raise ValueError(f"flip must be True, False or None (some), got {self.flip!r}")
         for name in ("junk", "distractors"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON knows only lists
         if both := set(self.junk) & set(self.distractors):
@@ -84,6 +89,7 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
             f"own person in {' or '.join(removed)} camera removed" if removed else "own camera not removed",
             {"hits": "AP over hits", "trapezoid": "trapezoid AP"}[self.ap],
             {"all": "all frames", "evenly": "one clip, frames spread evenly"}[self.clips],
+            {True: "mirror images averaged in", None: "mirror images averaged into some", False: ""}[self.flip],
             f"re-ranked (Zhong et al. 2017, k1 {r.k1}, k2 {r.k2}, weight {r.weight:g})"
             if (r := self.reranking)
             else "no re-ranking",
@@ -93,8 +99,9 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     __str__ = describe
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Plain JSON values; ``flip`` only where it is on, so that runs and packs from before it stay the same."""
+        data = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return data if self.flip is not False else {k: v for k, v in data.items() if k != "flip"}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Protocol:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stmga.config import ARCHITECTURES, STMGAConfig
 from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
 from stmga.records import WeightRecord
@@ -55,28 +56,72 @@ def weight_record(
     terms: str = "",
     taught_by: str = "",
 ) -> WeightRecord:
-    """The record of a run's weights: what they were trained on, how they scored by which protocol, and all terms."""
+    """The record of a run's weights: what they were trained on, how they scored by which protocol, and all terms.
+
+    ``model.record`` is that of the weights that the run began from: its data, stages, terms and licence hold here too.
+    """
+    parent = model.record or WeightRecord(name="", config=model.config, sha256="0" * 64)
+    name = parent.name or parent.repo_id or ""
+    nothing = started_from if model.record is None else "weights without a name"
+    start = f"stage {len(parent.stages)}" if parent.stages else name or nothing
     persons = len({t.person for t in benchmark.train})
-    trained = (
-        f"{benchmark.name}: {len(benchmark.train):,} tracklets of {persons:,} persons, "
-        f"{epochs} of {config.epochs} epochs, seed {config.seed}"
-    )
+    data = {"name": benchmark.name, "tracklets": len(benchmark.train), "persons": persons}
+    stage = _stage(model.config, data, f"{epochs} of {config.epochs}", config.seed, start)
+    if taught_by:
+        stage["taught by"] = taught_by
+    before = f"{name}: {parent.training_data}" if name else parent.training_data
     metrics: list[dict[str, Any]] = []
     if scores:
         figures = {name: round(100 * scores[name], 2) for name in SCORES if name in scores}
         tested_on = benchmark.protocol.data or benchmark.name  # the test may be another set's
         metrics.append({"data": tested_on, **figures, "protocol": benchmark.protocol.describe()})
-    every = [terms, model.record.terms if model.record else "", benchmark.terms]
     return WeightRecord(
         name="",
         config=model.config,
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
-        training_data=trained
-        + (f"; started from {started_from}" if started_from else "")
-        + (f"; taught by {taught_by}" if taught_by else ""),
-        terms="; ".join(dict.fromkeys("; ".join(filter(None, every)).split("; "))),
+        training_data=_once(trained_on(data), before),
+        stages=(*parent.stages, stage),
+        parent=name or parent.parent,
+        licence=parent.licence,
+        terms=_once(terms, parent.terms, benchmark.terms),
     )
+
+
+def stage_of_run(asked: Mapping[str, Any], epoch: int, start: str) -> dict[str, Any]:
+    """A run as a row of a record: what its ``run.json`` holds, the epochs it has ended, and what it started from."""
+    net, train = STMGAConfig.from_dict(asked["network"]), asked["train"]
+    return _stage(net, asked["data"], f"{epoch} of {train['epochs']}", train["seed"], start)
+
+
+def trained_on(data: Mapping[str, Any]) -> str:
+    """A data set by its name, with the numbers of its tracklets and persons."""
+    return f"{data['name']}: {data['tracklets']:,} tracklets of {data['persons']:,} persons"
+
+
+def _stage(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, start: str) -> dict[str, Any]:
+    """A row of a record's stages; its input is frames x height x width."""
+    return {
+        "network": _architecture(net),
+        "input": " x ".join(map(str, (net.clip_length, *net.size))),
+        "data": data["name"],
+        "tracklets": data["tracklets"],
+        "persons": data["persons"],
+        "epochs": epochs,
+        "seed": seed,
+        "started from": start.removeprefix(f"{_architecture(net)}, ") or "not stated",
+    }
+
+
+def _architecture(net: STMGAConfig) -> str:
+    """The name of the network, whatever its input; of one without a name its trunk."""
+    known = {replace(own, size=net.size, clip_length=net.clip_length): name for name, own in ARCHITECTURES.items()}
+    return known.get(net, f"{net.backbone} {net.stage}, other settings")
+
+
+def _once(*texts: str) -> str:
+    """Texts of clauses as one, every clause once."""
+    return "; ".join(dict.fromkeys("; ".join(filter(None, texts)).split("; ")))
 
 
 @contextmanager

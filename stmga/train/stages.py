@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,11 +13,12 @@ from torch.optim import Optimizer
 from stmga.blocks.mga import Partwise
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
-from stmga.records import read_record
+from stmga.records import WeightRecord, read_record
 from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.errors import TrainingError
 from stmga.train.folder import CHECKPOINT, CONFIG
 from stmga.train.objective import Objective, final
+from stmga.train.result import stage_of_run, trained_on
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Stage:
     identities: str  # digest of the persons that its classifier knows
     tensors: dict[str, Tensor]  # of network and heads, by their names in the objective
     moments: dict[str, dict[str, Tensor]]  # of each parameter of the run
-    terms: str = ""  # of the run's weights, which hold for what comes of them
+    record: WeightRecord | None = None  # of the run's weights: their data, stages, terms and licence go on
 
     @classmethod
     def of(cls, run: str | Path) -> Stage:
@@ -60,10 +62,17 @@ class Stage:
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
         words = f"{run.resolve().name} after {progress.epoch} of {epochs} epochs" + (f" ({start})" if start else "")
-        return cls(words, config, identities, tensors, moments, read_record(run / "last").terms)
+        return cls(words, config, identities, tensors, moments, _record_of(run, asked, progress.epoch))
+
+    @property
+    def terms(self) -> str:
+        """Of the run's weights, which hold for what comes of them."""
+        return self.record.terms if self.record is not None else ""
 
     def start_network(self, model: STMGA) -> None:
         """Trunk and neck of the run, and the aggregators begin as plain averages; or all of it, for the same network.
+
+        The model gets the record of the run's weights, from which the record of the second stage is made.
 
         Raises:
             TrainingError: a network on another trunk.
@@ -74,6 +83,7 @@ class Stage:
                 f"the run has the trunk {self.config.backbone} {self.config.stage}, this network {own.backbone} "
                 f"{own.stage}: a second stage keeps its trunk"
             )
+        model.record = self.record
         if self.goes_on_as(own):
             model.load_state_dict(self._of("model"))
             return
@@ -132,3 +142,13 @@ class Stage:
             kind, _, key = rest.split(".")
             return f"model.neck.{key}" if kind == "necks" else f"heads.classifiers.{final(self.config)}.{key}"
         return name if name.startswith(("model.backbone.", "model.neck.")) else ""
+
+
+def _record_of(run: Path, asked: dict[str, Any], epoch: int) -> WeightRecord:
+    """Of the run's weights; one from before records had stages gets that of the run, and no names of folders."""
+    record = read_record(run / "last")
+    if record.stages:
+        return record
+    start = asked["started_from"]
+    stage = stage_of_run(asked, epoch, "weights without a name" if ", after " in start else start)
+    return replace(record, stages=(stage,), training_data=trained_on(asked["data"]))

@@ -23,10 +23,12 @@ def embed_test(
 ) -> tuple[Embeddings, Embeddings]:
     """Queries and gallery embedded, each process its share; every process gets all of them.
 
-    ``options`` are those of :class:`stmga.TrackletEmbedder`; clips are cut as the protocol says.
+    ``options`` are those of :class:`stmga.TrackletEmbedder`; clips are cut, and mirrored or not, as the protocol says.
     """
     every = [*benchmark.query, *benchmark.gallery]
-    embedder = TrackletEmbedder(model, sampling=benchmark.protocol.clips, **options)  # type: ignore[arg-type]
+    protocol = benchmark.protocol
+    flip = bool(protocol.flip)
+    embedder = TrackletEmbedder(model, sampling=protocol.clips, flip=flip, **options)  # type: ignore[arg-type]
     share = embedder(every[world.rank :: world.size]) if every[world.rank :: world.size] else None
     vectors, rows = [None] * len(every), [None] * len(every)
     parts = objects_of_all(share)
