@@ -54,6 +54,7 @@ def weight_record(
     scores: Mapping[str, float] | None,
     started_from: str,
     terms: str = "",
+    taught_by: str = "",
 ) -> WeightRecord:
     """The record of a run's weights: what they were trained on, how they scored by which protocol, and all terms.
 
@@ -78,7 +79,7 @@ def weight_record(
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
         training_data=_once(trained_on(data), before),
-        stages=(*parent.stages, stage),
+        stages=(*parent.stages, stage | ({"teacher": taught_by} if taught_by else {})),
         parent=name or parent.parent,
         licence=parent.licence,
         terms=_once(terms, parent.terms, benchmark.terms),
