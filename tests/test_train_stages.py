@@ -14,6 +14,7 @@ from stmga.config import ARCHITECTURES
 from stmga.distributed import World
 from stmga.records import WeightsError
 from stmga.train import Stage, StoppedError, Trainer, TrainingError, train
+from stmga.train.result import weight_record
 
 BASELINE = replace(ARCHITECTURES["stmga_resnet18_c4_baseline"], size=TINY.size, clip_length=1)
 ONCE = replace(QUICK, epochs=1, steps=2)
@@ -250,3 +251,12 @@ def test_the_same_network_goes_on_whole(benchmark, tmp_path):
     state = trainer.optimizer.state
     assert all("exp_avg" in state[p] for p in trainer.objective.parameters())
     trainer.run()
+
+
+def test_a_teacher_is_named_by_the_stage_that_it_taught(benchmark):
+    """Its terms come with it; stages before and after have none."""
+    given = tiny(), benchmark, ONCE, 1, None, "random weights"
+    record = weight_record(*given, "Ask first.", "larger")
+    assert [row["teacher"] for row in record.stages] == ["larger"]
+    assert record.terms == "Ask first.; For research."
+    assert "teacher" not in weight_record(*given).stages[0]

@@ -81,7 +81,7 @@ def weight_record(
         sha256="0" * 64,  # filled in when it is saved
         metrics=tuple(metrics),
         training_data=_once(trained_on(data), before),
-        stages=(*parent.stages, stage),
+        stages=(*parent.stages, stage | ({"teacher": taught_by} if taught_by else {})),
         parent=name or parent.parent,
         licence=parent.licence,
         terms=_once(terms, parent.terms, benchmark.terms),
