@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from benchmark_scripts import script
+from benchmark_scripts import BENCHMARKS, script
 from tracklet_fixtures import noise
 from train_fixtures import tiny
 
@@ -73,3 +73,10 @@ def test_it_measures_weights_and_says_what_they_have_seen(bench, tmp_path, monke
     assert kept["weights"]["first"]["ways"]["soft -> soft"]["rank-1"] == 100  # the same picture for either camera
     assert str(tmp_path) not in file.read_text()
     assert "| `first` | nobody | sharp -> soft |" in capsys.readouterr().out
+
+
+def test_the_page_shows_the_kept_figures(bench):
+    kept = json.loads((BENCHMARKS / "results" / "sharp_soft.json").read_text())
+    assert bench.table(kept["weights"]) in (BENCHMARKS.parent / "docs" / "trials.md").read_text()
+    for name in ("stmga_resnet18_c4", "stmga_resnet18_c4_baseline", "stmga_resnet50_c4"):  # of 0.1.0
+        assert kept["weights"][f"{name}.market_cuhk03"]["seen"] == "all 100, as soft crops"
