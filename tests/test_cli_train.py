@@ -280,7 +280,7 @@ def test_a_student_learns_from_a_teachers_file(run, data, trained, teacher, tmp_
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert all(row["loss"]["teacher"] > 0 for row in log)
     record = STMGA.from_pretrained(tmp_path / "run/best").record
-    assert record.stages[-1]["taught by"] == "run/best"
+    assert record.stages[-1]["teacher"] == "run/best"
     code, _, err = run(*arguments)
     assert code == 1
     assert "teacher was {'weights': 'run/best'" in err

@@ -297,7 +297,7 @@ def test_the_loss_joins_the_others(whole, benchmark, file, tmp_path):
     assert asked == Teacher(file, benchmark.train).about()
     assert (asked["weights"], asked["size"]) == ("larger", [80, 40])
     record = stmga.STMGA.from_pretrained(folder / "last").record
-    assert record.stages[-1]["taught by"] == "larger"
+    assert record.stages[-1]["teacher"] == "larger"
     assert record.terms == "research only"
     short = replace(QUICK, epochs=1, steps=1, eval_every=0)
     alone = train(student(), benchmark, replace(short, weight_teacher=0.0), tmp_path / "alone", teacher=file)

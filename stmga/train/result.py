@@ -67,8 +67,6 @@ def weight_record(
     persons = len({t.person for t in benchmark.train})
     data = {"name": benchmark.name, "tracklets": len(benchmark.train), "persons": persons}
     stage = _stage(model.config, data, f"{epochs} of {config.epochs}", config.seed, start)
-    if taught_by:
-        stage["taught by"] = taught_by
     before = f"{name}: {parent.training_data}" if name else parent.training_data
     metrics: list[dict[str, Any]] = []
     if scores:
