@@ -4,7 +4,7 @@
     python benchmarks/allocator.py --model stmga_resnet50 --size 256 128 --json out.json
 
 Embedding (the folded network and the batch of `TrackletEmbedder`) and a training step (`train_step.py`), each with and
-without `stmga.allocator.keep_freed_memory`, each in a process of its own; the two processes take turns.
+without `stmga.utils.cpu.keep_freed_memory`, each in a process of its own; the two processes take turns.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import train_step
 from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
 
 import stmga
-from stmga.allocator import keep_freed_memory
+from stmga.utils.cpu import keep_freed_memory
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from stmga import STMGA, Embeddings, Gallery, Tracklet
 from stmga.calibration import Calibration
 from stmga.clips import clip_indices
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import World
 from stmga.metrics import Evaluation, NoMatchError, Protocol, calibrate, evaluate
 from stmga.train.result import SCORES
 from stmga.train.validation import embed_test
+from stmga.utils.distributed import World
 
 MARS8 = "mars8-dev (half-resolution subset of the MARS test set; not MARS)"
 RATES = (1e-2, 1e-3, 1e-4)

@@ -19,9 +19,9 @@ from card_figures import figures
 from stmga import STMGA
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import World
-from stmga.files import atomic_write
 from stmga.train.validation import validate
+from stmga.utils.distributed import World
+from stmga.utils.files import atomic_write
 
 
 def row(model: STMGA, benchmark: Benchmark, trained_on: str = "", **options) -> dict[str, object]:

@@ -31,11 +31,11 @@ from turns import processor, seconds
 from stmga import STMGA, Embeddings, WeightRecord, create_model, hub
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
-from stmga.files import write_all
 from stmga.metrics import Evaluation
 from stmga.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.train.folder import CONFIG as RUN
 from stmga.train.result import stage_of_run
+from stmga.utils.files import write_all
 from stmga.zoo import is_name, list_models
 
 TRAINING_DATA = (

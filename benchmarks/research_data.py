@@ -33,7 +33,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from stmga.files import atomic_write, written_whole
+from stmga.utils.files import atomic_write, written_whole
 
 HERE = Path(__file__).resolve().parent
 SETS = ("mars8-dev", "market1501-867", "cuhk03", "cuhk03-sharp")

@@ -20,9 +20,9 @@ from turns import where
 
 from stmga import STMGA, Embeddings, TrackletEmbedder, create_model
 from stmga.data import load_benchmark
-from stmga.files import atomic_write
 from stmga.metrics import Protocol, evaluate
 from stmga.metrics.similarity import similarity_blocks
+from stmga.utils.files import atomic_write
 from stmga.zoo import is_name
 
 KINDS = ("soft", "sharp")

@@ -29,9 +29,9 @@ from stmga import STMGA, ClipTransform, Embeddings, TrackletEmbedder
 from stmga.clips import clip_indices
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
-from stmga.files import atomic_write
 from stmga.metrics import Protocol, Reranking, calibrate, evaluate
 from stmga.pieces import embed_in_pieces
+from stmga.utils.files import atomic_write
 from stmga.zoo import create_model, is_name
 
 LARGER = 1.25

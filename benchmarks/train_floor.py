@@ -25,12 +25,11 @@ from torch.nn import functional as F
 from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
 
 import stmga
-from stmga.allocator import keep_freed_memory
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import World
 from stmga.metrics.protocol import Protocol
 from stmga.train import Trainer, recipe
-from stmga.train.denormals import flushed_denormals
+from stmga.utils.cpu import flushed_denormals, keep_freed_memory
+from stmga.utils.distributed import World
 
 PERSONS, CROPS = 2234, 64  # identities of the classifiers, of whom the first ones are seen here, 4 crops each
 

@@ -24,7 +24,7 @@ import torch
 from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
 
 import stmga
-from stmga.allocator import keep_freed_memory
+from stmga.utils.cpu import keep_freed_memory
 
 PERSONS = 751  # identities of the classifiers; MARS has 625
 
@@ -33,9 +33,9 @@ PERSONS = 751  # identities of the classifiers; MARS has 625
 def side(network: str, recompute: tuple[str, ...], kept: bool, args: argparse.Namespace) -> Iterator[Side]:
     """A step of one side, in a process of its own."""
     from stmga.data.benchmark import Benchmark
-    from stmga.distributed import World
     from stmga.metrics.protocol import Protocol
     from stmga.train import TrainConfig, Trainer
+    from stmga.utils.distributed import World
 
     if kept:
         keep_freed_memory()

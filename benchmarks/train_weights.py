@@ -33,13 +33,13 @@ from pieces import split
 from training_plan import Plan, Stage, read_plan
 
 from stmga import cli_train
-from stmga.allocator import keep_freed_memory
 from stmga.arguments import build_parser
 from stmga.cli_model import peak_memory
 from stmga.command import leads
-from stmga.files import atomic_write
 from stmga.records import CONFIG_FILE, read_record
 from stmga.train.checkpoint import read_checkpoint
+from stmga.utils.cpu import keep_freed_memory
+from stmga.utils.files import atomic_write
 
 RECENT = 5  # epochs whose mean time is taken for those to come
 POLL = 1.0  # seconds between two looks at a run's log

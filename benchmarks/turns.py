@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import stmga
-from stmga.allocator import keep_freed_memory
+from stmga.utils.cpu import keep_freed_memory
 
 Side = Callable[[], object]
 Builder = Callable[[], AbstractContextManager[Side]]  # what a process of its own needs first

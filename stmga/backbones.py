@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stmga.text import some
+from stmga.utils.text import some
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 OWN = "backbone."  # what the trunk's parameters are called in a saved STMGA

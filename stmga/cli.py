@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stmga import cli_data, cli_eval, cli_export, cli_teacher, cli_train, cli_weights
-from stmga.allocator import keep_freed_memory
 from stmga.arguments import build_parser
 from stmga.cli_model import computing_model_of, device_for, peak_memory
 from stmga.command import check_writable, leads
-from stmga.text import some
+from stmga.utils.cpu import keep_freed_memory
+from stmga.utils.text import some, text_table
 
 if TYPE_CHECKING:
     from stmga.embeddings import Embeddings
@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def embed(args: argparse.Namespace) -> None:
     """One vector for each tracklet, in a file; with torchrun by several processes."""
-    from stmga.distributed import joined
     from stmga.embedder import TrackletEmbedder
     from stmga.pieces import embed_in_pieces
+    from stmga.utils.distributed import joined
 
     check_writable(args.out)
     model, weights = computing_model_of(args)
@@ -144,7 +144,7 @@ def search(args: argparse.Namespace) -> None:
     if gallery.calibration is not None:
         print(f"verdict: {gallery.calibration.describe()}")
     rows = report.answers(queries, matches, gallery.calibration)
-    print("\n" + report.text_table(report.answer_header(gallery.calibration), rows[:10]))
+    print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
     if len(rows) > 10:
         print(f"... and {len(rows) - 10:,} more queries; write them all with -o matches.jsonl")
     _print_score(queries, gallery.embeddings)

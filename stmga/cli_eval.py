@@ -120,8 +120,8 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
     """The test of a data set by a network, and the protocol of both."""
     from dataclasses import replace
 
-    from stmga.distributed import joined
     from stmga.train.validation import embed_test
+    from stmga.utils.distributed import joined
 
     benchmark = benchmark_of(args, args.source)
     if not benchmark.query or not (benchmark.gallery or benchmark.protocol.queries_in_gallery):
@@ -151,7 +151,7 @@ def check_json(out: str | None) -> None:
 
 def report_evaluation(evaluation: Evaluation, *, out: str | None = None) -> None:
     """Write the result with all that it depends on, if asked to, then print it."""
-    from stmga.files import atomic_write
+    from stmga.utils.files import atomic_write
 
     if out:
         atomic_write(out, (json.dumps(evaluation.to_dict(), indent=1) + "\n").encode())
@@ -167,7 +167,7 @@ def split_roles(embeddings: Embeddings, path: str) -> tuple[Embeddings, Embeddin
     Raises:
         ValueError: another role, or none of either side.
     """
-    from stmga.text import some
+    from stmga.utils.text import some
 
     roles = [item.get("role") for item in embeddings.items]
     if strange := sorted({str(role) for role in roles} - {"query", "gallery", "train"}):
@@ -198,7 +198,7 @@ def calibrate_file(args: argparse.Namespace) -> None:
     """Thresholds of labelled embeddings, kept in a file."""
     from stmga.embeddings import Embeddings
     from stmga.metrics import calibrate
-    from stmga.report import text_table
+    from stmga.utils.text import text_table
 
     labelled = Embeddings.load(args.embeddings)
     target = Embeddings.load(args.target) if args.target else labelled

@@ -34,8 +34,8 @@ Killed? Run the same command again: it resumes."""
 
 def teacher(args: argparse.Namespace) -> None:
     """Every training frame, plain and mirrored, in one file; with torchrun by several processes."""
-    from stmga.distributed import joined
     from stmga.train import teacher_vectors
+    from stmga.utils.distributed import joined
 
     check_writable(args.out)
     model, name = trained(args.weights)

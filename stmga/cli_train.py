@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.cli_model import trained
 from stmga.cli_source import add_training_data, training_data
 from stmga.command import command, count, say
-from stmga.text import closest
+from stmga.utils.text import closest
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -288,7 +288,7 @@ def _flushed(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Na
     """The command, from its first computation on without denormal numbers: torch's threads take that from this one."""
 
     def flushed(args: argparse.Namespace) -> None:
-        from stmga.train.denormals import flushed_denormals
+        from stmga.utils.cpu import flushed_denormals
 
         with flushed_denormals():
             run(args)

@@ -30,7 +30,7 @@ def weights(args: argparse.Namespace) -> None:
 
     from stmga.config import ARCHITECTURES
     from stmga.model import STMGA
-    from stmga.report import text_table
+    from stmga.utils.text import text_table
     from stmga.zoo import get_weights, list_models, list_weights
 
     rows = []

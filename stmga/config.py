@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from stmga._version import __version__
-from stmga.text import closest
+from stmga.utils.text import closest
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 CHOICES = {

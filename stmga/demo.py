@@ -15,9 +15,10 @@ from stmga.embedder import TrackletEmbedder
 from stmga.embeddings import Embeddings
 from stmga.gallery import Gallery, Match
 from stmga.model import STMGA
-from stmga.report import cards, score, text_table, write_picture
+from stmga.report import cards, score, write_picture
 from stmga.tracklets import Tracklet
 from stmga.transforms import ClipTransform
+from stmga.utils.text import text_table
 from stmga.visualize import part_overlay, ranked_picture, stack
 from stmga.zoo import create_model, list_weights
 

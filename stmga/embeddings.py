@@ -19,7 +19,7 @@ from torch import Tensor
 from stmga._version import __version__
 from stmga.calibration import Calibration
 from stmga.storage import Vectors, save
-from stmga.text import some
+from stmga.utils.text import some
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from stmga._version import __version__
 from stmga.blocks.ops import at_least_float32
 from stmga.exported import FORMAT, FORMAT_VERSION, METADATA, ExportedModel, suffix_of
-from stmga.files import written_whole
 from stmga.model import STMGA
 from stmga.transforms import ClipTransform
+from stmga.utils.files import written_whole
 
 SHAPES = ((1, 1), (3, 2), (2, 8))  # clips and frames with which an export is compared
 AGREE = 1e-4  # largest difference of an embedding's numbers that is rounding

@@ -16,8 +16,8 @@ from torch import Tensor
 from stmga.calibration import Calibration
 from stmga.embeddings import Embeddings, check_rows, fitting, read_file, write_file
 from stmga.storage import Vectors, check_kind
-from stmga.text import some
 from stmga.topk import rows_of, topk
+from stmga.utils.text import some
 
 logger = logging.getLogger(__name__)
 

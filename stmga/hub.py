@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from stmga.card import model_card
-from stmga.files import write_all
 from stmga.model import STMGA
 from stmga.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
 from stmga.remote import UPLOAD, Repo
 from stmga.statefile import from_bytes, to_bytes, unwrapped, what_instead
+from stmga.utils.files import write_all
 
 __all__ = ["WeightsError", "load", "load_record", "push", "save"]
 

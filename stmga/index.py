@@ -16,9 +16,9 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.embeddings import Embeddings
-from stmga.files import written_whole
 from stmga.gallery import Gallery, GalleryError, Match
 from stmga.topk import ranked
+from stmga.utils.files import written_whole
 
 KINDS = ("hnsw", "ivf", "ivf-int8")
 _FORMAT = "stmga-index"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stmga.distributed import World, objects_of_all
 from stmga.embeddings import Embeddings
-from stmga.files import atomic_write
 from stmga.tracklets import Tracklet, TrackletError
+from stmga.utils.distributed import World, objects_of_all
+from stmga.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from stmga.embedder import TrackletEmbedder

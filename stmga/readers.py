@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from stmga.checks import MADE, RESERVED, check_tracklets
-from stmga.files import atomic_write
 from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.utils.files import atomic_write
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 

@@ -25,25 +25,6 @@ RULE = (
 )
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns of text under their names; numbers stand to the right, ``None`` is a dash.
-
-    >>> print(text_table(["name", "size"], [["a", 10], ["bcd", None]]))
-    name  size
-    a       10
-    bcd      -
-    """
-    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in cells
-    )
-
-
 def score(queries: Embeddings, gallery: Embeddings) -> RankScores | None:
     """Rank-k and mAP by :data:`RULE`; ``None`` if no query has a match that could be found."""
     from stmga.metrics import NoMatchError, Protocol, evaluate
@@ -93,7 +74,7 @@ def write_matches(
     Raises:
         ValueError: another suffix.
     """
-    from stmga.files import atomic_write
+    from stmga.utils.files import atomic_write
 
     path = Path(path)
     check_suffix(path)
@@ -119,7 +100,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
     Raises:
         ValueError: another suffix than ``.png``.
     """
-    from stmga.files import atomic_write
+    from stmga.utils.files import atomic_write
 
     check_suffix(path, "a picture", PICTURE_SUFFIXES)
     data = io.BytesIO()
@@ -169,7 +150,3 @@ def _found(match: Match, calibration: Calibration | None) -> dict[str, Any]:
         "camera": match.camera,
     }
     return row if calibration is None else row | {"verdict": calibration.verdict(match.similarity)}
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
 from stmga.records import CONFIG_FILE, WeightsError
-from stmga.text import some
+from stmga.utils.text import some
 
 PRECISION = 2.0**-10  # of float16 in its normal range, with one bit to spare
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmga.files import written_whole
+from stmga.utils.files import written_whole
 
 KINDS = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}

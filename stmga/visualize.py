@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stmga.arrays import to_numpy
+from stmga.utils.arrays import to_numpy
 
 PAPER, INK, FAINT = "#ffffff", "#1d232b", "#66707c"
 RIGHT, WRONG, UNKNOWN, QUERY = "#2a9d4a", "#d13b32", "#9aa3ad", "#1d232b"

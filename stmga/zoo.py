@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stmga._version import __version__
 from stmga.config import ARCHITECTURES
 from stmga.records import WeightRecord, WeightsError, bundled_records, read_record
-from stmga.text import closest, some
+from stmga.utils.text import closest, some
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ torch.empty(5 * 2**29, dtype=torch.uint8)  # 2.5 GiB that nobody touches
 print(sbrk(0) - start)
 """
 BLOCK = 5 * 2**29
-DIRECTLY = "from stmga.allocator import keep_freed_memory; assert keep_freed_memory()"
+DIRECTLY = "from stmga.utils.cpu import keep_freed_memory; assert keep_freed_memory()"
 COMMAND = "from stmga import cli; cli.COMMANDS = {{'embed': print, 'weights': print}}; sys.argv = {argv}; {call}"
 EMBED = ["stmga", "embed", "crops", "-o", "all.safetensors"]
 

@@ -19,7 +19,6 @@ from train_fixtures import QUICK, TINY, assert_same, little_benchmark, stop_at, 
 import stmga
 from stmga import Tracklet, TrackletEmbedder
 from stmga.data import ClipAugment, TrainingSet
-from stmga.distributed import World
 from stmga.pieces import PiecesError
 from stmga.records import WeightRecord
 from stmga.train import (
@@ -35,6 +34,7 @@ from stmga.train import (
 )
 from stmga.train.losses import pairwise_distance
 from stmga.train.objective import build_objective
+from stmga.utils.distributed import World
 
 BASELINE = replace(TINY, parts="none", part_scales=(1,), t_mga=False, temporal_scales=(), s_mga=False)  # the quickest
 TEACHER = replace(BASELINE, stage="c5", size=(80, 40))  # 512 numbers, where the student has 256; another size
@@ -117,7 +117,7 @@ def test_the_loss_is_of_float32_in_half_precision():
 
 HALVES = """
 import torch
-from stmga.distributed import gathered, joined
+from stmga.utils.distributed import gathered, joined
 from stmga.train import relation_loss
 with joined("cpu") as world:
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stmga.files import atomic_write, write_all
+from stmga.utils.files import atomic_write, write_all
 
 
 def test_atomic_write(tmp_path):

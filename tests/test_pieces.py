@@ -134,7 +134,7 @@ sys.path.insert(0, sys.argv[1])
 from embedder_fixtures import build, tracklets
 from test_pieces import TINY
 from stmga import TrackletEmbedder, pieces
-from stmga.distributed import joined
+from stmga.utils.distributed import joined
 torch.set_num_threads(1)
 pieces.PIECE = 3
 with joined("cpu") as world:

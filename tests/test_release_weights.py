@@ -10,10 +10,10 @@ from benchmark_scripts import script
 from train_fixtures import TINY, little_benchmark, tiny
 
 from stmga import Embeddings, Tracklet, TrackletEmbedder, WeightRecord, hub
-from stmga.distributed import World
 from stmga.metrics import Protocol, calibrate, evaluate
 from stmga.records import WeightsError, read_record
 from stmga.train.validation import embed_test
+from stmga.utils.distributed import World
 
 NAME = "stmga_resnet18_c4.figures"
 SCORER = """

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from stmga.text import closest, some
+from stmga.utils.text import closest, some
 
 
 def test_some_says_how_many_more():
@@ -21,6 +21,6 @@ def test_closest():
 
 def test_it_costs_nothing():
     code = "import importlib.util as u, sys; s = u.find_spec('stmga').submodule_search_locations[0]\n"
-    code += "sys.path.insert(0, s); import text; print('torch' in sys.modules)"
+    code += "sys.path.insert(0, s + '/utils'); import text; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -9,8 +9,8 @@ import torch
 from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmark, stop_at, tiny
 
 import stmga
-from stmga.distributed import World
 from stmga.train import StoppedError, Trainer, train
+from stmga.utils.distributed import World
 
 
 @pytest.fixture(scope="module", name="benchmark")
@@ -256,7 +256,7 @@ def test_it_trains_on_a_gpu(benchmark, tmp_path, precision):
 
 
 def test_denormal_numbers_are_zero_while_training_and_only_then(benchmark, tmp_path, monkeypatch):
-    from stmga.train.denormals import denormals_are_flushed
+    from stmga.utils.cpu import denormals_are_flushed
 
     seen, step = [], Trainer.step
     monkeypatch.setattr(Trainer, "step", lambda *given: (seen.append(denormals_are_flushed()), step(*given))[1])

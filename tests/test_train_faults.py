@@ -252,6 +252,6 @@ def test_what_cannot_be_trained_is_said_at_once(benchmark, tmp_path, change, mes
 
 
 def _world():
-    from stmga.distributed import World
+    from stmga.utils.distributed import World
 
     return World()

@@ -15,9 +15,9 @@ from train_fixtures import QUICK, assert_same, ended_with, little_benchmark, tin
 
 from stmga.data import PKSampler, TrainingSet, collate
 from stmga.data.augment import ClipAugment
-from stmga.train.denormals import flushed_denormals
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
 from stmga.train.objective import build_objective, features_of
+from stmga.utils.cpu import flushed_denormals
 
 # A small learning rate: Adam turns rounding in a gradient near 0 into a whole step of either sign.
 CONFIG = replace(QUICK, lr=1e-6, epochs=4, eval_every=0)

@@ -11,10 +11,10 @@ from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmar
 import stmga
 from stmga.blocks.mga import Partwise
 from stmga.config import ARCHITECTURES
-from stmga.distributed import World
 from stmga.records import WeightsError
 from stmga.train import Stage, StoppedError, Trainer, TrainingError, train
 from stmga.train.result import weight_record
+from stmga.utils.distributed import World
 
 BASELINE = replace(ARCHITECTURES["stmga_resnet18_c4_baseline"], size=TINY.size, clip_length=1)
 ONCE = replace(QUICK, epochs=1, steps=2)

@@ -1,25 +1,25 @@
 """Data for training and evaluation. Optional: nothing in here is imported by `import stmga`."""
 
-from .augment import ClipAugment
-from .benchmark import Benchmark
-from .canvas import Label
-from .clips import cut_pieces, train_clip
-from .duke import read_duke
-from .ilids import read_ilids
-from .imitation import Imitation
-from .joined import side_by_side
-from .labelled import LabelledWalkers
-from .load import DATASETS, DataSet, load_benchmark
-from .lsvid import read_lsvid
-from .mars import read_mars
-from .official import DataSetError
-from .packing import pack
-from .prid import read_prid
-from .roles import benchmark_from
-from .sampling import PKSampler
-from .synthetic import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
-from .training_set import TrainingSet, collate
-from .walkers import render_labelled, render_tracklet, walkers, write_walkers
+from stmga.data.augment import ClipAugment
+from stmga.data.benchmark import Benchmark
+from stmga.data.canvas import Label
+from stmga.data.clips import cut_pieces, train_clip
+from stmga.data.duke import read_duke
+from stmga.data.ilids import read_ilids
+from stmga.data.imitation import Imitation
+from stmga.data.joined import side_by_side
+from stmga.data.labelled import LabelledWalkers
+from stmga.data.load import DATASETS, DataSet, load_benchmark
+from stmga.data.lsvid import read_lsvid
+from stmga.data.mars import read_mars
+from stmga.data.official import DataSetError
+from stmga.data.packing import pack
+from stmga.data.prid import read_prid
+from stmga.data.roles import benchmark_from
+from stmga.data.sampling import PKSampler
+from stmga.data.synthetic import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
+from stmga.data.training_set import TrainingSet, collate
+from stmga.data.walkers import render_labelled, render_tracklet, walkers, write_walkers
 
 __all__ = [
     "DATASETS",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import cos, sin
 
-from .body import SHOULDER, Leg, Tube, View
-from .canvas import Canvas, Label
-from .looks import Colour, Look, mix
+from stmga.data.body import SHOULDER, Leg, Tube, View
+from stmga.data.canvas import Canvas, Label
+from stmga.data.looks import Colour, Look, mix
 
 TORSO, LEGS, HEAD, BAG = Label.TORSO, Label.LEGS, Label.HEAD, Label.BAG
 

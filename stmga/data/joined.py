@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.text import some
 from stmga.tracklets import Tracklet
+from stmga.utils.text import some
 
 
 def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = None) -> Benchmark:

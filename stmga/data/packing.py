@@ -18,11 +18,11 @@ from typing import Any
 from stmga.checks import check_tracklets
 from stmga.data.benchmark import Benchmark
 from stmga.data.shards import MiB, Shards
-from stmga.files import atomic_write
 from stmga.images import close_shards
 from stmga.metrics.protocol import Protocol
-from stmga.text import some
 from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.utils.files import atomic_write
+from stmga.utils.text import some
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from stmga.text import some
+from stmga.utils.text import some
 
 _PASSES, _DRAWS = 1, 2  # what a stream of random numbers is for
 

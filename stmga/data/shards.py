@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from stmga.files import atomic_write, written_whole
 from stmga.images import read_span
 from stmga.readers import manifest_line
 from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.utils.files import atomic_write, written_whole
 
 logger = logging.getLogger(__name__)
 

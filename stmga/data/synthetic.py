@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.files import atomic_write
+from stmga.data.walkers import length_range, render_tracklet, tracklet_name, whole
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets import Tracklet
-
-from .walkers import length_range, render_tracklet, tracklet_name, whole
+from stmga.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from stmga.data.clips import cut_pieces, train_clip
 from stmga.data.frame_store import FrameStore
-from stmga.text import some
 from stmga.tracklets import Tracklet, TrackletError
+from stmga.utils.text import some
 
 
 class TrainingSet(Dataset[dict[str, Any]]):

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stmga.data.body import SHANK, THIGH
+from stmga.data.canvas import Box, Canvas
+from stmga.data.figures import draw_figure
+from stmga.data.looks import Look, make_look
+from stmga.data.occluders import Occluder, make_occluder
+from stmga.data.scenes import Camera, make_camera, photograph, view
 from stmga.tracklets import Tracklet
-
-from .body import SHANK, THIGH
-from .canvas import Box, Canvas
-from .figures import draw_figure
-from .looks import Look, make_look
-from .occluders import Occluder, make_occluder
-from .scenes import Camera, make_camera, photograph, view
 
 VIEWS = (0, 90, 180, 270)  # degrees: front, walking to the right, back, walking to the left
 SPEED = 0.11  # of a walk across the picture, person heights per frame

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from stmga.arrays import to_numpy
+from stmga.utils.arrays import to_numpy
 
 Places = NDArray[np.int64]
 SORT_FROM = 128  # right answers of one query from which one sort is cheaper than counting for each of them

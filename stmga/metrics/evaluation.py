@@ -17,7 +17,7 @@ from stmga.metrics.protocol import Protocol
 from stmga.metrics.ranking import NoMatchError, RankScores, score_blocks
 from stmga.metrics.reranking import rerank
 from stmga.metrics.similarity import similarity_blocks
-from stmga.text import some
+from stmga.utils.text import some
 
 RANKS = (1, 5, 10, 20)
 WORDS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from stmga.metrics.answers import Answers, Side, to_codes
 from stmga.metrics.protocol import Protocol
-from stmga.text import some
+from stmga.utils.text import some
 
 Items = Sequence[dict[str, Any]]
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from stmga.arrays import to_numpy
 from stmga.metrics.answers import Answers, Side, check_lengths, to_codes
 from stmga.metrics.counting import block_places, comparable
 from stmga.metrics.protocol import CHOICES
+from stmga.utils.arrays import to_numpy
 
 ROWS = 256  # rows of a whole matrix that are copied at once
 

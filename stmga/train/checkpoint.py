@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stmga._version import __version__
-from stmga.files import written_whole
 from stmga.train.errors import TrainingError
+from stmga.utils.files import written_whole
 
 FORMAT = 2  # 2: the names of the parameters that the optimiser numbers
 OWN = "objective."  # before the names of its tensors

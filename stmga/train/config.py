@@ -8,8 +8,8 @@ from math import cos, isfinite, pi
 from typing import Any
 
 from stmga.data.imitation import Imitation
-from stmga.text import closest
 from stmga.train.losses import DISTANCES
+from stmga.utils.text import closest
 
 CHOICES = {
     "distance": DISTANCES,

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stmga._version import __version__
-from stmga.distributed import World
 from stmga.embedder import Precision, TrackletEmbedder
 from stmga.embeddings import Embeddings
-from stmga.files import written_whole
 from stmga.model import STMGA
 from stmga.pieces import embed_in_pieces
 from stmga.tracklets import Tracklet
 from stmga.train.folder import tracklets_digest
+from stmga.utils.distributed import World
+from stmga.utils.files import written_whole
 
 FORMAT = 1
 _KEY = "stmga-teacher"

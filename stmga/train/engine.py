@@ -19,13 +19,11 @@ from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet
-from stmga.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
 from stmga.model import STMGA
 from stmga.tracklets import TrackletError
 from stmga.train.averaging import weight_average
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
-from stmga.train.denormals import flushed_denormals
 from stmga.train.distillation import Teacher
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.folder import open_run, what_decides
@@ -36,6 +34,8 @@ from stmga.train.signals import StopWish, stop_wish
 from stmga.train.stages import Stage
 from stmga.train.validation import validate
 from stmga.train.workers import batches_of, reading_fault
+from stmga.utils.cpu import flushed_denormals
+from stmga.utils.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from stmga._version import __version__
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import World, objects_of_all
-from stmga.files import atomic_write
 from stmga.model import STMGA
 from stmga.tracklets import Frame, Tracklet
 from stmga.train.config import TrainConfig
 from stmga.train.errors import TrainingError
+from stmga.utils.distributed import World, objects_of_all
+from stmga.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from stmga.blocks import CPASupervision
 from stmga.blocks.mga import Partwise
 from stmga.blocks.ops import no_autocast
 from stmga.config import STMGAConfig
-from stmga.distributed import gathered
 from stmga.model import STMGA, Features
 from stmga.train.config import TrainConfig
 from stmga.train.heads import IdentityHeads
@@ -26,6 +25,7 @@ from stmga.train.losses import (
     relation_loss,
     triplet_loss,
 )
+from stmga.utils.distributed import gathered
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -28,7 +28,7 @@ class Result:
 
     def table(self) -> str:
         """Every term of the loss in the first and the last epoch, and the scores of the last and the best."""
-        from stmga.report import text_table
+        from stmga.utils.text import text_table
 
         first, last = self.log[0], self.log[-1]
         rows = [

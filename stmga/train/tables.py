@@ -13,13 +13,13 @@ import torch
 
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import joined
-from stmga.files import atomic_write
 from stmga.model import STMGA
-from stmga.text import closest
 from stmga.train.config import TrainConfig
 from stmga.train.engine import train
 from stmga.train.objective import set_part_start
+from stmga.utils.distributed import joined
+from stmga.utils.files import atomic_write
+from stmga.utils.text import closest
 
 SHOWN = ("mAP", "rank-1", "rank-5", "rank-10")
 
@@ -153,7 +153,7 @@ def write_table(folder: str | Path, table: str, benchmark: Benchmark, rows: Sequ
 
 def show_table(rows: Sequence[Row]) -> str:
     """mean, and smallest to largest over the seeds, beside the paper's figures on MARS."""
-    from stmga.report import text_table
+    from stmga.utils.text import text_table
 
     header = ["row", "seeds", *SHOWN, *(f"paper {name}" for name in SHOWN)]
     return text_table(header, [list(_cells(row)) for row in rows])

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmga.data.benchmark import Benchmark
-from stmga.distributed import World, objects_of_all
 from stmga.embedder import TrackletEmbedder
 from stmga.embeddings import Embeddings
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
+from stmga.utils.distributed import World, objects_of_all
 
 if TYPE_CHECKING:
     from stmga.exported import ExportedModel

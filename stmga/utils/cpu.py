@@ -1,9 +1,13 @@
-"""Memory that a process frees and soon takes again, kept by the process instead of given back in between."""
+"""Two settings that make long computations on a CPU faster: freed memory is kept, and denormal numbers are zero."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
@@ -24,3 +28,25 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     # No block gets a mapping of its own, and the heap never shrinks.
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Inside, numbers below 1e-38 are 0: a CPU computes with them many times slower, and weight decay makes them.
+
+    A backward pass took three times as long after two thousand steps without this.
+
+    The setting belongs to a thread and goes on to those it starts. Threads of torch that are there already keep
+    theirs, so the commands that train call this before they compute anything.
+    """
+    before = denormals_are_flushed()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def denormals_are_flushed() -> bool:
+    """Whether this thread takes numbers below 1e-38 for 0."""
+    return (torch.tensor([2.0**-126]) / 2).item() == 0

@@ -1,0 +1,43 @@
+"""Text for messages: short lists of names, the name that was meant, tables."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["closest", "some", "text_table"]
+
+
+def some(names: Iterable[object], limit: int = 5) -> str:
+    """The first ``limit`` names and how many more there are: ``"a, b and 3 more"``."""
+    every = [str(name) for name in names]
+    listed = ", ".join(every[:limit])
+    return f"{listed} and {len(every) - limit} more" if len(every) > limit else listed
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """``"did you mean 'x' or 'y'?"``, or an empty string where nothing is near ``name``."""
+    near = difflib.get_close_matches(name, list(names))
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns of text under their names; numbers stand to the right, ``None`` is a dash.
+
+    >>> print(text_table(["name", "size"], [["a", 10], ["bcd", None]]))
+    name  size
+    a       10
+    bcd      -
+    """
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
