@@ -9,8 +9,8 @@ import torch
 
 from stmga import STMGA, Embeddings, Gallery, Tracklet
 from stmga.calibration import Calibration
-from stmga.clips import clip_indices
 from stmga.data.benchmark import Benchmark
+from stmga.embedding.clip_dataset import clip_indices
 from stmga.metrics import Evaluation, NoMatchError, Protocol, calibrate, evaluate
 from stmga.train.result import SCORES
 from stmga.train.validation import embed_test

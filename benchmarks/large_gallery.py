@@ -24,8 +24,8 @@ import torch
 from turns import in_turns, seconds, where
 
 from stmga import Embeddings, Gallery
-from stmga.index import GalleryIndex
-from stmga.storage import KINDS
+from stmga.embedding.vectors import KINDS
+from stmga.gallery.approximate import GalleryIndex
 
 PAGE = 4096
 

@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 from stmga.data import load_benchmark, pack
-from stmga.images import read_span
-from stmga.readers import read_manifest, write_manifest
-from stmga.tracklets import Frame, Tracklet
+from stmga.tracklets.images import read_span
+from stmga.tracklets.readers import read_manifest, write_manifest
+from stmga.tracklets.tracklet import Frame, Tracklet
 
 CLIP = 8
 

@@ -22,8 +22,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from stmga import STMGA, WeightRecord, hub
-from stmga.records import WeightsError
-from stmga.statefile import from_bytes, to_bytes
+from stmga.hub.records import WeightsError
+from stmga.hub.state import from_bytes, to_bytes
 from stmga.utils.files import atomic_write
 
 MIB = 1024 * 1024

@@ -21,7 +21,7 @@ from mars8_dev import stmga
 from turns import where
 
 from stmga import Embeddings, Gallery
-from stmga.storage import KINDS, Vectors
+from stmga.embedding.vectors import KINDS, Vectors
 
 
 def compare(found: Embeddings, exact: Embeddings, folder: Path) -> dict[str, float]:

@@ -25,10 +25,10 @@ import torch
 from turns import in_turns, where
 
 from stmga.config import ARCHITECTURES
-from stmga.embedder import TrackletEmbedder
+from stmga.embedding.embedder import TrackletEmbedder
 from stmga.model import STMGA
-from stmga.readers import read_manifest
-from stmga.tracklets import Tracklet
+from stmga.tracklets.readers import read_manifest
+from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform
 
 BAR = 0.92

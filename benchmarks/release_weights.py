@@ -31,8 +31,8 @@ from turns import processor, seconds
 from stmga import STMGA, Embeddings, WeightRecord, create_model, hub
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
+from stmga.hub.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.metrics import Evaluation
-from stmga.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.train.folder import CONFIG as RUN
 from stmga.train.result import stage_of_run
 from stmga.utils.files import write_all
@@ -121,7 +121,7 @@ def write(model: STMGA, folder: Path, record: WeightRecord, logs: Sequence[Path]
     log = b"".join(file.read_bytes() for file in logs)
     hub.save(model.cpu(), folder, record=record, half=True)
     write_all({folder / LOG: log})
-    return hub.load(folder).record  # type: ignore[return-value]  # a loaded network has one
+    return STMGA.from_pretrained(folder).record  # type: ignore[return-value]  # a loaded network has one
 
 
 def arguments() -> argparse.Namespace:

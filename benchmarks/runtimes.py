@@ -22,7 +22,7 @@ from head_cost import gmac, trunk_alone
 from turns import DTYPES, in_turns, keep_or_refuse, table, where
 
 import stmga
-from stmga.exported import ExportedModel
+from stmga.deploy.exported import ExportedModel
 from stmga.fuse import fused
 
 MATRIX = 8192  # rows and columns of the product that says what a chip can do

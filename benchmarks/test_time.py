@@ -26,11 +26,11 @@ from torch import Tensor
 from turns import in_turns, where
 
 from stmga import STMGA, ClipTransform, Embeddings, TrackletEmbedder
-from stmga.clips import clip_indices
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
+from stmga.embedding.clip_dataset import clip_indices
+from stmga.embedding.resumable import embed_in_pieces
 from stmga.metrics import Protocol, Reranking, calibrate, evaluate
-from stmga.pieces import embed_in_pieces
 from stmga.utils.files import atomic_write
 from stmga.zoo import create_model, is_name
 

@@ -36,7 +36,7 @@ from stmga import cli_train
 from stmga.arguments import build_parser
 from stmga.cli_model import peak_memory
 from stmga.command import leads
-from stmga.records import CONFIG_FILE, read_record
+from stmga.hub.records import CONFIG_FILE, read_record
 from stmga.train.checkpoint import read_checkpoint
 from stmga.utils.cpu import keep_freed_memory
 from stmga.utils.files import atomic_write

@@ -21,7 +21,7 @@ from typing import Any
 
 from stmga.arguments import build_parser
 from stmga.config import ARCHITECTURES, STMGAConfig
-from stmga.records import read_record
+from stmga.hub.records import read_record
 from stmga.train import TrainConfig, recipe
 from stmga.utils.text import closest
 from stmga.zoo import is_name

@@ -13,9 +13,9 @@ from PIL import Image
 import stmga
 from stmga.data.walkers import walkers
 from stmga.metrics import Protocol, evaluate
-from stmga.readers import read_folder
 from stmga.report import cards
-from stmga.tracklets import load_cover
+from stmga.tracklets.readers import read_folder
+from stmga.tracklets.tracklet import load_cover
 from stmga.visualize import ranked_picture
 
 # Folders as people have them: crops/<person>/c<camera>/<tracklet>/<frame>.jpg

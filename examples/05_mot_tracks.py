@@ -15,7 +15,7 @@ from PIL import Image
 
 import stmga
 from stmga.data.walkers import render_tracklet
-from stmga.mot import read_mot
+from stmga.tracklets.mot import read_mot
 
 PEOPLE, FRAMES, WIDTH, HEIGHT = 4, 6, 64, 128
 

@@ -3,13 +3,13 @@
 from stmga._version import __version__
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
-from stmga.embedder import TrackletEmbedder
-from stmga.embeddings import Embeddings
-from stmga.export import export
-from stmga.gallery import Gallery
+from stmga.deploy.export import export
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.embeddings import Embeddings
+from stmga.gallery.gallery import Gallery
+from stmga.hub.records import WeightRecord
 from stmga.model import STMGA, Features
-from stmga.records import WeightRecord
-from stmga.tracklets import Frame, Tracklet
+from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.transforms import ClipTransform
 from stmga.zoo import create_model, get_weights, list_models, list_weights
 

@@ -19,8 +19,8 @@ from stmga.utils.cpu import keep_freed_memory
 from stmga.utils.text import some, text_table
 
 if TYPE_CHECKING:
-    from stmga.embeddings import Embeddings
-    from stmga.tracklets import Tracklet
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.tracklets.tracklet import Tracklet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def embed(args: argparse.Namespace) -> None:
     """One vector for each tracklet, in a file; with torchrun by several processes."""
-    from stmga.embedder import TrackletEmbedder
-    from stmga.pieces import embed_in_pieces
+    from stmga.embedding.embedder import TrackletEmbedder
+    from stmga.embedding.resumable import embed_in_pieces
     from stmga.utils.distributed import joined
 
     check_writable(args.out)
@@ -107,13 +107,13 @@ def _read(args: argparse.Namespace) -> list[Tracklet]:
     tracks = {key: getattr(args, key) for key in ("camera", "first_index", "min_frames")}
     tracks = {key: value for key, value in tracks.items() if value is not None}
     if args.mot_frames is None:
-        from stmga.readers import read_tracklets
+        from stmga.tracklets.readers import read_tracklets
 
         for key in tracks:
             hint = "; a folder says it in --layout, a manifest in its lines" if key == "camera" else ""
             raise ValueError(f"--{key.replace('_', '-')} belongs to --mot-frames{hint}")
         return read_tracklets(args.source, layout=args.layout, check_files=check_files)
-    from stmga.mot import read_mot
+    from stmga.tracklets.mot import read_mot
 
     return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files)
 
@@ -124,8 +124,8 @@ def _read(args: argparse.Namespace) -> list[Tracklet]:
 def search(args: argparse.Namespace) -> None:
     """The most similar gallery tracklets of each query."""
     from stmga import report
-    from stmga.embeddings import Embeddings
-    from stmga.gallery import Gallery
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.gallery.gallery import Gallery
 
     for path in filter(None, (args.out, args.picture)):
         check_writable(path)
@@ -183,7 +183,7 @@ def _print_score(queries: Embeddings, gallery: Embeddings) -> None:
 
 def _save_ranked(path: str, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, rows: int = 6) -> None:
     from stmga import report
-    from stmga.tracklets import load_cover
+    from stmga.tracklets.tracklet import load_cover
     from stmga.visualize import ranked_picture
 
     shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load_cover)

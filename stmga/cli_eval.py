@@ -13,7 +13,7 @@ from stmga.cli_source import add_source, benchmark_of, describe
 from stmga.command import command, count, leads
 
 if TYPE_CHECKING:
-    from stmga.embeddings import Embeddings
+    from stmga.embedding.embeddings import Embeddings
     from stmga.metrics import Evaluation, Protocol
 
 
@@ -182,8 +182,8 @@ def split_roles(embeddings: Embeddings, path: str) -> tuple[Embeddings, Embeddin
 
 
 def _sides(args: argparse.Namespace) -> tuple[Embeddings, Embeddings]:
-    from stmga.embeddings import Embeddings
-    from stmga.gallery import Gallery
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.gallery.gallery import Gallery
 
     queries = Embeddings.load(args.source)
     if not args.gallery:
@@ -196,7 +196,7 @@ def _sides(args: argparse.Namespace) -> tuple[Embeddings, Embeddings]:
 
 def calibrate_file(args: argparse.Namespace) -> None:
     """Thresholds of labelled embeddings, kept in a file."""
-    from stmga.embeddings import Embeddings
+    from stmga.embedding.embeddings import Embeddings
     from stmga.metrics import calibrate
     from stmga.utils.text import text_table
 

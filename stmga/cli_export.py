@@ -30,8 +30,8 @@ def add_arguments(commands: Any) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """One file, compared before it is there."""
-    from stmga.export import AGREE, SHAPES
-    from stmga.export import export as write
+    from stmga.deploy.export import AGREE, SHAPES
+    from stmga.deploy.export import export as write
 
     model, weights = model_of(args)
     print(f"weights   {weights}")

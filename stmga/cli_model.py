@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.command import count
 
 if TYPE_CHECKING:
-    from stmga.exported import ExportedModel
+    from stmga.deploy.exported import ExportedModel
     from stmga.model import STMGA
 
 
@@ -98,7 +98,7 @@ def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel,
     """As :func:`model_of`, where an exported file will do too."""
     if Path(args.model).suffix not in (".onnx", ".pt2"):
         return model_of(args)
-    from stmga.exported import ExportedModel
+    from stmga.deploy.exported import ExportedModel
 
     model = ExportedModel(args.model)
     name = model.record.name if model.record is not None else ""

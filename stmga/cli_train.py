@@ -19,8 +19,8 @@ from stmga.utils.text import closest
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
     from stmga.data.benchmark import Benchmark
+    from stmga.hub.records import WeightRecord
     from stmga.model import STMGA
-    from stmga.records import WeightRecord
     from stmga.train import Stage, TrainConfig
 
 
@@ -224,7 +224,7 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
 
 def _record_of(file: Path) -> WeightRecord | None:
     """Of the saved network that a trunk comes from: its terms hold for what is trained on it. None for other files."""
-    from stmga.records import WEIGHTS_FILE, WeightsError, read_record
+    from stmga.hub.records import WEIGHTS_FILE, WeightsError, read_record
 
     try:
         return read_record(file.parent) if file.name == WEIGHTS_FILE else None
@@ -241,7 +241,7 @@ def _input(args: argparse.Namespace) -> dict[str, Any]:
 def _trunk_words(args: argparse.Namespace) -> str:
     if not args.backbone_weights:
         return "random weights"
-    from stmga.records import WEIGHTS_FILE
+    from stmga.hub.records import WEIGHTS_FILE
 
     file = Path(args.backbone_weights)
     if file.name == WEIGHTS_FILE:  # the files of all saved networks have this name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.command import command
 
 if TYPE_CHECKING:
-    from stmga.records import WeightRecord
+    from stmga.hub.records import WeightRecord
 
 
 def add_arguments(commands: Any) -> None:
@@ -61,7 +61,7 @@ def _facts(record: WeightRecord) -> list[tuple[str, str]]:
 
 def _places(record: WeightRecord) -> list[str]:
     """Where its bytes are: on this machine, on the Hub, or in neither place."""
-    from stmga.records import is_checkout
+    from stmga.hub.records import is_checkout
 
     here = record.folder is not None and (record.folder / record.file).is_file()
     place = ("in this checkout" if is_checkout() else "bundled with the package") if here else "not in this package"
@@ -77,9 +77,10 @@ def _figures(row: Mapping[str, Any]) -> str:
 
 def push(args: argparse.Namespace) -> None:
     """Send a folder to the Hub."""
-    from stmga import hub
+    from stmga.hub import push
+    from stmga.model import STMGA
 
-    commit = hub.push(args.folder, args.repo_id, private=args.private)
+    commit = push(args.folder, args.repo_id, build=STMGA, private=args.private)
     print(f"pushed {args.folder} to {args.repo_id}")
     print(f'load it with STMGA.from_pretrained("{args.repo_id}", revision="{commit}")')
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from stmga.data.walkers import render_tracklet, walkers
-from stmga.embedder import TrackletEmbedder
-from stmga.embeddings import Embeddings
-from stmga.gallery import Gallery, Match
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.embeddings import Embeddings
+from stmga.gallery.gallery import Gallery, Match
 from stmga.model import STMGA
 from stmga.report import cards, score, write_picture
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform
 from stmga.utils.text import text_table
 from stmga.visualize import part_overlay, ranked_picture, stack

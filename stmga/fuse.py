@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from stmga.model import STMGA
+if TYPE_CHECKING:
+    from stmga.model import STMGA
 
 
 def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
@@ -30,7 +32,7 @@ def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
 
     Example:
         >>> import torch
-        >>> from stmga.config import STMGAConfig
+        >>> from stmga import STMGA, STMGAConfig
         >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4")).eval()
         >>> clips = torch.rand(1, 2, 3, 64, 32)
         >>> torch.allclose(fused(model)(clips), model(clips), atol=1e-5)

@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange, reduce
@@ -15,9 +14,8 @@ from stmga.backbones import backbone_dim, build_backbone
 from stmga.blocks import CPA, LSTA, MAPA, MGA, CPASupervision, Stripes
 from stmga.blocks.ops import at_least_float32
 from stmga.config import STMGAConfig
-
-if TYPE_CHECKING:
-    from stmga.records import WeightRecord
+from stmga.fuse import fused
+from stmga.hub import WeightRecord, load, push, save
 
 
 @dataclass
@@ -191,8 +189,6 @@ class STMGA(nn.Module):
 
     def fuse(self) -> "STMGA":
         """A copy for inference alone whose convolutions hold their batch norms; see :func:`stmga.fuse.fused`."""
-        from stmga.fuse import fused
-
         return fused(self)
 
     @classmethod
@@ -207,10 +203,9 @@ class STMGA(nn.Module):
         device: str | torch.device = "cpu",
     ) -> "STMGA":
         """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`."""
-        from stmga import hub
-
-        return hub.load(
+        return load(
             source,
+            build=cls,
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
@@ -219,12 +214,10 @@ class STMGA(nn.Module):
         )
 
     def save_pretrained(
-        self, folder: str | Path, *, record: "WeightRecord | None" = None, half: bool | None = None
+        self, folder: str | Path, *, record: WeightRecord | None = None, half: bool | None = None
     ) -> None:
         """Write ``model.safetensors``, ``config.json`` and the model card to ``folder``; see :func:`stmga.hub.save`."""
-        from stmga import hub
-
-        hub.save(self, folder, record=record, half=half)
+        save(self, folder, record=record, half=half)
 
     def push_to_hub(
         self,
@@ -235,6 +228,4 @@ class STMGA(nn.Module):
         commit_message: str = "Upload weights with stmga",
     ) -> str:
         """Send what :meth:`save_pretrained` writes to a Hub repository; the new commit. See :func:`stmga.hub.push`."""
-        from stmga import hub
-
-        return hub.push(self, repo_id, private=private, token=token, commit_message=commit_message)
+        return push(self, repo_id, build=type(self), private=private, token=token, commit_message=commit_message)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from stmga.calibration import Calibration
-    from stmga.embeddings import Embeddings
-    from stmga.gallery import Match
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.gallery.gallery import Match
     from stmga.metrics import RankScores
     from stmga.visualize import Card
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmga.images import checked_range, to_pixels
+from stmga.tracklets.images import checked_range, to_pixels
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig

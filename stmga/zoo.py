@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stmga._version import __version__
 from stmga.config import ARCHITECTURES
-from stmga.records import WeightRecord, WeightsError, bundled_records, read_record
+from stmga.hub.records import WeightRecord, WeightsError, bundled_records, read_record
 from stmga.utils.text import closest, some
 
 if TYPE_CHECKING:
@@ -118,13 +118,14 @@ def create_model(
         raise WeightsError(
             "Trained weights bring their own trunk: leave out backbone_weights, or pretrained and weights."
         )
-    from stmga import hub
+    from stmga.hub import load, load_record
+    from stmga.model import STMGA
 
     if isinstance(source, WeightRecord):
         _check_arch(arch, source, source.name or "the record")
-        return hub.load_record(source, cache_dir=cache_dir, local_files_only=local_files_only, device=device)
+        return load_record(source, cache_dir=cache_dir, local_files_only=local_files_only, build=STMGA, device=device)
     _check_arch(arch, read_record(source), str(source))
-    return hub.load(source, device=device)
+    return load(source, build=STMGA, device=device)
 
 
 def _untrained(arch: str, trunk: str | Path | None, missing: Sequence[str], device: str | torch.device) -> STMGA:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from stmga.config import STMGAConfig
 from stmga.model import STMGA
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 
 TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(32, 16), clip_length=4)
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from fake_hub import FakeHub
 
-from stmga import hub as library
-from stmga import remote
 from stmga.config import STMGAConfig
+from stmga.hub import repo as remote
+from stmga.hub import store as library
+from stmga.hub.records import WeightsError
 from stmga.model import STMGA
-from stmga.records import WeightsError
 
 TINY = STMGAConfig(
     backbone="resnet18",
@@ -135,7 +135,7 @@ def sha256(data: bytes) -> str:
 def refuse(*words: str, source=REPO, long=False, **options) -> str:
     """Loading fails with ``words``, in three sentences at most (``long``: and the reason of a second try)."""
     with pytest.raises(WeightsError) as caught:
-        library.load(source, **options)
+        STMGA.from_pretrained(source, **options)
     text = str(caught.value)
     for word in words:
         assert word in text, text

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from stmga import allocator
+from stmga.utils import cpu as allocator
 
 # Prints by how much the heap has grown when a block was taken and freed: one with a mapping of its own is not in it.
 PROBE = """

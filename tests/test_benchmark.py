@@ -11,7 +11,7 @@ from tracklet_fixtures import faults_of, manifest, picture
 
 from stmga.data import benchmark_from, load_benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 
 def walks(persons=20, cameras=("door", "yard"), each=2):

@@ -5,8 +5,8 @@ import dataclasses
 from hub_fixtures import REPO, TINY
 
 from stmga.calibration import Calibration, Threshold
-from stmga.card import model_card
-from stmga.records import WeightRecord
+from stmga.hub.card import model_card
+from stmga.hub.records import WeightRecord
 
 RECORD = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, repo_id=REPO, revision="1" * 40)
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from tracklet_fixtures import faults_of, manifest, picture
 
-from stmga.checks import check_tracklets
-from stmga.readers import read_tracklets
-from stmga.tracklets import Frame, Tracklet
+from stmga.tracklets.readers import read_tracklets
+from stmga.tracklets.tracklet import Frame, Tracklet
+from stmga.tracklets.validation import check_tracklets
 
 
 def test_all_faults_of_objects_come_together(tmp_path):

@@ -12,7 +12,7 @@ from train_fixtures import little_benchmark, tiny
 
 from stmga import ClipTransform, Tracklet, TrackletEmbedder
 from stmga.metrics import Reranking, evaluate
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 
 
 @pytest.fixture(scope="module", name="script")

@@ -69,7 +69,7 @@ def test_debug_shows_where(monkeypatch, tmp_path):
 
 
 def test_weights_lists_architectures_and_says_there_are_none(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path)
+    monkeypatch.setattr("stmga.hub.records.BUNDLED", tmp_path)
     code, text, _ = run("weights")
     assert code == 0
     for name in ("stmga_resnet50", "stmga_resnet50_light", "stmga_resnet50_c4", "stmga_resnet18_c4"):
@@ -79,7 +79,7 @@ def test_weights_lists_architectures_and_says_there_are_none(run, monkeypatch, t
 
 
 def test_weights_shows_a_record(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path / "stmga" / "weights")
+    monkeypatch.setattr("stmga.hub.records.BUNDLED", tmp_path / "stmga" / "weights")
     point = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.9)
     model = STMGA(TINY)
     calibration = Calibration(
@@ -107,7 +107,7 @@ def test_weights_shows_a_record(run, monkeypatch, tmp_path):
 
 
 def test_weights_says_where_a_file_is_that_is_not_here(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path)
+    monkeypatch.setattr("stmga.hub.records.BUNDLED", tmp_path)
     record = WeightRecord(name="stmga_resnet50_c4.figures", config=TINY, sha256="0" * 64, file_size=50_000_000)
     (tmp_path / record.name).mkdir()
     config = tmp_path / record.name / "config.json"
@@ -120,7 +120,8 @@ def test_weights_says_where_a_file_is_that_is_not_here(run, monkeypatch, tmp_pat
 def test_push_gives_the_line_that_loads_it(place, run, fails, monkeypatch, tmp_path):
     sent, commit = [], "c" * 40
 
-    def push(folder, repo_id, *, private):
+    def push(folder, repo_id, *, build, private):
+        assert build is STMGA
         sent.append((folder, repo_id, private))
         return commit
 
@@ -134,7 +135,7 @@ def test_push_gives_the_line_that_loads_it(place, run, fails, monkeypatch, tmp_p
 
 
 def test_demo_draws_and_says_that_it_is_untrained(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("stmga.hub.records.BUNDLED", tmp_path / "none")
     code, text, _ = run("demo", "--out", tmp_path / "demo", "--persons", 3, "-q")
     assert code == 0
     assert "NOT TRAINED" in text
@@ -146,7 +147,7 @@ def test_demo_draws_and_says_that_it_is_untrained(run, monkeypatch, tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_demo_picture(fails, monkeypatch, tmp_path):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("stmga.hub.records.BUNDLED", tmp_path / "none")
     (tmp_path / "demo.png").write_bytes(b"old")
 
     def full(descriptor):

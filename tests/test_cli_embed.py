@@ -139,7 +139,7 @@ def test_embed_mot_tracks_that_begin_at_zero_and_are_long_enough(place, run, fai
 
 
 def test_embed_a_name_is_no_folder(place, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("stmga.records.BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("stmga.hub.records.BUNDLED", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stmga_resnet18_c4").mkdir()
     write_walkers(tmp_path / "crops", 1, cameras=1, frames=2)

@@ -14,7 +14,7 @@ from tracklet_fixtures import faults_of
 
 from stmga.data import DATASETS, DataSetError, load_benchmark, read_mars
 from stmga.data.matfile import read_mat
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 
 LISTS = SHARED / "protocol-info"
 needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the official lists are not part of the project")

@@ -19,8 +19,8 @@ from train_fixtures import QUICK, TINY, assert_same, little_benchmark, stop_at, 
 import stmga
 from stmga import Tracklet, TrackletEmbedder
 from stmga.data import ClipAugment, TrainingSet
-from stmga.pieces import PiecesError
-from stmga.records import WeightRecord
+from stmga.embedding.resumable import PiecesError
+from stmga.hub.records import WeightRecord
 from stmga.train import (
     StoppedError,
     Teacher,
@@ -181,7 +181,7 @@ def test_the_teacher_stays_as_it_was(benchmark, teacher, file):
 
 
 def test_a_killed_teacher_resumes(benchmark, teacher, file, tmp_path, monkeypatch):
-    monkeypatch.setattr("stmga.pieces.PIECE", 40)
+    monkeypatch.setattr("stmga.embedding.resumable.PIECE", 40)
     real, seen = TrackletEmbedder.embed, []
 
     def dies(self, some):

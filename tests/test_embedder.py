@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stmga.calibration import Calibration, Threshold
-from stmga.clips import Clips, clip_indices, on_device
 from stmga.config import ARCHITECTURES, STMGAConfig
-from stmga.embedder import TrackletEmbedder
-from stmga.gallery import Gallery
+from stmga.embedding.clip_dataset import Clips, clip_indices, on_device
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.gallery.gallery import Gallery
+from stmga.hub.records import WeightRecord
 from stmga.model import STMGA
-from stmga.records import WeightRecord
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -8,11 +8,11 @@ import pytest
 import torch
 from embedder_fixtures import TINY, build, model_fixture, one_thread, tracklets, truncate, write  # noqa: F401
 
-from stmga.embedder import TrackletEmbedder
-from stmga.embeddings import Embeddings
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.embeddings import Embeddings
 from stmga.model import STMGA
-from stmga.readers import read_tracklets
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.readers import read_tracklets
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from stmga.config import STMGAConfig
-from stmga.embedder import TrackletEmbedder
-from stmga.encoded import Encoded, decode, encoded_clip, require_decoder
-from stmga.images import decoded
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.jpeg import Encoded, decode, encoded_clip, require_decoder
 from stmga.model import STMGA
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.images import decoded
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
 TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=4)

@@ -11,9 +11,9 @@ import torch
 import stmga
 from stmga import STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
 from stmga.cli import main
-from stmga.export import AGREE, SHAPES, export
-from stmga.exported import RUNTIMES, ExportedModel
-from stmga.tracklets import TrackletError
+from stmga.deploy.export import AGREE, SHAPES, export
+from stmga.deploy.exported import RUNTIMES, ExportedModel
+from stmga.tracklets.tracklet import TrackletError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 FRAMES = (50, 24)

@@ -9,13 +9,13 @@ from cli_fixtures import fails_fixture, place_fixture, run_fixture  # noqa: F401
 from embedder_fixtures import TINY, build, model_fixture, one_thread, tracklets, write  # noqa: F401
 
 from stmga import Embeddings, Gallery, Tracklet, TrackletEmbedder
-from stmga.clips import clip_indices
-from stmga.export import export
-from stmga.exported import ExportedModel
+from stmga.deploy.export import export
+from stmga.deploy.exported import ExportedModel
+from stmga.embedding.clip_dataset import clip_indices
+from stmga.embedding.resumable import PiecesError, embed_in_pieces
 from stmga.metrics import Protocol, evaluate
 from stmga.model import STMGA
-from stmga.pieces import PiecesError, embed_in_pieces
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 from stmga.transforms import ClipTransform
 
 

@@ -11,7 +11,7 @@ from train_fixtures import QUICK, assert_same, little_benchmark, stop_at, tiny
 
 from stmga.data import PKSampler, TrainingSet, collate
 from stmga.data.frame_store import FrameStore
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.train import StoppedError, TrainingError, train
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from stmga import PAPER_CONFIGS, STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
 from stmga.fuse import conv_norm_pairs, fused
-from stmga.records import WeightsError
+from stmga.hub.records import WeightsError
 
 
 def network(**changes) -> STMGA:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from stmga.embeddings import Embeddings
-from stmga.gallery import Gallery, GalleryError, Match
-from stmga.topk import from_keys, to_keys
+from stmga.embedding.embeddings import Embeddings
+from stmga.gallery.gallery import Gallery, GalleryError, Match
+from stmga.gallery.topk import from_keys, to_keys
 
 
 def embeddings(

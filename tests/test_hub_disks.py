@@ -20,21 +20,22 @@ from hub_fixtures import (  # noqa: F401
     use,
 )
 
-from stmga import hub as library
-from stmga.records import WeightsError
+from stmga import STMGA
+from stmga.hub import store as library
+from stmga.hub.records import WeightsError
 
 
 def test_a_read_only_cache_serves_what_it_has(hub, files, model, tmp_path):
     hub.commit(REPO, files)
-    library.load(REPO)
+    STMGA.from_pretrained(REPO)
     hub.commit(REPO, {"README.md": b"new"})
     hub.commit(REPO, files)
     with read_only(tmp_path), pytest.raises(OSError, match="Read-only"):
         (tmp_path / "cache" / "x").write_text("the simulation works")
     first = hub.sha(REPO, 0)
     with read_only(tmp_path):
-        assert same(library.load(REPO, revision=first), model)
-        assert same(library.load(REPO, local_files_only=True), model)
+        assert same(STMGA.from_pretrained(REPO, revision=first), model)
+        assert same(STMGA.from_pretrained(REPO, local_files_only=True), model)
 
 
 def test_a_read_only_cache_that_lacks_the_file(hub, files, tmp_path):
@@ -73,13 +74,13 @@ def test_offline_and_nothing_cached(hub, revision):
 def test_offline_push(model, tmp_path, monkeypatch):
     use(monkeypatch, "http://127.0.0.1:9", tmp_path)
     with pytest.raises(WeightsError, match=r"Nothing was uploaded.*no connection"):
-        library.push(model, REPO)
+        library.push(model, REPO, build=STMGA)
 
 
 def test_offline_mode_uploads_nothing(hub, model, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WeightsError, match=r"Nothing was uploaded.*HF_HUB_OFFLINE"):
-        library.push(model, REPO)
+        library.push(model, REPO, build=STMGA)
     assert hub.log == []
 
 
@@ -98,7 +99,7 @@ def test_a_full_disk_while_saving(model, tmp_path, monkeypatch, call):
     assert caught.value.errno == errno.ENOSPC
     assert str(tmp_path) in str(caught.value)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
-    assert same(library.load(tmp_path), model)
+    assert same(STMGA.from_pretrained(tmp_path), model)
 
 
 def test_the_disk_fills_at_the_last_of_the_files(model, tmp_path, monkeypatch):
@@ -116,7 +117,7 @@ def test_the_disk_fills_at_the_last_of_the_files(model, tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             tiny(seed=1).save_pretrained(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
-    assert same(library.load(tmp_path), model)
+    assert same(STMGA.from_pretrained(tmp_path), model)
 
 
 def test_a_folder_that_cannot_be_written(model, tmp_path):
@@ -131,4 +132,4 @@ def test_a_folder_where_the_card_belongs_leaves_the_old_weights(model, tmp_path)
     (tmp_path / "README.md").mkdir()
     with pytest.raises(IsADirectoryError, match=r"README\.md"):
         tiny(seed=1).save_pretrained(tmp_path)
-    assert same(library.load(tmp_path), model)
+    assert same(STMGA.from_pretrained(tmp_path), model)

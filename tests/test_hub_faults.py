@@ -22,8 +22,9 @@ from hub_fixtures import (
     sha256,
 )
 
-from stmga import hub as library
-from stmga.records import WeightsError
+from stmga import STMGA
+from stmga.hub import store as library
+from stmga.hub.records import WeightsError
 
 # ---------------------------------------------------------------------------------------------- the Hub says no
 
@@ -57,14 +58,14 @@ def test_forbidden(hub, files):
 def test_push_without_leave(hub, model):
     hub.fault("POST .*", status=401)
     with pytest.raises(WeightsError, match="hf auth login"):
-        library.push(model, REPO)
+        library.push(model, REPO, build=STMGA)
 
 
 @pytest.mark.parametrize("where", [r"GET /api/.*", r"HEAD .*/config\.json", r"GET .*/config\.json", WEIGHTS])
 def test_503_then_success(hub, files, model, where):
     hub.commit(REPO, files)
     hub.fault(where, status=503, times=1)
-    assert same(library.load(REPO), model)
+    assert same(STMGA.from_pretrained(REPO), model)
 
 
 def test_503_for_ever(hub, files, tmp_path):
@@ -76,9 +77,9 @@ def test_503_for_ever(hub, files, tmp_path):
 
 def test_503_and_cached(hub, files, model):
     hub.commit(REPO, files)
-    library.load(REPO)
+    STMGA.from_pretrained(REPO)
     hub.fault(".*", status=503)
-    assert same(library.load(REPO), model)
+    assert same(STMGA.from_pretrained(REPO), model)
 
 
 # ---------------------------------------------------------------------------------------------- bad bytes
@@ -88,7 +89,7 @@ def test_503_and_cached(hub, files, model):
 def test_a_short_body_then_a_whole_one(hub, files, model, tmp_path, lie):
     hub.commit(REPO, files)
     hub.fault(WEIGHTS, change=lambda body: body[: len(body) // 2], times=1, lie=lie)
-    assert same(library.load(REPO), model)
+    assert same(STMGA.from_pretrained(REPO), model)
     assert litter(tmp_path) == []
 
 
@@ -100,13 +101,13 @@ def test_short_bodies_for_ever(hub, files, tmp_path, monkeypatch, lie):
     refuse("model.safetensors", "try again later")
     assert litter(tmp_path) == []
     hub.faults.clear()
-    library.load(REPO)
+    STMGA.from_pretrained(REPO)
 
 
 def test_a_flipped_byte_is_fetched_again(hub, files, model):
     hub.commit(REPO, files)
     hub.fault(WEIGHTS, change=flip, times=1)
-    assert same(library.load(REPO), model)
+    assert same(STMGA.from_pretrained(REPO), model)
     assert sum(request.startswith("GET") and request.endswith("model.safetensors") for request in hub.log) == 2
 
 
@@ -119,28 +120,28 @@ def test_a_flipped_byte_twice_is_refused(hub, files, model, tmp_path):
     assert litter(tmp_path) == []
     assert not list((tmp_path / "cache").rglob("*.safetensors"))  # nobody else finds the bad copy
     hub.faults.clear()
-    assert same(library.load(REPO), model)
+    assert same(STMGA.from_pretrained(REPO), model)
 
 
 def test_a_cached_file_that_rots_is_noticed_and_fetched_again(hub, files, model, tmp_path):
     commit = hub.commit(REPO, files)
-    library.load(REPO, revision=commit)
+    STMGA.from_pretrained(REPO, revision=commit)
     cached = next((tmp_path / "cache").rglob("model.safetensors")).resolve()
     cached.write_bytes(flip(files["model.safetensors"]))
     refuse("network access", sha256(files["model.safetensors"]), revision=commit, local_files_only=True)
-    library.load(REPO, revision=commit)
+    STMGA.from_pretrained(REPO, revision=commit)
     cached.write_bytes(flip(files["model.safetensors"]))
     hub.log.clear()
-    assert same(library.load(REPO, revision=commit), model)
+    assert same(STMGA.from_pretrained(REPO, revision=commit), model)
     assert f"GET /{REPO}/resolve/{commit}/model.safetensors" in hub.log
     hub.log.clear()
-    assert same(library.load(REPO, revision=commit), model)
+    assert same(STMGA.from_pretrained(REPO, revision=commit), model)
     assert hub.log == []  # the good copy took the bad one's place
 
 
 def test_a_cached_file_that_rots_while_the_hub_is_away(hub, files, tmp_path, monkeypatch):
     commit = hub.commit(REPO, files)
-    library.load(REPO, revision=commit)
+    STMGA.from_pretrained(REPO, revision=commit)
     cached = next((tmp_path / "cache").rglob("model.safetensors")).resolve()
     cached.write_bytes(flip(files["model.safetensors"]))
     both = sha256(files["model.safetensors"]), sha256(flip(files["model.safetensors"]))
@@ -154,7 +155,7 @@ def test_a_spoilt_config_is_not_kept(hub, files, model):
     hub.commit(REPO, files)
     hub.fault(r"GET .*/config\.json", change=lambda body: body.replace(b"{", b"[", 1), times=1)
     refuse("config.json", "no JSON")
-    assert same(library.load(REPO), model)
+    assert same(STMGA.from_pretrained(REPO), model)
 
 
 @pytest.mark.parametrize("named", ["right", "wrong"])

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hub_fixtures import TINY, files_fixture, model_fixture, same, tiny  # noqa: F401
 
-from stmga import hub as library
 from stmga.calibration import Calibration, Threshold
+from stmga.hub import store as library
+from stmga.hub.records import WeightRecord, WeightsError, read_record
 from stmga.model import STMGA
-from stmga.records import WeightRecord, WeightsError, read_record
 
 # ---------------------------------------------------------------------------------------------- folders
 
@@ -45,14 +45,14 @@ def test_loading_moves_no_random_number(files, tmp_path):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     before = torch.get_rng_state()
-    library.load(tmp_path)
+    STMGA.from_pretrained(tmp_path)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_half_precision_is_saved_small_and_loaded_as_float32(tmp_path):
     half = tiny().to(torch.bfloat16)
     half.save_pretrained(tmp_path)
-    again = library.load(tmp_path)
+    again = STMGA.from_pretrained(tmp_path)
     assert again.neck.weight.dtype == torch.float32
     assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * sum(p.numel() * 4 for p in half.parameters())
     assert torch.equal(again.neck.running_mean, half.neck.running_mean.float())
@@ -64,7 +64,7 @@ def test_half_precision_is_saved_small_and_loaded_as_float32(tmp_path):
 def test_half_a_file_is_the_rounded_network(tmp_path):
     model = tiny()
     model.save_pretrained(tmp_path, half=True)
-    again, record = library.load(tmp_path), read_record(tmp_path)
+    again, record = STMGA.from_pretrained(tmp_path), read_record(tmp_path)
     assert record.file_size == (tmp_path / "model.safetensors").stat().st_size
     assert record.file_size < 0.52 * sum(t.numel() * t.element_size() for t in model.state_dict().values())
     for name, parameter in model.named_parameters():
@@ -79,15 +79,15 @@ def test_a_half_file_loaded_and_saved_has_the_same_bytes(tmp_path):
     tiny().save_pretrained(tmp_path / "a", record=record, half=True)
     first = read_record(tmp_path / "a")
     for name, options in (("said", {"half": True}), ("as it came", {})):
-        library.load(tmp_path / "a").save_pretrained(tmp_path / name, **options)
+        STMGA.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / name, **options)
         kept = read_record(tmp_path / name)
         assert kept == dataclasses.replace(first, folder=tmp_path / name)
         assert (tmp_path / name / first.file).read_bytes() == (tmp_path / "a" / first.file).read_bytes()
-    tuned = library.load(tmp_path / "a")
+    tuned = STMGA.from_pretrained(tmp_path / "a")
     with torch.no_grad():
         tuned.neck.weight.add_(1e-5)
     tuned.save_pretrained(tmp_path / "tuned")  # whole: what is learnt from here on is finer than float16
-    assert same(library.load(tmp_path / "tuned"), tuned)
+    assert same(STMGA.from_pretrained(tmp_path / "tuned"), tuned)
     assert read_record(tmp_path / "tuned").name == ""
 
 
@@ -108,7 +108,7 @@ def test_what_float16_cannot_hold_stays_whole(tmp_path, name, value):
     tensor = model.state_dict()[name]
     tensor.uniform_(1, 2).mul_(value)
     model.save_pretrained(tmp_path / "a", half=True)
-    again = library.load(tmp_path / "a")
+    again = STMGA.from_pretrained(tmp_path / "a")
     assert torch.equal(again.state_dict()[name], tensor)
     assert torch.equal(again.backbone.conv1.weight, model.backbone.conv1.weight.half().float())
     again.save_pretrained(tmp_path / "b", half=True)
@@ -120,7 +120,7 @@ def test_a_variance_of_every_size_survives(tmp_path):
     variance = model.backbone.bn1.running_var
     variance.copy_(torch.logspace(-12, 12, len(variance)))
     model.save_pretrained(tmp_path, half=True)
-    assert torch.equal(library.load(tmp_path).backbone.bn1.running_var, variance)
+    assert torch.equal(STMGA.from_pretrained(tmp_path).backbone.bn1.running_var, variance)
 
 
 # ---------------------------------------------------------------------------------------------- what can be saved
@@ -139,7 +139,7 @@ def test_wrappers_and_their_prefixes_are_stripped(model, tmp_path):
     assert any("_orig_mod" in key for key in partly.state_dict())
     library.save(partly, tmp_path / "partly")
     for name in ("ddp", "compiled", "partly"):
-        assert same(library.load(tmp_path / name), model)
+        assert same(STMGA.from_pretrained(tmp_path / name), model)
 
 
 def test_only_an_stmga_can_be_saved(tmp_path):
@@ -166,7 +166,7 @@ def test_the_record_is_kept_while_the_weights_are_what_it_says(model, tmp_path):
         terms="no pictures of people",
     )
     model.save_pretrained(tmp_path / "a", record=record)
-    loaded = library.load(tmp_path / "a")
+    loaded = STMGA.from_pretrained(tmp_path / "a")
     loaded.save_pretrained(tmp_path / "b")
     kept = read_record(tmp_path / "b")
     size = (tmp_path / "b" / "model.safetensors").stat().st_size
@@ -185,7 +185,7 @@ def test_the_log_goes_where_the_weights_go(model, tmp_path):
     record = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, log="log.jsonl")
     model.save_pretrained(tmp_path / "a", record=record)
     (tmp_path / "a" / "log.jsonl").write_text('{"epoch": 1}\n')
-    loaded = library.load(tmp_path / "a")
+    loaded = STMGA.from_pretrained(tmp_path / "a")
     loaded.save_pretrained(tmp_path / "b")
     assert (tmp_path / "b" / "log.jsonl").read_text() == '{"epoch": 1}\n'
     torch.nn.init.constant_(loaded.neck.weight, 2)
@@ -251,14 +251,14 @@ def test_published_means_a_repository_and_a_commit_of_it():
 def test_a_calibration_belongs_to_the_bytes(tmp_path):
     model = tiny()
     model.save_pretrained(tmp_path / "half", half=True)
-    digest = library.load(tmp_path / "half").digest()
+    digest = STMGA.from_pretrained(tmp_path / "half").digest()
     record = WeightRecord(name="a.b", config=TINY, sha256="0" * 64, calibration=calibration(digest))
     model.save_pretrained(tmp_path / "a", record=record, half=True)
-    assert library.load(tmp_path / "a").record.calibration.digest == digest
+    assert STMGA.from_pretrained(tmp_path / "a").record.calibration.digest == digest
     with pytest.raises(WeightsError, match="measured with other weights"):
         model.save_pretrained(tmp_path / "b", record=record)
     assert not (tmp_path / "b").exists()
-    changed = library.load(tmp_path / "a")
+    changed = STMGA.from_pretrained(tmp_path / "a")
     with torch.no_grad():
         changed.neck.weight.add_(1)
     changed.save_pretrained(tmp_path / "c")

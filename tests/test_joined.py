@@ -8,7 +8,7 @@ from tracklet_fixtures import manifest, picture
 
 from stmga.data import Benchmark, TrainingSet, load_benchmark, side_by_side
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 
 
 def walk(name="1", person=7, camera: str | int | None = 2, **more):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stmga.mot import read_mot
-from stmga.readers import read_manifest, read_tracklets, write_manifest
-from stmga.tracklets import Frame, Tracklet, TrackletError, load_cover
+from stmga.tracklets.mot import read_mot
+from stmga.tracklets.readers import read_manifest, read_tracklets, write_manifest
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
 
 WIDTH, HEIGHT = 96, 64
 
@@ -204,18 +204,18 @@ def test_the_right_frame_and_box_come_out_of_a_video(tmp_path, name):
 
 @needs_av
 def test_decoding_skips_what_nobody_asked_for(tmp_path, monkeypatch):
-    import stmga.video
+    import stmga.tracklets.video
 
     video = video_of(tmp_path / "v.mp4", 50, codec="mpeg4", gop=10, options={"sc_threshold": "1000000000"})
     decoded = []
-    real = stmga.video._Decoder.next
+    real = stmga.tracklets.video._Decoder.next
 
     def counting(decoder):
         frame = real(decoder)
         decoded.append(decoder.at)
         return frame
 
-    monkeypatch.setattr(stmga.video._Decoder, "next", counting)
+    monkeypatch.setattr(stmga.tracklets.video._Decoder, "next", counting)
     tracklet = Tracklet("a", [Frame(video, None, index) for index in (34, 2, 3, 2, 32)])
     tracklet.load()
     assert len(decoded) == len(set(decoded)) == 4 + 5  # 0..3, then from the keyframe 30 to 34

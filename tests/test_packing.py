@@ -21,10 +21,10 @@ from tracklet_fixtures import faults_of, manifest, noise
 import stmga.data.shards as shards_module
 from stmga.cli import main
 from stmga.data import Benchmark, load_benchmark, pack
-from stmga.images import OPEN_SHARDS, close_shards, read_span
 from stmga.metrics.protocol import Protocol
-from stmga.readers import read_manifest, write_manifest
-from stmga.tracklets import Frame, Tracklet, TrackletError, load_cover
+from stmga.tracklets.images import OPEN_SHARDS, close_shards, read_span
+from stmga.tracklets.readers import read_manifest, write_manifest
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
 
 RULES = Protocol(data="the walk, test", junk=(-1,), distractors=(0,), queries_in_gallery=False, unknown_camera="keep")
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from embedder_fixtures import build, one_thread, tracklets  # noqa: F401 - a fixture
 
-from stmga import Embeddings, STMGAConfig, Tracklet, TrackletEmbedder, pieces
-from stmga.pieces import PiecesError, embed_in_pieces
-from stmga.tracklets import TrackletError
+from stmga import Embeddings, STMGAConfig, Tracklet, TrackletEmbedder
+from stmga.embedding import resumable as pieces
+from stmga.embedding.resumable import PiecesError, embed_in_pieces
+from stmga.tracklets.tracklet import TrackletError
 
 TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(32, 16), clip_length=4)
 
@@ -133,7 +134,8 @@ import sys, torch
 sys.path.insert(0, sys.argv[1])
 from embedder_fixtures import build, tracklets
 from test_pieces import TINY
-from stmga import TrackletEmbedder, pieces
+from stmga import TrackletEmbedder
+from stmga.embedding import resumable as pieces
 from stmga.utils.distributed import joined
 torch.set_num_threads(1)
 pieces.PIECE = 3

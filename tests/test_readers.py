@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracklet_fixtures import faults_of, manifest, picture
 
-from stmga.readers import natural_key, read_folder, read_manifest, read_tracklets, write_manifest
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.readers import natural_key, read_folder, read_manifest, read_tracklets, write_manifest
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 # ---- folders
 

@@ -9,9 +9,9 @@ import torch
 from benchmark_scripts import script
 from train_fixtures import TINY, little_benchmark, tiny
 
-from stmga import Embeddings, Tracklet, TrackletEmbedder, WeightRecord, hub
+from stmga import STMGA, Embeddings, Tracklet, TrackletEmbedder, WeightRecord
+from stmga.hub.records import WeightsError, read_record
 from stmga.metrics import Protocol, calibrate, evaluate
-from stmga.records import WeightsError, read_record
 from stmga.train.validation import embed_test
 from stmga.utils.distributed import World
 
@@ -60,7 +60,7 @@ def test_what_is_measured_is_the_file_that_ships(script, best, measured, tmp_pat
     assert sorted(file.name for file in (tmp_path / NAME).iterdir()) == [
         "README.md", "config.json", "log.jsonl", "model.safetensors",
     ]  # fmt: skip
-    shipped, benchmark = hub.load(tmp_path / NAME), little_benchmark()
+    shipped, benchmark = STMGA.from_pretrained(tmp_path / NAME), little_benchmark()
     assert kept == shipped.record
     assert shipped.digest() == whole.found.digest == whole.calibration.digest == kept.calibration.digest
     assert kept.file_size < 0.52 * (best / "model.safetensors").stat().st_size
@@ -94,7 +94,7 @@ def test_it_can_be_run_again_and_worse_weights_do_not_take_the_place(script, bes
     worse = dataclasses.replace(record, sha256="1" * 64, calibration=None)
     with pytest.raises(SystemExit, match="which stay"):
         script.write(other, tmp_path, worse, logs)
-    assert hub.load(tmp_path).record == again
+    assert STMGA.from_pretrained(tmp_path).record == again
     better = dataclasses.replace(worse, metrics=({**worse.metrics[0], "mAP": 100.1},))
     assert not script.write(other, tmp_path, better, logs).published
 
@@ -141,7 +141,7 @@ def test_stages_are_those_of_the_record_or_of_the_run_folders(script, best, tmp_
     with pytest.raises(SystemExit, match="give the log of every stage"):
         script.stages_of(best, logs[1:])
     told = dataclasses.replace(read_record(best), stages=(second,))  # the first of two runs had no record of stages
-    hub.load(best).save_pretrained(tmp_path / "best", record=told)
+    STMGA.from_pretrained(best).save_pretrained(tmp_path / "best", record=told)
     assert script.stages_of(tmp_path / "best", logs[1:]) == (second,)
     assert script.stages_of(tmp_path / "best", logs) == (first, {**first, "started from": "stage 1"})
 
@@ -195,7 +195,7 @@ def test_pairs_of_cameras_are_counted_by_hand():
 
 def test_rows_of_other_places_are_collected_in_a_file(best, tmp_path):
     elsewhere, benchmark = script("elsewhere"), little_benchmark()
-    model, file = hub.load(best), tmp_path / "rows.json"
+    model, file = STMGA.from_pretrained(best), tmp_path / "rows.json"
     with pytest.raises(SystemExit, match="give --trained-on"):
         elsewhere.row(model, benchmark)
     new = elsewhere.row(model, benchmark, "figures alone")
@@ -222,7 +222,7 @@ def test_the_whole_command_makes_a_card_with_all_of_it(script, best, tmp_path, m
                  "--elsewhere", tmp_path / "rows.json", "--out", tmp_path]  # fmt: skip
     monkeypatch.setattr("sys.argv", [str(argument) for argument in arguments])
     script.main()
-    kept, card = hub.load(tmp_path / NAME).record, (tmp_path / NAME / "README.md").read_text()
+    kept, card = STMGA.from_pretrained(tmp_path / NAME).record, (tmp_path / NAME / "README.md").read_text()
     assert kept.elsewhere == (row,)
     assert kept.stages == ({"data": "little", "seed": 0},)
     assert [frames["frames"] for frames in kept.frames] == [1, 2, 3]

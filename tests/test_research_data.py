@@ -15,7 +15,7 @@ from shared_data import SHARED
 from tracklet_fixtures import noise
 
 from stmga.data import load_benchmark, side_by_side
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 
 HELD = [1, 3]
 MANIFESTS = [Path(name, "index.jsonl") for name in ("market1501-867", "cuhk03-1367")]

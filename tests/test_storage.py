@@ -10,9 +10,9 @@ from safetensors import safe_open
 
 from stmga import Embeddings, Gallery
 from stmga.calibration import Calibration, Threshold
-from stmga.embeddings import write_file
-from stmga.storage import KINDS, Vectors
-from stmga.topk import topk
+from stmga.embedding.embeddings import write_file
+from stmga.embedding.vectors import KINDS, Vectors
+from stmga.gallery.topk import topk
 
 
 def embeddings(n: int, dim: int = 32, *, seed: int = 0, name: str = "g") -> Embeddings:

@@ -19,9 +19,9 @@ from stmga.data import Label, render_labelled, walkers
 from stmga.data import synthetic as module
 from stmga.data.looks import make_look
 from stmga.data.synthetic import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
-from stmga.embeddings import Embeddings
+from stmga.embedding.embeddings import Embeddings
 from stmga.metrics import Protocol, evaluate
-from stmga.readers import read_manifest
+from stmga.tracklets.readers import read_manifest
 
 SMALL: dict[str, Any] = {"frames": 2, "size": (32, 16)}
 

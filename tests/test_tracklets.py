@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from tracklet_fixtures import faults_of, noise, picture
 
-from stmga.checks import check_tracklets
-from stmga.images import read_image
-from stmga.readers import read_tracklets
-from stmga.tracklets import Frame, Tracklet, TrackletError, load_cover
+from stmga.tracklets.images import read_image
+from stmga.tracklets.readers import read_tracklets
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
+from stmga.tracklets.validation import check_tracklets
 from stmga.transforms import ClipTransform
 
 

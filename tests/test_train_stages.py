@@ -11,7 +11,7 @@ from train_fixtures import QUICK, TINY, assert_same, ended_with, little_benchmar
 import stmga
 from stmga.blocks.mga import Partwise
 from stmga.config import ARCHITECTURES
-from stmga.records import WeightsError
+from stmga.hub.records import WeightsError
 from stmga.train import Stage, StoppedError, Trainer, TrainingError, train
 from stmga.train.result import weight_record
 from stmga.utils.distributed import World

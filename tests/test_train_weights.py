@@ -11,7 +11,7 @@ from train_fixtures import assert_same, stop_at, tiny
 
 from stmga import STMGA
 from stmga.data.synthetic import write_benchmark
-from stmga.statefile import to_bytes
+from stmga.hub.state import to_bytes
 
 SET = {"persons": 2, "clips": 2, "steps": 2, "eval_every": 1}
 TWO = {

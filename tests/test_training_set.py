@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from tracklet_fixtures import noise, picture
 
 from stmga.data import PKSampler, TrainingSet, collate, train_clip
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
 

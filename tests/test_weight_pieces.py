@@ -8,7 +8,7 @@ from benchmark_scripts import script
 from safetensors.torch import load_file
 from train_fixtures import tiny
 
-from stmga.records import WeightRecord, WeightsError
+from stmga.hub.records import WeightRecord, WeightsError
 
 
 @pytest.fixture(scope="module", name="pieces")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from hub_fixtures import flip
 
-from stmga import TrackletEmbedder, create_model, hub, list_weights
+from stmga import STMGA, TrackletEmbedder, create_model, list_weights
 from stmga.config import ARCHITECTURES
 from stmga.data.walkers import walkers
-from stmga.records import CARD_FILE, CONFIG_FILE, WeightsError, bundled_records, read_record
+from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightsError, bundled_records, read_record
 from stmga.zoo import DEFAULT_TAGS
 
 RECORDS = bundled_records()
@@ -113,7 +113,7 @@ def test_one_wrong_byte_is_refused(record, tmp_path):
     for place in (0, len(data) // 2, -1):
         file.write_bytes(flip(data, place))
         with pytest.raises(WeightsError, match=record.sha256):
-            hub.load(tmp_path / "copy")
+            STMGA.from_pretrained(tmp_path / "copy")
 
 
 @each(HERE)

@@ -11,11 +11,12 @@ import pytest
 import torch
 from hub_fixtures import REPO, hub_fixture, same, tiny  # noqa: F401
 
-from stmga import hub as library
-from stmga import records, zoo
+from stmga import zoo
 from stmga.config import ARCHITECTURES
+from stmga.hub import records
+from stmga.hub import store as library
+from stmga.hub.records import WeightRecord, WeightsError
 from stmga.model import STMGA
-from stmga.records import WeightRecord, WeightsError
 
 ARCH = "stmga_tiny"
 
@@ -180,9 +181,9 @@ def test_a_folder_for_a_record(weights, tmp_path):
     record = zoo.get_weights(f"{ARCH}.walkers")
     tiny(1).save_pretrained(tmp_path / "other")
     model.save_pretrained(tmp_path / "copy")
-    assert same(library.load_record(record, folder=tmp_path / "copy"), model)
+    assert same(library.load_record(record, folder=tmp_path / "copy", build=STMGA), model)
     with pytest.raises(WeightsError, match="other weights than"):
-        library.load_record(record, folder=tmp_path / "other")
+        library.load_record(record, folder=tmp_path / "other", build=STMGA)
 
 
 def test_a_record_that_is_nowhere():
@@ -259,7 +260,9 @@ def test_a_folder_called_like_an_architecture_is_not_in_the_way(weights, tmp_pat
 
 
 def test_importing_stays_light():
-    code = "import stmga.hub, stmga.zoo, sys; print(*({'torchvision', 'huggingface_hub', 'PIL'} & set(sys.modules)))"
+    code = (
+        "import stmga.hub.store, stmga.zoo, sys; print(*({'torchvision', 'huggingface_hub', 'PIL'} & set(sys.modules)))"
+    )
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 
 
 def picture(file: Path, colour=(200, 100, 50), size=(32, 64), mode="RGB") -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which frames of a tracklet a training clip takes; the clips of a test are `stmga.clips.clip_indices`."""
+"""Which frames of a tracklet a training clip takes."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from stmga.data.benchmark import Benchmark
 from stmga.data.official import About, Reading, collector_paused
 from stmga.metrics.protocol import Protocol
-from stmga.readers import read_folder
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.readers import read_folder
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 PARTS = ("train", "query", "gallery")
 NAME = re.compile(r"([0-9]+)_?C([0-9]+)_?F([0-9]+)_?X([0-9]+)\.[A-Za-z]+")  # both forms that are about

@@ -11,8 +11,8 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.matfile import read_mat
 from stmga.data.official import SPLITS, About, Reading, check_split
 from stmga.metrics.protocol import Protocol
-from stmga.readers import read_folder
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.readers import read_folder
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 SEQUENCES, LIST = "i-LIDS-VID/sequences", "train-test people splits/train_test_splits_ilidsvid.mat"
 PERSONS = 300

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.text import some
 
 
@@ -24,7 +24,7 @@ def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = No
     Raises:
         ValueError: no sets, two of one name, or a test without queries.
 
-    >>> from stmga.tracklets import Tracklet
+    >>> from stmga.tracklets.tracklet import Tracklet
     >>> def of(name):
     ...     walks = [Tracklet("1", ("1.jpg",), person=7)]
     ...     return Benchmark(name=name, train=walks, query=[], gallery=[], protocol=Protocol())

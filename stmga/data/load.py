@@ -11,8 +11,8 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.official import About, collector_paused
 from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
-from stmga.readers import read_folder, read_manifest
-from stmga.tracklets import TrackletError
+from stmga.tracklets.readers import read_folder, read_manifest
+from stmga.tracklets.tracklet import TrackletError
 
 
 class DataSet(NamedTuple):
@@ -55,9 +55,9 @@ def load_benchmark(
     Args:
         source: a folder, a ``.jsonl`` manifest, or a pack (`stmga.data.packing.pack`), which evaluates as the data it
             was made from.
-        dataset: one of `DATASETS`; ``"folders"`` (see `stmga.readers.read_folder`), ``"manifest"`` (a pack is one), or
-            ``"auto"``: a ``.jsonl`` file is a manifest, a folder is a pack or an official layout if it looks like one,
-            and else folders.
+        dataset: one of `DATASETS`; ``"folders"`` (see `stmga.tracklets.read_folder`), ``"manifest"`` (a pack is one),
+            or ``"auto"``: a ``.jsonl`` file is a manifest, a folder is a pack or an official layout if it looks like
+            one, and else folders.
         layout: of folders; a level ``{role}`` sorts them into ``train``, ``query`` and ``gallery``.
         holdout, seed: see `stmga.data.benchmark_from`.
         split: of iLIDS-VID and PRID-2011, 0 to 9.

@@ -12,8 +12,8 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.matfile import read_mat
 from stmga.data.official import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
-from stmga.readers import list_folder
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.readers import list_folder
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 TRAIN, TEST, INFO = "list_sequence/list_seq_train.txt", "list_sequence/list_seq_test.txt", "test/data/info_test.mat"
 

@@ -12,7 +12,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.matfile import read_mat
 from stmga.data.official import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 LISTS = ("train_name.txt", "test_name.txt", "tracks_train_info.mat", "tracks_test_info.mat", "query_IDX.mat")
 JUNK, DISTRACTOR = -1, 0

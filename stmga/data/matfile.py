@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data import hdf5
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # miINT8 ...
 MATRIX, COMPRESSED = 14, 15  # miMATRIX, miCOMPRESSED
@@ -32,7 +32,7 @@ def read_mat(path: str | Path, *names: str) -> dict[str, np.ndarray]:
     ...     _ = file.write(b"no matrices".ljust(200)), file.flush()
     ...     read_mat(file.name)
     Traceback (most recent call last):
-    stmga.tracklets.TrackletError: ... is no MATLAB file of version 5 or later...
+    stmga.tracklets.tracklet.TrackletError: ... is no MATLAB file of version 5 or later...
     """
     path = Path(path)
     try:

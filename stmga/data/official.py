@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stmga.checks import check_tracklets
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
+from stmga.tracklets.validation import check_tracklets
 
 SPLITS = 10  # of iLIDS-VID and PRID-2011
 

@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stmga.checks import check_tracklets
 from stmga.data.benchmark import Benchmark
 from stmga.data.shards import MiB, Shards
-from stmga.images import close_shards
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.images import close_shards
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
+from stmga.tracklets.validation import check_tracklets
 from stmga.utils.files import atomic_write
 from stmga.utils.text import some
 

@@ -11,8 +11,8 @@ import numpy as np
 from stmga.data.benchmark import Benchmark
 from stmga.data.ilids import half_and_half, two_cameras
 from stmga.data.official import SPLITS, About, Reading, check_split
-from stmga.readers import read_folder
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.readers import read_folder
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 INNER, CAMERAS, LIST = "prid_2011", "multi_shot", "splits_prid2011.json"
 IN_BOTH = 200  # persons 1 to 200 are the same in both cameras; higher numbers are different people in each

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.readers import natural_key
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.readers import natural_key
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.text import some
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from stmga.images import read_span
-from stmga.readers import manifest_line
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.images import read_span
+from stmga.tracklets.readers import manifest_line
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.utils.files import atomic_write, written_whole
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ import numpy as np
 from stmga.data.benchmark import Benchmark
 from stmga.data.walkers import length_range, render_tracklet, tracklet_name, whole
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from stmga.data.clips import cut_pieces, train_clip
 from stmga.data.frame_store import FrameStore
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.text import some
 
 

@@ -21,7 +21,7 @@ from stmga.data.figures import draw_figure
 from stmga.data.looks import Look, make_look
 from stmga.data.occluders import Occluder, make_occluder
 from stmga.data.scenes import Camera, make_camera, photograph, view
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 
 VIEWS = (0, 90, 180, 270)  # degrees: front, walking to the right, back, walking to the left
 SPEED = 0.11  # of a walk across the picture, person heights per frame

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from stmga.calibration import Calibration, Threshold
-from stmga.embeddings import Embeddings
+from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.answers import NOBODY, to_codes
 from stmga.metrics.items import camera_sides, labels
 from stmga.metrics.similarity import similarity_blocks

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stmga._version import __version__
-from stmga.embeddings import Embeddings
+from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.answers import NOBODY, REASONS, Answers
 from stmga.metrics.items import answers_of_items
 from stmga.metrics.protocol import Protocol

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stmga._version import __version__
-from stmga.embedder import Precision, TrackletEmbedder
-from stmga.embeddings import Embeddings
+from stmga.embedding.embedder import Precision, TrackletEmbedder
+from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.resumable import embed_in_pieces
 from stmga.model import STMGA
-from stmga.pieces import embed_in_pieces
-from stmga.tracklets import Tracklet
+from stmga.tracklets.tracklet import Tracklet
 from stmga.train.folder import tracklets_digest
 from stmga.utils.distributed import World
 from stmga.utils.files import written_whole

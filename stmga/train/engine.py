@@ -20,7 +20,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet
 from stmga.model import STMGA
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 from stmga.train.averaging import weight_average
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig

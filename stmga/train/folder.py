@@ -13,7 +13,7 @@ from typing import Any
 from stmga._version import __version__
 from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
-from stmga.tracklets import Frame, Tracklet
+from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.train.config import TrainConfig
 from stmga.train.errors import TrainingError
 from stmga.utils.distributed import World, objects_of_all

@@ -10,8 +10,8 @@ from typing import Any
 
 from stmga.config import ARCHITECTURES, STMGAConfig
 from stmga.data.benchmark import Benchmark
+from stmga.hub.records import WeightRecord
 from stmga.model import STMGA
-from stmga.records import WeightRecord
 from stmga.train.config import TrainConfig
 from stmga.train.objective import term_names
 

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from stmga.blocks.mga import Partwise
 from stmga.config import STMGAConfig
+from stmga.hub.records import WeightRecord, read_record
 from stmga.model import STMGA
-from stmga.records import WeightRecord, read_record
 from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.errors import TrainingError
 from stmga.train.folder import CHECKPOINT, CONFIG

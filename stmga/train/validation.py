@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmga.data.benchmark import Benchmark
-from stmga.embedder import TrackletEmbedder
-from stmga.embeddings import Embeddings
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.embeddings import Embeddings
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
 from stmga.utils.distributed import World, objects_of_all
 
 if TYPE_CHECKING:
-    from stmga.exported import ExportedModel
+    from stmga.deploy.exported import ExportedModel
     from stmga.metrics import Evaluation
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
-from stmga.tracklets import TrackletError
+from stmga.tracklets.tracklet import TrackletError
 
 
 def deaf_worker(number: int) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
-BUNDLED = Path(__file__).parent / "weights"  # one folder a weight, laid out like its Hub repository
+BUNDLED = Path(__file__).parents[1] / "weights"  # one folder a weight, laid out like its Hub repository
 PAPER = (
     "Multi-Granularity Aggregation with Spatiotemporal Consistency for Video-Based Person Re-Identification, "
     "Sensors 24 (2024), 2229"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
-from stmga.storage import Vectors, save
+from stmga.embedding.vectors import Vectors, save
 from stmga.utils.text import some
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Embeddings:
 
         Tensors: ``vectors`` and ``rows``, the bytes of the JSON ``{"items": [...], "skipped": [...]}``. A calibration
         is JSON in the metadata. ``storage`` "float16" or "int8" (with a tensor ``scale``) makes a smaller file, of
-        rounded vectors (:class:`stmga.storage.Vectors`).
+        rounded vectors (:class:`stmga.embedding.vectors.Vectors`).
         """
         kept = Vectors.keep(self.vectors, storage)
         write_file(path, [kept], self.items, self.skipped, self.digest, self.model, self.calibration)

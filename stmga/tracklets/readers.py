@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.checks import MADE, RESERVED, check_tracklets
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
+from stmga.tracklets.validation import MADE, RESERVED, check_tracklets
 from stmga.utils.files import atomic_write
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
@@ -42,7 +42,7 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
             raise TrackletError(f"{path} does not exist")
         raise TrackletError(
             f"{path} is no folder and no .jsonl manifest; a tracker's file needs its frames or video too: "
-            "`stmga embed --mot-frames`, or stmga.mot.read_mot in Python"
+            "`stmga embed --mot-frames`, or stmga.tracklets.mot.read_mot in Python"
         )
     if isinstance(source, (np.ndarray, torch.Tensor)) or not isinstance(source, Iterable):
         kind = type(source).__name__

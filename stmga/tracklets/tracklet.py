@@ -1,4 +1,4 @@
-"""The tracklet: one person followed by one camera for a while, as one record (read by `stmga.readers`, `stmga.mot`)."""
+"""Tracklets: one person seen by one camera, frame after frame, as one record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stmga.images import checked_range, crop, outside, read_image, to_pixels
+from stmga.tracklets.images import checked_range, crop, outside, read_image, to_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -152,7 +152,7 @@ class Tracklet:
             raise TrackletError(f'tracklet "{self.id}": cannot read {frame.file}: {error}') from error
 
     def _video_pixels(self, file: Path, places: list[int]) -> dict[int, torch.Tensor]:
-        from stmga.video import decode
+        from stmga.tracklets.video import decode
 
         wanted: dict[int, list[int]] = {}
         for i in places:

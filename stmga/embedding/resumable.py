@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stmga.embeddings import Embeddings
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.embedding.embeddings import Embeddings
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.distributed import World, objects_of_all
 from stmga.utils.files import atomic_write
 
 if TYPE_CHECKING:
-    from stmga.embedder import TrackletEmbedder
+    from stmga.embedding.embedder import TrackletEmbedder
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stmga.images import decoded, is_plain_jpeg, read_bytes
-from stmga.tracklets import Frame, Tracklet
+from stmga.tracklets.images import decoded, is_plain_jpeg, read_bytes
+from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.transforms import ClipTransform
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stmga.encoded import Encoded, encoded_clip
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.embedding.jpeg import Encoded, encoded_clip
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
 Sampling = Literal["all", "evenly"]

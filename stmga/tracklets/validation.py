@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.images import outside
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.images import outside
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def check_tracklets(
 
     >>> check_tracklets([Tracklet("a", ())])
     Traceback (most recent call last):
-    stmga.tracklets.TrackletError: tracklet "a": has no frames
+    stmga.tracklets.tracklet.TrackletError: tracklet "a": has no frames
     """
     place = place or (lambda number, frame: f'tracklet "{tracklets[number].id}"')
     found = list(faults)
@@ -218,7 +218,7 @@ def _sizes(files: dict[Path, bool]) -> dict[Path, Size | str]:
 def _size(file: Path, video: bool) -> Size | str:
     try:
         if video:
-            from stmga.video import video_size
+            from stmga.tracklets.video import video_size
 
             return video_size(file)
         from PIL import Image

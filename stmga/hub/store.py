@@ -8,17 +8,19 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
-from stmga.card import model_card
-from stmga.model import STMGA
-from stmga.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
-from stmga.remote import UPLOAD, Repo
-from stmga.statefile import from_bytes, to_bytes, unwrapped, what_instead
+from stmga.hub.card import model_card
+from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
+from stmga.hub.repo import UPLOAD, Repo
+from stmga.hub.state import Build, from_bytes, to_bytes, unwrapped, what_instead
 from stmga.utils.files import write_all
+
+if TYPE_CHECKING:
+    from stmga.model import STMGA
 
 __all__ = ["WeightsError", "load", "load_record", "push", "save"]
 
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 def load(
     source: str | Path,
     *,
+    build: Build,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
@@ -36,8 +39,11 @@ def load(
 ) -> STMGA:
     """A trained network from a folder or from the Hub, in eval mode and float32.
 
+    :meth:`stmga.STMGA.from_pretrained` is the usual way to it.
+
     Args:
         source: a folder that :func:`save` made, or a Hub id ``"owner/name"``. A folder of that name comes first.
+        build: makes the network of a configuration: :class:`stmga.STMGA`.
         revision: branch, tag or commit of the Hub repository. A commit (40 hex digits) that is cached needs no request.
         cache_dir: the Hub's cache; by default huggingface_hub's (``HF_HOME``).
         local_files_only: make no request, as ``HF_HUB_OFFLINE=1`` does.
@@ -50,13 +56,13 @@ def load(
     Example:
         >>> import stmga
         >>> stmga.create_model("stmga_resnet18_c4").save_pretrained("mine")
-        >>> load("mine").training
+        >>> load("mine", build=stmga.STMGA).training
         False
     """
     if Path(source).is_dir():
         if revision is not None:
             raise WeightsError(f"{source} is a folder, which has no revision {revision!r}; leave revision out.")
-        return _from_folder(read_record(source), Path(source), device)
+        return _from_folder(read_record(source), Path(source), device, build)
     repo = Repo(_hub_id(source), cache_dir, local_files_only, token)
     commit = repo.resolve(revision)  # config and weights come from this one commit, whatever main does meanwhile
     config = repo.fetch(CONFIG_FILE, commit)
@@ -65,12 +71,13 @@ def load(
     except WeightsError as error:
         repo.forget(config)  # were it the download that spoilt it, the next load fetches it anew
         raise WeightsError(f"{CONFIG_FILE} of {repo.repo_id} at {commit} cannot be used: {error}.") from error
-    return _from_hub(replace(record, repo_id=repo.repo_id, revision=commit), repo, commit, device)
+    return _from_hub(replace(record, repo_id=repo.repo_id, revision=commit), repo, commit, device, build)
 
 
 def load_record(
     record: WeightRecord,
     *,
+    build: Build,
     folder: str | Path | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
@@ -89,9 +96,9 @@ def load_record(
                 f"{folder} holds other weights than {record.name}: sha256 {found.sha256}, the record names "
                 f"{record.sha256}. Load them as what they are with STMGA.from_pretrained(folder)."
             )
-        return _from_folder(replace(record, file=found.file), Path(folder), device)
+        return _from_folder(replace(record, file=found.file), Path(folder), device, build)
     if record.folder is not None and (record.folder / record.file).is_file():
-        return _from_folder(record, record.folder, device)
+        return _from_folder(record, record.folder, device, build)
     if record.repo_id is None or record.revision is None:  # not record.published
         raise WeightsError(
             f"The weights {record.name or 'without a name'} are not on this machine, and their Hub copy has not been "
@@ -100,7 +107,7 @@ def load_record(
         )
     repo = Repo(record.repo_id, cache_dir, local_files_only, token)
     commit = record.revision if repo.cached(record.file, record.revision) else repo.resolve(record.revision)
-    return _from_hub(record, repo, commit, device)
+    return _from_hub(record, repo, commit, device, build)
 
 
 def save(model: nn.Module, folder: str | Path, *, record: WeightRecord | None = None, half: bool | None = None) -> None:
@@ -131,13 +138,15 @@ def push(
     model_or_folder: nn.Module | str | Path,
     repo_id: str,
     *,
+    build: Build,
     private: bool = False,
     token: str | bool | None = None,
     commit_message: str = "Upload weights with stmga",
 ) -> str:
     """Send a model, or a folder that :func:`save` made, to a Hub repository; gives the new commit, to pin it.
 
-    The repository is created if there is none. A folder is verified first, and sent as it is.
+    The repository is created if there is none. A folder is verified first, and sent as it is. ``build`` as in
+    :func:`load`.
 
     Raises:
         WeightsError: a folder that does not verify, or a Hub that refuses or cannot be reached.
@@ -149,7 +158,7 @@ def push(
             write_all({folder / name: data for name, data in files.items()})
         else:
             folder = Path(model_or_folder)
-        record = cast(WeightRecord, load(folder).record) if folder.is_dir() else read_record(folder)
+        record = cast(WeightRecord, load(folder, build=build).record) if folder.is_dir() else read_record(folder)
         if not (folder / CARD_FILE).is_file():
             raise WeightsError(f"{folder} has no {CARD_FILE}, the model card; save_pretrained writes one.")
         with repo.explained(UPLOAD):
@@ -166,7 +175,7 @@ def push(
     return str(done.oid)
 
 
-def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device) -> STMGA:
+def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device, build: Build) -> STMGA:
     path = folder / record.file
     try:
         data = path.read_bytes()
@@ -177,10 +186,10 @@ def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device)
             f"{path} is not the file that its record names: sha256 is {found}, expected {record.sha256}. "
             f"{what_instead(data)}Copy or download it anew, or save the model again with save_pretrained."
         )
-    return _build(replace(record, folder=folder), data, path, device)
+    return _build(replace(record, folder=folder), data, path, device, build)
 
 
-def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch.device) -> STMGA:
+def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch.device, build: Build) -> STMGA:
     path = repo.fetch(record.file, commit)
     data = path.read_bytes()
     advice = "Load it again with network access."
@@ -198,11 +207,11 @@ def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch
             f"{record.file} of {repo.repo_id} at {commit} was refused: sha256 is {found}, expected {record.sha256}. "
             f"{what_instead(data)}{advice}"
         )
-    return _build(record, data, f"{repo.repo_id}/{record.file}", device)
+    return _build(record, data, f"{repo.repo_id}/{record.file}", device, build)
 
 
-def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device) -> STMGA:
-    model = from_bytes(data, record.config, origin)
+def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device, build: Build) -> STMGA:
+    model = from_bytes(data, record.config, origin, build=build)
     model.record = record
     return model.to(device).eval()
 
@@ -212,10 +221,12 @@ def _contents(
 ) -> dict[str, bytes]:
     """The files that stand for a model, name to bytes."""
     model = unwrapped(model)
+    build = type(model)
     data = to_bytes(model, half=bool(half))
     if half is None and model.record is not None and model.record.file_size < len(data):
         rounded = to_bytes(model, half=True)
-        if _sha256(rounded) == model.record.sha256 and to_bytes(from_bytes(rounded, model.config, "it")) == data:
+        again = from_bytes(rounded, model.config, "it", build=build)
+        if _sha256(rounded) == model.record.sha256 and to_bytes(again) == data:
             data = rounded  # what it came from, and nothing has changed since that rounding would hide
     sha256 = _sha256(data)
     record = _own_record(model, sha256) if record is None else record
@@ -224,7 +235,8 @@ def _contents(
             "the record's config is not the model's; give dataclasses.replace(record, config=model.config)."
         )
     record = replace(record, sha256=sha256, file_size=len(data))
-    if record.calibration and record.calibration.digest != from_bytes(data, record.config, record.file).digest():
+    measured = record.calibration and record.calibration.digest
+    if measured and measured != from_bytes(data, record.config, record.file, build=build).digest():
         raise WeightsError(
             "the record's calibration was measured with other weights than these; measure it with the file as it is "
             "loaded (half precision rounds), or give dataclasses.replace(record, calibration=None)."

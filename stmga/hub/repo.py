@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stmga._version import __version__
-from stmga.records import CONFIG_FILE, WeightsError
+from stmga.hub.records import CONFIG_FILE, WeightsError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -8,9 +8,9 @@ import os
 import re
 from pathlib import Path
 
-from stmga.checks import check_tracklets
-from stmga.readers import list_folder
-from stmga.tracklets import Frame, Tracklet, TrackletError
+from stmga.tracklets.readers import list_folder
+from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
+from stmga.tracklets.validation import check_tracklets
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stmga.config import STMGAConfig
-from stmga.records import WeightRecord
+from stmga.hub.records import WeightRecord
 from stmga.transforms import ClipTransform
 
 FORMAT = "stmga-export"
@@ -26,7 +26,7 @@ Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class ExportedModel:
-    """(b t 3 h w) -> (b c) of unit length: a file of :func:`stmga.export.export`, on the CPU.
+    """(b t 3 h w) -> (b c) of unit length: a file of :func:`stmga.export`, on the CPU.
 
     It has what :class:`stmga.TrackletEmbedder` asks of a network: ``TrackletEmbedder(ExportedModel("model.onnx"))``.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
-from stmga.records import WeightRecord
+from stmga.hub.records import WeightRecord
 
 TAGS = ("person-re-identification", "video", "image-feature-extraction", "stmga", "pytorch")
 # Identifiers that the Hub takes as they are; any other licence is written as "other" with its own name.

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from stmga.clips import Batch, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
-from stmga.embeddings import Embeddings
-from stmga.encoded import decode, require_decoder
+from stmga.embedding.clip_dataset import Batch, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
+from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.jpeg import decode, require_decoder
 from stmga.fuse import fused
 from stmga.model import STMGA
-from stmga.tracklets import Tracklet, TrackletError
+from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
 if TYPE_CHECKING:
-    from stmga.exported import ExportedModel
+    from stmga.deploy.exported import ExportedModel
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class TrackletEmbedder:
     (:meth:`stmga.STMGA.fuse`, equal to 1e-5) and whose maps lie channels last; it is made anew when weights change.
 
     Args:
-        model: the network, which is left as it is; or an exported file (:class:`stmga.exported.ExportedModel`).
+        model: the network, which is left as it is; or an exported file (:class:`stmga.deploy.ExportedModel`).
         device: where to compute. The model is *moved* there and stays there. Default: where it is.
         precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
         compile: torch.compile the network: a minute at the first clips, faster from then on.
@@ -123,8 +123,8 @@ class TrackletEmbedder:
         return self.model.device
 
     def __call__(self, source: Any) -> Embeddings:
-        """Embed what :func:`stmga.readers.read_tracklets` takes: a folder, a manifest, tracklets, a dict of arrays."""
-        from stmga.readers import read_tracklets
+        """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, arrays."""
+        from stmga.tracklets.readers import read_tracklets
 
         # To skip what cannot be read, leave the files to the moment when each is read.
         embeddings = self.embed(read_tracklets(source, check_files=self.on_error == "raise"))

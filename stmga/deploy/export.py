@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from stmga._version import __version__
 from stmga.blocks.ops import at_least_float32
-from stmga.exported import FORMAT, FORMAT_VERSION, METADATA, ExportedModel, suffix_of
+from stmga.deploy.exported import FORMAT, FORMAT_VERSION, METADATA, ExportedModel, suffix_of
 from stmga.model import STMGA
 from stmga.transforms import ClipTransform
 from stmga.utils.files import written_whole
@@ -46,7 +46,7 @@ def export(
 
     The file takes clips with any number b of clips and t of frames and gives ``embedding`` (b c), of unit length, and
     ``feature`` (b c), the same before the norm: of a long tracklet the mean over its clips is taken there. It knows
-    its weights' record and digest; :class:`stmga.exported.ExportedModel` and :class:`stmga.TrackletEmbedder` run it.
+    its weights' record and digest; :class:`stmga.deploy.ExportedModel` and :class:`stmga.TrackletEmbedder` run it.
 
     It is compared with PyTorch on several numbers of clips and frames, in every runtime that is installed, and does not
     replace an older file unless all agree.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmga.storage import Vectors
+from stmga.embedding.vectors import Vectors
 
 _NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that may not be an answer: below every real key
 _SPARE = 16  # candidates beyond k, at least

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stmga._version import __version__
-from stmga.embeddings import Embeddings
-from stmga.gallery import Gallery, GalleryError, Match
-from stmga.topk import ranked
+from stmga.embedding.embeddings import Embeddings
+from stmga.gallery.gallery import Gallery, GalleryError, Match
+from stmga.gallery.topk import ranked
 from stmga.utils.files import written_whole
 
 KINDS = ("hnsw", "ivf", "ivf-int8")

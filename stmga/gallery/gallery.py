@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.embeddings import Embeddings, check_rows, fitting, read_file, write_file
-from stmga.storage import Vectors, check_kind
-from stmga.topk import rows_of, topk
+from stmga.embedding.embeddings import Embeddings, check_rows, fitting, read_file, write_file
+from stmga.embedding.vectors import Vectors, check_kind
+from stmga.gallery.topk import rows_of, topk
 from stmga.utils.text import some
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Gallery:
     it may be larger than the memory of the machine too.
 
     ``storage`` is how vectors are kept: "float32", "float16" (half the size), or "int8" (a quarter; see
-    :class:`stmga.storage.Vectors`). What is searched are the vectors as they are kept.
+    :class:`stmga.embedding.vectors.Vectors`). What is searched are the vectors as they are kept.
 
     >>> items = [{"tracklet": "a", "person": 1}, {"tracklet": "b", "person": 2}]
     >>> gallery = Gallery(Embeddings(torch.eye(2), items, digest="1f0c"))

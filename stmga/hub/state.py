@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
 from stmga.config import STMGAConfig
-from stmga.model import STMGA
-from stmga.records import CONFIG_FILE, WeightsError
+from stmga.hub.records import CONFIG_FILE, WeightsError
 from stmga.utils.text import some
+
+if TYPE_CHECKING:
+    from stmga.model import STMGA
+
+Build = Callable[[STMGAConfig], "STMGA"]  # the class itself: the network imports this package, not the other way round
 
 PRECISION = 2.0**-10  # of float16 in its normal range, with one bit to spare
 
@@ -28,7 +33,7 @@ def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
 
     model = unwrapped(model)
     with torch.device("meta"):
-        built = STMGA(model.config)
+        built = type(model)(model.config)
     state = {_plain(key): t.detach().to("cpu", copy=True).contiguous() for key, t in model.state_dict().items()}
     advice = "It was changed after it was built: build one from a config that says how."
     _check_keys(built.state_dict(), state, "this model", advice)
@@ -37,7 +42,7 @@ def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
     return save(state, {"format": "pt"})  # one entry: with more, safetensors orders them by chance and sha256 varies
 
 
-def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path) -> STMGA:
+def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: Build) -> STMGA:
     """The network of a file, in float32: built without memory or random numbers, then given its parameters.
 
     Raises:
@@ -52,7 +57,7 @@ def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path) -> STMGA:
         advice = what_instead(data) or "It was written wrongly: save the model again with save_pretrained."
         raise WeightsError(f"{origin} is no whole safetensors file ({error}). {advice.strip()}") from error
     with torch.device("meta"):
-        model = STMGA(config)
+        model = build(config)
     advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
     _check_keys(model.state_dict(), state, origin, advice)
     model.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in state.items()}, assign=True)
@@ -61,12 +66,11 @@ def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path) -> STMGA:
 
 def unwrapped(model: nn.Module) -> STMGA:
     """The STMGA inside what DistributedDataParallel and torch.compile put around it."""
-    while not isinstance(model, STMGA):
-        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
-        if inner is None:
-            raise WeightsError(f"only an STMGA can be saved, not {type(model).__name__}; save its STMGA part.")
+    while inner := model._modules.get("module") or model._modules.get("_orig_mod"):
         model = inner
-    return model
+    if not isinstance(getattr(model, "config", None), STMGAConfig):
+        raise WeightsError(f"only an STMGA can be saved, not {type(model).__name__}; save its STMGA part.")
+    return cast("STMGA", model)
 
 
 def what_instead(data: bytes) -> str:

@@ -1,0 +1,6 @@
+"""Weights and where they are kept: records, folders, the Hugging Face Hub, model cards."""
+
+from stmga.hub.records import WeightRecord, WeightsError
+from stmga.hub.store import load, load_record, push, save
+
+__all__ = ["WeightRecord", "WeightsError", "load", "load_record", "push", "save"]
