@@ -17,7 +17,7 @@ import torch
 from turns import DTYPES, in_turns, table, where
 
 from stmga import CPA, LSTA, MAPA, MGA
-from stmga.blocks.ops import attended_max
+from stmga.blocks.pooling import attended_max
 
 
 def sides(args: argparse.Namespace, compiled: bool) -> dict[str, dict]:

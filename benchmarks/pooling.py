@@ -21,12 +21,12 @@ from torch import Tensor
 from turns import DTYPES, Side, in_turns, table, where
 
 from stmga import MAPA
-from stmga.blocks import ops
+from stmga.blocks import pooling
 
 
 def roads(device: str) -> dict:
     """By name, how to pool."""
-    found = {"pieces": ops.pooled_in_pieces, "compiled": torch.compile(ops.pooled_plainly, dynamic=True)}
+    found = {"pieces": pooling.pooled_in_pieces, "compiled": torch.compile(pooling.pooled_plainly, dynamic=True)}
     if device.startswith("cuda"):
         from stmga.blocks.fused_max import fused_max
 
@@ -37,7 +37,7 @@ def roads(device: str) -> dict:
 def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, Side]:
     """The floor, then each road; with ``backward`` to the gradients of both arguments."""
     if not backward:
-        calls = {"floor": lambda: x.amax((-2, -1)), "plain": lambda: ops.pooled_plainly(x, weight)}
+        calls = {"floor": lambda: x.amax((-2, -1)), "plain": lambda: pooling.pooled_plainly(x, weight)}
         return calls | {name: lambda pool=pool: pool(x, weight) for name, pool in roads(device).items()}
     x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
     shape = (x.shape[0], weight.shape[2], *x.shape[1:3])
@@ -50,7 +50,7 @@ def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, S
         x.detach().amax((-2, -1))
         return torch.zeros_like(x)
 
-    return {"floor": floor, "plain": both(ops.pooled_plainly)} | {
+    return {"floor": floor, "plain": both(pooling.pooled_plainly)} | {
         name: both(pool) for name, pool in roads(device).items()
     }
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.blocks.mga import Partwise, ScaleAttention
-from stmga.blocks.ops import attended_max
+from stmga.blocks.pooling import attended_max
 
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 3), (8, 2, 16, 8)]  # t, h, w beside a few channel counts
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from stmga.blocks import ops
+from stmga.blocks import pooling
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 SHAPES = [(2, 3, 37, 5, 3, 7), (1, 2, 64, 16, 8, 4), (2, 1, 8, 1, 1, 1), (1, 1, 4100, 3, 2, 2)]  # b t c h w n
@@ -16,7 +16,7 @@ SHAPES = [(2, 3, 37, 5, 3, 7), (1, 2, 64, 16, 8, 4), (2, 1, 8, 1, 1, 1), (1, 1, 
 def compare(dtype: torch.dtype, device: str) -> None:
     """Values to the bit, gradients to rounding, in both layouts, with shapes that fill no tile."""
     from stmga.blocks.fused_max import fits, fused_max
-    from stmga.blocks.ops import pooled_in_pieces
+    from stmga.blocks.pooling import pooled_in_pieces
 
     close = {"atol": 1e-4, "rtol": {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}[dtype]}
     for b, t, c, h, w, n in SHAPES:
@@ -63,7 +63,7 @@ def test_the_kernel_in_the_interpreter():
 
 def test_where_a_kernel_cannot_be_launched_the_pieces_do_it(caplog):
     """As on this CPU, or where Triton finds no C compiler."""
-    assert not ops.runs_kernels(torch.device("cpu"))
+    assert not pooling.runs_kernels(torch.device("cpu"))
     assert "goes without its kernel" in caplog.text
 
 

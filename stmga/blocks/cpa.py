@@ -6,7 +6,8 @@ from typing import NamedTuple
 from einops import rearrange
 from torch import Tensor, nn
 
-from stmga.blocks.ops import at_least_float32, attended_max, require_map
+from stmga.blocks.ops import at_least_float32, require_map
+from stmga.blocks.pooling import attended_max
 
 
 class CPASupervision(NamedTuple):

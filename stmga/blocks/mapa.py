@@ -6,7 +6,8 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
-from stmga.blocks.ops import attended_max, require_map
+from stmga.blocks.ops import require_map
+from stmga.blocks.pooling import attended_max
 
 ATTEND = ("residual", "scaled", "mask")
 
