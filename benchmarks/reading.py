@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
 
 def write_jpegs(folder: Path, count: int, frames: int, crop: tuple[int, int]) -> list[Tracklet]:
     """Rendered walkers as JPEG crops, `count` tracklets of `frames` frames."""
-    from stmga.data.walkers import write_walkers
+    from stmga.data.walkers.render import write_walkers
 
     persons = -(-count // 2)
     manifest = write_walkers(folder / "walkers", persons, cameras=2, frames=frames, size=(crop[0], crop[1]))

@@ -2,7 +2,7 @@
 
     python benchmarks/walkers_difficulty.py --json benchmarks/results/walkers_difficulty.json --picture docs/walkers.png
 
-Each tracklet becomes one vector without any learning, and the test of `stmga.data.synthetic.walkers_benchmark` is
+Each tracklet becomes one vector without any learning, and the test of `stmga.data.walkers_benchmark` is
 scored by its own protocol; from the vectors the mean of their camera is taken off, for its light is no clue:
 
 - chance: random vectors
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stmga.data.synthetic import DIFFICULTIES, Difficulty, walkers_benchmark
+from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark
 from stmga.metrics import rank_scores
 
 ALONE = {

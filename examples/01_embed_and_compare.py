@@ -7,7 +7,7 @@ weights write `stmga.create_model("stmga_resnet18_c4", pretrained=True)`, and no
 import torch
 
 import stmga
-from stmga.data.walkers import render_tracklet
+from stmga.data.walkers.render import render_tracklet
 
 torch.manual_seed(0)
 model = stmga.create_model("stmga_resnet18_c4").eval()

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import stmga
-from stmga.data.walkers import walkers
+from stmga.data.walkers.render import render_walkers
 from stmga.metrics import Protocol, evaluate
 from stmga.report import cards
 from stmga.tracklets.readers import read_folder
@@ -20,7 +20,7 @@ from stmga.visualize import ranked_picture
 
 # Folders as people have them: crops/<person>/c<camera>/<tracklet>/<frame>.jpg
 root = Path("crops")
-for walker in walkers(6, frames=6):
+for walker in render_walkers(6, frames=6):
     folder = root / f"{walker.person:04d}" / f"c{walker.camera}" / walker.id
     folder.mkdir(parents=True, exist_ok=True)
     for i, frame in enumerate(walker.frames):

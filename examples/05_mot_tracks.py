@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import stmga
-from stmga.data.walkers import render_tracklet
+from stmga.data.walkers.render import render_tracklet
 from stmga.tracklets.mot import read_mot
 
 PEOPLE, FRAMES, WIDTH, HEIGHT = 4, 6, 64, 128

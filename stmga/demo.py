@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.data.walkers import render_tracklet, walkers
+from stmga.data.walkers.render import render_tracklet, render_walkers
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.gallery.gallery import Gallery, Match
@@ -45,7 +45,7 @@ def run_demo(folder: str | Path, *, persons: int = 16, seed: int = 0, progress: 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model, weights = _model()
-    tracklets = walkers(persons, cameras=2, seed=seed)
+    tracklets = render_walkers(persons, cameras=2, seed=seed)
     embeddings = TrackletEmbedder(model, progress=progress)(tracklets)
     queries, gallery = (
         embeddings.select([item["role"] == role for item in embeddings.items]) for role in ("query", "gallery")

@@ -6,7 +6,7 @@ from cli_fixtures import fails_fixture, place_fixture, run_fixture  # noqa: F401
 from PIL import Image
 
 from stmga import STMGA, Embeddings
-from stmga.data.walkers import write_walkers
+from stmga.data.walkers.render import write_walkers
 
 
 def test_embed_writes_what_it_says(place, run, tmp_path):

@@ -15,7 +15,7 @@ from cli_fixtures import fails_fixture, run_fixture  # noqa: F401
 from train_fixtures import TINY, assert_same
 
 from stmga import STMGA
-from stmga.data.synthetic import write_benchmark
+from stmga.data.walkers.generate import write_benchmark
 
 SMALL = ["--set", "persons=4", "--set", "clips=2", "--set", "stride=1", "--set", "steps=3", "--epochs", "2", "-q"]
 

@@ -13,7 +13,7 @@ from shared_data import SHARED
 from tracklet_fixtures import faults_of
 
 from stmga.data import DATASETS, DataSetError, load_benchmark, read_mars
-from stmga.data.matfile import read_mat
+from stmga.data.datasets.matfile import read_mat
 from stmga.tracklets.tracklet import TrackletError
 
 LISTS = SHARED / "protocol-info"

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from train_fixtures import QUICK, assert_same, little_benchmark, stop_at, tiny
 
 from stmga.data import LabelledWalkers
-from stmga.data.canvas import Label
-from stmga.data.labelled import REGIONS, region_shares
+from stmga.data.walkers.canvas import Label
+from stmga.data.walkers.labels import REGIONS, region_shares
 from stmga.train import Objective, StoppedError, TrainConfig, recipe, train
 from stmga.train.losses import region_loss
 

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from stmga.cli import main
-from stmga.data import Label, render_labelled, walkers
-from stmga.data import synthetic as module
-from stmga.data.looks import make_look
-from stmga.data.synthetic import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
+from stmga.data import Label, render_labelled, render_walkers
+from stmga.data.walkers import generate as module
+from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
+from stmga.data.walkers.looks import make_look
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics import Protocol, evaluate
 from stmga.tracklets.readers import read_manifest
@@ -178,8 +178,8 @@ def test_similar_clothes_change_the_clothes_and_not_the_person() -> None:
 
 
 def test_a_set_of_walkers_can_begin_at_any_person() -> None:
-    all_of_them = {t.id: t for t in walkers(4, cameras=2, tracklets=2, frames=(2, 6), size=(32, 16))}
-    later = walkers(2, first=2, cameras=2, tracklets=2, frames=(2, 6), size=(32, 16))
+    all_of_them = {t.id: t for t in render_walkers(4, cameras=2, tracklets=2, frames=(2, 6), size=(32, 16))}
+    later = render_walkers(2, first=2, cameras=2, tracklets=2, frames=(2, 6), size=(32, 16))
     assert {t.person for t in later} == {2, 3}
     assert all(np.array_equal(t.frames, all_of_them[t.id].frames) for t in later)
 

@@ -10,7 +10,7 @@ from benchmark_scripts import BENCHMARKS, script
 from train_fixtures import assert_same, stop_at, tiny
 
 from stmga import STMGA
-from stmga.data.synthetic import write_benchmark
+from stmga.data.walkers.generate import write_benchmark
 from stmga.hub.state import to_bytes
 
 SET = {"persons": 2, "clips": 2, "steps": 2, "eval_every": 1}

@@ -68,7 +68,7 @@ def test_frames_are_those_of_clip_transform_rounded(dtype):
 
 
 def test_a_frame_that_comes_twice_is_read_once(tmp_path, monkeypatch):
-    from stmga import tracklets
+    from stmga.tracklets import tracklet as tracklets
 
     read, reads = tracklets.read_image, []
     monkeypatch.setattr(tracklets, "read_image", lambda file, span=None: reads.append(file) or read(file, span))

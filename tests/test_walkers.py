@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stmga.data import Label, render_labelled, render_tracklet, walkers, write_walkers
-from stmga.data.canvas import SUPERSAMPLING, Box, Canvas
-from stmga.data.figures import draw_figure
-from stmga.data.looks import make_look
+from stmga.data import Label, render_labelled, render_tracklet, render_walkers, write_walkers
+from stmga.data.walkers.canvas import SUPERSAMPLING, Box, Canvas
+from stmga.data.walkers.figures import draw_figure
+from stmga.data.walkers.looks import make_look
 
 DIGEST = """
 import hashlib
-from stmga.data import walkers
-made = walkers(3, cameras=2, frames=(2, 4), seed=5, occlusion=0.5)
+from stmga.data import render_walkers
+made = render_walkers(3, cameras=2, frames=(2, 4), seed=5, occlusion=0.5)
 print(hashlib.sha256(b"".join(t.id.encode() + t.frames.tobytes() for t in made)).hexdigest())
 """
 
@@ -49,7 +49,7 @@ def test_shapes(size: tuple[int, int]) -> None:
 
 def test_same_arguments_same_bytes_here_and_in_a_fresh_process() -> None:
     def digest() -> str:
-        made = walkers(3, cameras=2, frames=(2, 4), seed=5, occlusion=0.5)
+        made = render_walkers(3, cameras=2, frames=(2, 4), seed=5, occlusion=0.5)
         return hashlib.sha256(b"".join(t.id.encode() + t.frames.tobytes() for t in made)).hexdigest()
 
     first = digest()
@@ -65,13 +65,13 @@ def test_every_argument_changes_the_pictures(change: dict) -> None:
 
 
 def test_a_tracklet_does_not_depend_on_the_others_of_its_set() -> None:
-    few, many = walkers(2, cameras=1, frames=3), walkers(4, cameras=2, tracklets=2, frames=3)
+    few, many = render_walkers(2, cameras=1, frames=3), render_walkers(4, cameras=2, tracklets=2, frames=3)
     by_id = {t.id: t for t in many}
     assert all(np.array_equal(t.frames, by_id[t.id].frames) for t in few)
 
 
 def test_roles_ids_and_unequal_lengths() -> None:
-    made = walkers(4, cameras=2, tracklets=2, frames=(3, 9), size=(64, 32))
+    made = render_walkers(4, cameras=2, tracklets=2, frames=(3, 9), size=(64, 32))
     assert len({t.id for t in made}) == len(made) == 16
     queries = [t for t in made if t.extra["role"] == "query"]
     assert [(t.person, t.camera) for t in queries] == [(p, 0) for p in range(4)]
@@ -192,7 +192,7 @@ def test_limbs_move() -> None:
 def test_write(tmp_path: Path) -> None:
     manifest = write_walkers(tmp_path / "set", 2, cameras=2, frames=(2, 4), seed=3)
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    made = walkers(2, cameras=2, frames=(2, 4), seed=3)
+    made = render_walkers(2, cameras=2, frames=(2, 4), seed=3)
     assert manifest == tmp_path / "set" / "manifest.jsonl"
     for row, tracklet in zip(rows, made, strict=True):
         assert (row["tracklet"], row["person"], row["camera"]) == (tracklet.id, tracklet.person, tracklet.camera)
@@ -227,4 +227,4 @@ def test_write_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        walkers(**({"persons": 1} | wrong))
+        render_walkers(**({"persons": 1} | wrong))

@@ -13,7 +13,7 @@ from hub_fixtures import flip
 
 from stmga import STMGA, TrackletEmbedder, create_model, list_weights
 from stmga.config import ARCHITECTURES
-from stmga.data.walkers import walkers
+from stmga.data.walkers.render import render_walkers
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightsError, bundled_records, read_record
 from stmga.zoo import DEFAULT_TAGS
 
@@ -125,7 +125,7 @@ def test_saving_it_again_gives_the_same_bytes(record, tmp_path):
 
 @each(HERE)
 def test_its_thresholds_are_of_these_weights_and_go_with_the_vectors(record):
-    found = TrackletEmbedder(create_model(record.name))(walkers(2, cameras=2, frames=2, size=(64, 32)))
+    found = TrackletEmbedder(create_model(record.name))(render_walkers(2, cameras=2, frames=2, size=(64, 32)))
     assert found.calibration == record.calibration
     assert found.calibration.digest == found.digest
 

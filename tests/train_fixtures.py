@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from stmga import STMGA, STMGAConfig
 from stmga.data.benchmark import Benchmark
-from stmga.data.walkers import walkers
+from stmga.data.walkers.render import render_walkers
 from stmga.metrics.protocol import Protocol
 from stmga.train import TrainConfig, Trainer
 
@@ -24,7 +24,7 @@ def tiny(seed: int = 0, config: STMGAConfig = TINY) -> STMGA:
 
 def little_benchmark(persons: int = 6) -> Benchmark:
     """Walkers to train on, and the same again as a test: only whether it runs is looked at."""
-    people = walkers(persons, cameras=2, tracklets=2, frames=3, size=(64, 32))
+    people = render_walkers(persons, cameras=2, tracklets=2, frames=3, size=(64, 32))
     query = [t for t in people if t.id.endswith("_t0")]
     gallery = [t for t in people if t.id.endswith("_t1")]
     return Benchmark(name="little", train=people, query=query, gallery=gallery, protocol=Protocol(data="little"))

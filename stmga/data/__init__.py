@@ -2,24 +2,23 @@
 
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
-from stmga.data.canvas import Label
-from stmga.data.clips import cut_pieces, train_clip
-from stmga.data.duke import read_duke
-from stmga.data.ilids import read_ilids
+from stmga.data.combine import side_by_side
+from stmga.data.datasets.duke import read_duke
+from stmga.data.datasets.ilids import read_ilids
+from stmga.data.datasets.lsvid import read_lsvid
+from stmga.data.datasets.mars import read_mars
+from stmga.data.datasets.prid import read_prid
+from stmga.data.datasets.reader import DataSetError
 from stmga.data.imitation import Imitation
-from stmga.data.joined import side_by_side
-from stmga.data.labelled import LabelledWalkers
 from stmga.data.load import DATASETS, DataSet, load_benchmark
-from stmga.data.lsvid import read_lsvid
-from stmga.data.mars import read_mars
-from stmga.data.official import DataSetError
 from stmga.data.packing import pack
-from stmga.data.prid import read_prid
 from stmga.data.roles import benchmark_from
 from stmga.data.sampling import PKSampler
-from stmga.data.synthetic import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
-from stmga.data.training_set import TrainingSet, collate
-from stmga.data.walkers import render_labelled, render_tracklet, walkers, write_walkers
+from stmga.data.training_set import TrainingSet, collate, cut_pieces, train_clip
+from stmga.data.walkers.canvas import Label
+from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
+from stmga.data.walkers.labels import LabelledWalkers
+from stmga.data.walkers.render import render_labelled, render_tracklet, render_walkers, write_walkers
 
 __all__ = [
     "DATASETS",
@@ -46,9 +45,9 @@ __all__ = [
     "read_prid",
     "render_labelled",
     "render_tracklet",
+    "render_walkers",
     "side_by_side",
     "train_clip",
-    "walkers",
     "walkers_benchmark",
     "write_benchmark",
     "write_walkers",

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from stmga.data import duke, ilids, lsvid, mars, prid
 from stmga.data.benchmark import Benchmark
-from stmga.data.official import About, collector_paused
+from stmga.data.datasets import duke, ilids, lsvid, mars, prid
+from stmga.data.datasets.reader import About, collector_paused
 from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
 from stmga.tracklets.readers import read_folder, read_manifest

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stmga.config import STMGAConfig
 from stmga.data.augment import ClipAugment
-from stmga.data.labelled import LabelledWalkers
+from stmga.data.walkers.labels import LabelledWalkers
 
 
 class PartLessons:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.walkers import length_range, render_tracklet, tracklet_name, whole
+from stmga.data.walkers.render import length_range, render_tracklet, tracklet_name, whole
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.files import atomic_write

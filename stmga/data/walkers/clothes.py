@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import cos, sin
 
-from stmga.data.body import SHOULDER, Leg, Tube, View
-from stmga.data.canvas import Canvas, Label
-from stmga.data.looks import Colour, Look, mix
+from stmga.data.walkers.body import SHOULDER, Leg, Tube, View
+from stmga.data.walkers.canvas import Canvas, Label
+from stmga.data.walkers.looks import Colour, Look, mix
 
 TORSO, LEGS, HEAD, BAG = Label.TORSO, Label.LEGS, Label.HEAD, Label.BAG
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from stmga.data.canvas import Label
-from stmga.data.walkers import render_labelled
+from stmga.data.walkers.canvas import Label
+from stmga.data.walkers.render import render_labelled
 
 # From top to bottom, so that the halves of MA-PA are an upper and a lower body; a bag hangs at the torso.
 REGIONS: dict[int, tuple[tuple[Label, ...], ...]] = {

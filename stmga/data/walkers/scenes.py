@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from stmga.data.canvas import SUPERSAMPLING, Box
-from stmga.data.looks import Colour, mix
+from stmga.data.walkers.canvas import SUPERSAMPLING, Box
+from stmga.data.walkers.looks import Colour, mix
 
 # The part of the world that a scene covers, in world units (1 = height of an average person, the ground at 0).
 LOWEST, HIGHEST = -0.9, 1.9

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stmga.data import hdf5
+from stmga.data.datasets import hdf5
 from stmga.tracklets.tracklet import TrackletError
 
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # miINT8 ...

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stmga.data.body import SHANK, THIGH
-from stmga.data.canvas import Box, Canvas
-from stmga.data.figures import draw_figure
-from stmga.data.looks import Look, make_look
-from stmga.data.occluders import Occluder, make_occluder
-from stmga.data.scenes import Camera, make_camera, photograph, view
+from stmga.data.walkers.body import SHANK, THIGH
+from stmga.data.walkers.canvas import Box, Canvas
+from stmga.data.walkers.figures import draw_figure
+from stmga.data.walkers.looks import Look, make_look
+from stmga.data.walkers.occluders import Occluder, make_occluder
+from stmga.data.walkers.scenes import Camera, make_camera, photograph, view
 from stmga.tracklets.tracklet import Tracklet
 
 VIEWS = (0, 90, 180, 270)  # degrees: front, walking to the right, back, walking to the left
@@ -82,7 +82,7 @@ def render_labelled(
     return shot.render(labels=True)
 
 
-def walkers(
+def render_walkers(
     persons: int = 16,
     *,
     first: int = 0,
@@ -101,7 +101,7 @@ def walkers(
     (shortest, longest): then each tracklet has its own length. Persons are `first` to `first + persons - 1`, the same
     people as in a set that begins at 0: sets that share no number share nobody. The rest is as in `render_tracklet`.
 
-    >>> people = walkers(2, cameras=2, frames=(3, 5))
+    >>> people = render_walkers(2, cameras=2, frames=(3, 5))
     >>> [(t.id, t.extra["role"]) for t in people][:2]
     [('p0000_c0_t0', 'query'), ('p0000_c1_t0', 'gallery')]
     """
@@ -148,7 +148,7 @@ def write_walkers(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(f"{root} is no empty folder; name a new one for the walkers, or empty it")
     lines = []
-    for item in walkers(
+    for item in render_walkers(
         persons, first=first, cameras=cameras, tracklets=tracklets, frames=frames, size=size, seed=seed,
         occlusion=occlusion, shift=shift, similar_clothes=similar_clothes,
     ):  # fmt: skip

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from math import cos, pi, sin
 
-from stmga.data.body import SHOULDER, View, arm, legs, torso
-from stmga.data.canvas import Canvas
-from stmga.data.clothes import draw_head, draw_long_hair, dress
-from stmga.data.limbs import draw_arm, draw_backpack, draw_handbag, draw_leg, draw_messenger, draw_straps
-from stmga.data.looks import Look
+from stmga.data.walkers.body import SHOULDER, View, arm, legs, torso
+from stmga.data.walkers.canvas import Canvas
+from stmga.data.walkers.clothes import draw_head, draw_long_hair, dress
+from stmga.data.walkers.limbs import draw_arm, draw_backpack, draw_handbag, draw_leg, draw_messenger, draw_straps
+from stmga.data.walkers.looks import Look
 
 
 def draw_figure(canvas: Canvas, look: Look, *, x: float, yaw: float, phase: float, pitch: float, light: int) -> None:

@@ -7,10 +7,10 @@ from math import pi
 
 import numpy as np
 
-from stmga.data.canvas import Canvas, Label
-from stmga.data.figures import draw_figure
-from stmga.data.looks import Colour, Look, make_look, mix
-from stmga.data.scenes import Camera
+from stmga.data.walkers.canvas import Canvas, Label
+from stmga.data.walkers.figures import draw_figure
+from stmga.data.walkers.looks import Colour, Look, make_look, mix
+from stmga.data.walkers.scenes import Camera
 
 # Least and greatest width, least and greatest height, in world units; a person has their own.
 KINDS = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.official import About, Reading, collector_paused
+from stmga.data.datasets.reader import About, Reading, collector_paused
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.readers import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -16,7 +16,7 @@ PARTS = ("train", "query", "gallery")
 NAME = re.compile(r"([0-9]+)_?C([0-9]+)_?F([0-9]+)_?X([0-9]+)\.[A-Za-z]+")  # both forms that are about
 INNER = "DukeMTMC-VideoReID"
 
-ABOUT = About(
+ABOUT: About = About(
     name="duke",
     title="DukeMTMC-VideoReID",
     layout="train, query and gallery, each with PERSON/TRACKLET/0001C6F0099X30823.jpg",
@@ -47,7 +47,7 @@ def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = Tr
 
     >>> read_duke("/data/none")
     Traceback (most recent call last):
-    stmga.data.official.DataSetError: /data/none does not exist
+    stmga.data.datasets.reader.DataSetError: /data/none does not exist
     ...
     """
     root = Path(root).absolute()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.ilids import half_and_half, two_cameras
-from stmga.data.official import SPLITS, About, Reading, check_split
+from stmga.data.datasets.ilids import half_and_half, two_cameras
+from stmga.data.datasets.reader import SPLITS, About, Reading, check_split
 from stmga.tracklets.readers import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 
@@ -19,7 +19,7 @@ IN_BOTH = 200  # persons 1 to 200 are the same in both cameras; higher numbers a
 MORE_THAN = 21  # frames in both cameras, of those who count
 PERSONS = 178
 
-ABOUT = About(
+ABOUT: About = About(
     name="prid",
     title="PRID-2011",
     layout=f"{INNER}/{CAMERAS}/cam_a/person_0001/*.png, .../cam_b/... and, if at hand, {LIST}",
@@ -51,7 +51,7 @@ def read_prid(root: str | Path, *, split: int = 0, check_files: bool = True, com
 
     >>> read_prid("/data/none")
     Traceback (most recent call last):
-    stmga.data.official.DataSetError: /data/none does not exist
+    stmga.data.datasets.reader.DataSetError: /data/none does not exist
     ...
     """
     check_split(split)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.matfile import read_mat
-from stmga.data.official import SPLITS, About, Reading, check_split
+from stmga.data.datasets.matfile import read_mat
+from stmga.data.datasets.reader import SPLITS, About, Reading, check_split
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.readers import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -17,7 +17,7 @@ from stmga.tracklets.tracklet import Tracklet, TrackletError
 SEQUENCES, LIST = "i-LIDS-VID/sequences", "train-test people splits/train_test_splits_ilidsvid.mat"
 PERSONS = 300
 
-ABOUT = About(
+ABOUT: About = About(
     name="ilids",
     title="iLIDS-VID",
     layout=f"{SEQUENCES}/cam1/person001/*.png, .../cam2/... and {LIST}",

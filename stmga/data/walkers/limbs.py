@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import hypot
 
-from stmga.data.body import SHOULDER, Body, Leg, Tube, View
-from stmga.data.canvas import Canvas, Label, Point
-from stmga.data.looks import Colour, Look, mix
+from stmga.data.walkers.body import SHOULDER, Body, Leg, Tube, View
+from stmga.data.walkers.canvas import Canvas, Label, Point
+from stmga.data.walkers.looks import Colour, Look, mix
 
 
 def draw_leg(canvas: Canvas, view: View, look: Look, leg: Leg) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.matfile import read_mat
-from stmga.data.official import About, Reading, collector_paused, read_lines
+from stmga.data.datasets.matfile import read_mat
+from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.readers import list_folder
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 TRAIN, TEST, INFO = "list_sequence/list_seq_train.txt", "list_sequence/list_seq_test.txt", "test/data/info_test.mat"
 
-ABOUT = About(
+ABOUT: About = About(
     name="lsvid",
     title="LS-VID",
     layout=f"tracklet_train/ and tracklet_test/ with the crops, {TRAIN}, {TEST} and {INFO}",
@@ -54,7 +54,7 @@ def read_lsvid(
 
     >>> read_lsvid("/data/none")
     Traceback (most recent call last):
-    stmga.data.official.DataSetError: /data/none does not exist
+    stmga.data.datasets.reader.DataSetError: /data/none does not exist
     ...
     """
     reading = Reading(ABOUT, Path(root), complete)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import atan2, cos, hypot, pi, radians, sin
 
-from stmga.data.canvas import Point
-from stmga.data.looks import Look
+from stmga.data.walkers.canvas import Point
+from stmga.data.walkers.looks import Look
 
 THIGH, SHANK, UPPER_ARM, FOREARM = 0.245, 0.24, 0.155, 0.14
 ANKLE = 0.045

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.matfile import read_mat
-from stmga.data.official import About, Reading, collector_paused, read_lines
+from stmga.data.datasets.matfile import read_mat
+from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 LISTS = ("train_name.txt", "test_name.txt", "tracks_train_info.mat", "tracks_test_info.mat", "query_IDX.mat")
 JUNK, DISTRACTOR = -1, 0
 
-ABOUT = About(
+ABOUT: About = About(
     name="mars",
     title="MARS",
     layout="bbox_train/PERSON/*.jpg, bbox_test/PERSON/*.jpg and info/ with " + ", ".join(LISTS),
@@ -50,7 +50,7 @@ def read_mars(root: str | Path, *, check_files: bool = True, complete: bool = Tr
 
     >>> read_mars("/data/none")
     Traceback (most recent call last):
-    stmga.data.official.DataSetError: /data/none does not exist
+    stmga.data.datasets.reader.DataSetError: /data/none does not exist
     MARS is expected as bbox_train/PERSON/*.jpg, ...
     """
     reading = Reading(ABOUT, Path(root), complete)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stmga.data.looks import Colour
+from stmga.data.walkers.looks import Colour
 
 SUPERSAMPLING = 3  # odd: a label is read at the exact centre of its pixel
 

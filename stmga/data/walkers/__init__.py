@@ -1,0 +1,1 @@
+"""Rendered people: a benchmark without photographs, and pixels whose labels are known."""
