@@ -26,7 +26,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.readers import read_manifest
 from stmga.train import recipe
-from stmga.train.tables import run_table, show_table
+from stmga.train.paper_tables import run_table, show_table
 
 TRUNK = {"backbone": "resnet18", "stage": "c4", "size": (128, 64), "clip_length": 4}
 RECIPE = recipe("small", persons=8, clips=2, stride=1, epochs=8, steps=25, warmup=1, eval_every=0)

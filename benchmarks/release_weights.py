@@ -33,8 +33,8 @@ from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
 from stmga.hub.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.metrics import Evaluation
-from stmga.train.folder import CONFIG as RUN
 from stmga.train.result import stage_of_run
+from stmga.train.run_folder import CONFIG as RUN
 from stmga.utils.files import write_all
 from stmga.zoo import is_name, list_models
 

@@ -33,7 +33,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from stmga.utils.files import atomic_write, written_whole
+from stmga.utils.files import atomic_path, atomic_write
 
 HERE = Path(__file__).resolve().parent
 SETS = ("mars8-dev", "market1501-867", "cuhk03", "cuhk03-sharp")
@@ -189,7 +189,7 @@ def write_tar(
     xz and not zip: the headers of 35,000 small files look alike, and it stores what they share once.
     """
     found = {}
-    with written_whole(target) as temp, tarfile.open(temp, "w:xz") as archive:
+    with atomic_path(target) as temp, tarfile.open(temp, "w:xz") as archive:
         for file in manifests:
             _add(archive, file, (root / file).read_bytes())
         for file in crops:

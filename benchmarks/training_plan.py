@@ -23,7 +23,7 @@ from stmga.arguments import build_parser
 from stmga.config import ARCHITECTURES, STMGAConfig
 from stmga.hub.records import read_record
 from stmga.train import TrainConfig, recipe
-from stmga.utils.text import closest
+from stmga.utils.text import did_you_mean
 from stmga.zoo import is_name
 
 PLANS = Path(__file__).resolve().parent / "plans"
@@ -128,7 +128,7 @@ def read_plan(source: str | Path) -> Plan:
     path = Path(source) if Path(source).suffix == ".json" else PLANS / f"{source}.json"
     if not path.is_file():
         known = sorted(file.stem for file in PLANS.glob("*.json"))
-        raise FileNotFoundError(f"there is no plan {source}; {closest(str(source), known) or ', '.join(known)}")
+        raise FileNotFoundError(f"there is no plan {source}; {did_you_mean(str(source), known) or ', '.join(known)}")
     try:
         content = json.loads(path.read_text("utf-8"))
         faults = [*_faults(content)]
@@ -176,7 +176,7 @@ def _faults(content: Mapping[str, Any]) -> Iterator[str]:
 def _unknown(title: str, found: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
     for key in found:
         if key not in known:
-            yield f"{title} has an unknown key {key!r}; {closest(key, known) or 'known are ' + ', '.join(known)}"
+            yield f"{title} has an unknown key {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}"
 
 
 def _wrong_start(title: str, stage: Mapping[str, Any], before: Sequence[str]) -> Iterator[str]:

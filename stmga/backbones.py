@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 OWN = "backbone."  # what the trunk's parameters are called in a saved STMGA
@@ -141,8 +141,8 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
         declare = [s for s in absent if s not in missing]
         advice = f"; if that is known, say backbone_missing={declare!r}" if declare and not (extra or misfit) else ""
         raise ValueError(
-            f"{weights} does not fit {name}: missing {some(undeclared) or 'none'}, unexpected {some(extra) or 'none'}, "
-            f"wrong shape {some(misfit) or 'none'}{advice}"
+            f"{weights} does not fit {name}: missing {preview(undeclared) or 'none'}, "
+            f"unexpected {preview(extra) or 'none'}, wrong shape {preview(misfit) or 'none'}{advice}"
         )
     if idle := [s for s in missing if s not in absent]:
         raise ValueError(f"backbone_missing names {', '.join(idle)}, but {weights} lacks nothing of it in {name}")

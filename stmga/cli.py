@@ -16,7 +16,7 @@ from stmga.arguments import build_parser
 from stmga.cli_model import computing_model_of, device_for, peak_memory
 from stmga.command import check_writable, leads
 from stmga.utils.cpu import keep_freed_memory
-from stmga.utils.text import some, text_table
+from stmga.utils.text import preview, text_table
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
@@ -163,7 +163,7 @@ def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddin
         seen = sorted({str(item[key]) for item in embeddings.items if key in item})
         if value not in seen:
             keys = sorted({name for item in embeddings.items for name in item} - {"cover"})
-            hint = f"{key} is {some(seen)}" if seen else f"the keys are {', '.join(keys)}"
+            hint = f"{key} is {preview(seen)}" if seen else f"the keys are {', '.join(keys)}"
             raise ValueError(f"{path} has no tracklet with {condition}; {hint}")
         embeddings = embeddings.select([str(item.get(key)) == value for item in embeddings.items])
     return embeddings

@@ -167,13 +167,13 @@ def split_roles(embeddings: Embeddings, path: str) -> tuple[Embeddings, Embeddin
     Raises:
         ValueError: another role, or none of either side.
     """
-    from stmga.utils.text import some
+    from stmga.utils.text import preview
 
     roles = [item.get("role") for item in embeddings.items]
     if strange := sorted({str(role) for role in roles} - {"query", "gallery", "train"}):
         raise ValueError(
-            f"{path} holds tracklets of role {some(strange)}; every item needs the role query or gallery (or train), "
-            "or name the gallery in files of its own: stmga eval QUERIES GALLERY"
+            f"{path} holds tracklets of role {preview(strange)}; every item needs the role query or gallery "
+            "(or train), or name the gallery in files of its own: stmga eval QUERIES GALLERY"
         )
     queries, gallery = (embeddings.select([role == wanted for role in roles]) for wanted in ("query", "gallery"))
     if not len(queries) or not len(gallery):

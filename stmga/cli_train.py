@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.cli_model import trained
 from stmga.cli_source import add_training_data, training_data
 from stmga.command import command, count, say
-from stmga.utils.text import closest
+from stmga.utils.text import did_you_mean
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -210,7 +210,7 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     changes = _changes(args.network, "--net")
     for key in changes:
         if key not in net.to_dict():
-            hint = closest(key, net.to_dict()) or ", ".join(net.to_dict())
+            hint = did_you_mean(key, net.to_dict()) or ", ".join(net.to_dict())
             raise ValueError(f"--net: a network has no setting {key!r}; {hint}")
     model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | changes))
     if args.backbone_weights:
@@ -256,7 +256,7 @@ def ablate(args: argparse.Namespace) -> None:
     """Train the rows of a table and print it beside the paper's."""
     from stmga.config import STMGAConfig
     from stmga.train import StoppedError
-    from stmga.train.tables import run_table, show_table, table_rows
+    from stmga.train.paper_tables import run_table, show_table, table_rows
 
     config = _config(args)
     table_rows(args.table, args.rows)  # what is wrong with them is said before the data is read

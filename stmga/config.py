@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from stmga._version import __version__
-from stmga.utils.text import closest
+from stmga.utils.text import did_you_mean
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 CHOICES = {
@@ -191,9 +191,9 @@ def paper_config(name: str) -> STMGAConfig:
     Another trunk is ``dataclasses.replace(paper_config(name), backbone="resnet18", stage="c4")``.
 
     Raises:
-        ValueError: no such row; the message names the closest.
+        ValueError: no such row; the message names the did_you_mean.
     """
     if name not in PAPER_CONFIGS:
-        near = closest(name, PAPER_CONFIGS) or "stmga.PAPER_CONFIGS lists them"
+        near = did_you_mean(name, PAPER_CONFIGS) or "stmga.PAPER_CONFIGS lists them"
         raise ValueError(f"no row of the paper is called {name!r}; {near}")
     return PAPER_CONFIGS[name]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stmga._version import __version__
 from stmga.config import ARCHITECTURES
 from stmga.hub.records import WeightRecord, WeightsError, bundled_records, read_record
-from stmga.utils.text import closest, some
+from stmga.utils.text import did_you_mean, preview
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def get_weights(name: str) -> WeightRecord:
     """The record of a trained weight: where it is, what it was trained on, its figures and its terms.
 
     Raises:
-        ValueError: no such weight; the message names the closest.
+        ValueError: no such weight; the message names the did_you_mean.
     """
     records = bundled_records()
     if name not in records:
@@ -197,4 +197,6 @@ def _check_arch(arch: str, record: WeightRecord, origin: str) -> None:
 
 def _suggest(name: str, names: Iterable[str]) -> str:
     names = list(names)
-    return closest(name, names) or (f"there are {some(names)}." if names else "this version of stmga knows none yet.")
+    return did_you_mean(name, names) or (
+        f"there are {preview(names)}." if names else "this version of stmga knows none yet."
+    )

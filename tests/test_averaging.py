@@ -10,7 +10,7 @@ from train_fixtures import QUICK, assert_same, ended_with, little_benchmark, sto
 import stmga
 from stmga.train import StoppedError, TrainConfig, train
 from stmga.train.averaging import weight_average
-from stmga.train.stages import Stage
+from stmga.train.continuation import Stage
 
 CONFIG = replace(QUICK, average=0.5)
 

@@ -363,7 +363,7 @@ def test_the_rows_of_table_4_begin_where_their_losses_want_them(data, tmp_path, 
 def test_the_rows_of_table_4_differ_in_their_losses():
     from stmga.config import PAPER_CONFIGS
     from stmga.train import TrainConfig
-    from stmga.train.tables import PAPER, TRAINING
+    from stmga.train.paper_tables import PAPER, TRAINING
 
     assert set(PAPER) == set(PAPER_CONFIGS)
     configs = [

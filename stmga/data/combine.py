@@ -8,7 +8,7 @@ from dataclasses import replace
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Tracklet
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 
 def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = None) -> Benchmark:
@@ -34,7 +34,7 @@ def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = No
     """
     names = [benchmark.name for benchmark in benchmarks]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"expected data sets (folders or files) of different names, got {some(names) or 'none'}")
+        raise ValueError(f"expected data sets (folders or files) of different names, got {preview(names) or 'none'}")
     if test is not None and not test.query:
         raise ValueError(f"{test.name} has no queries, so nothing can be tested on it; give its tracklets roles")
     name = " + ".join(names)

@@ -22,7 +22,7 @@ from stmga.tracklets.images import close_shards
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
 from stmga.utils.files import atomic_write
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def _claim(folder: Path, about: dict[str, Any]) -> bool:
     for left in folder.glob(f".{ABOUT}.*.tmp"):  # of a run that was killed here
         left.unlink(missing_ok=True)
     if others := sorted(entry.name for entry in folder.iterdir()):
-        raise ValueError(f"{folder} is no pack and not empty ({some(others)}): give a new or an empty folder")
+        raise ValueError(f"{folder} is no pack and not empty ({preview(others)}): give a new or an empty folder")
     atomic_write(folder / ABOUT, _json(about))
     return False
 

@@ -12,7 +12,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.readers import natural_key
 from stmga.tracklets.tracklet import Tracklet, TrackletError
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _by_role(tracklets: Iterable[Tracklet]) -> dict[str, list[Tracklet]]:
     ]
     without = [t.id for t in tracklets if "role" not in t.extra]
     if roles and without:
-        words = f"{len(without):,} of {len(tracklets):,} tracklets have no role and the others do: {some(without)}"
+        words = f"{len(without):,} of {len(tracklets):,} tracklets have no role and the others do: {preview(without)}"
         faults.append(f"{words}; give every one a role ({', '.join(ROLES)}), or none")
     if faults:
         raise TrackletError(faults)
@@ -101,7 +101,7 @@ def _held_out(tracklets: list[Tracklet], share: float, seed: int) -> dict[str, l
     asking = {id(t) for own in mine.values() for t in _queries(own, cameras)}
     if not asking:
         need = "seen by two cameras" if cameras else "with two tracklets"
-        words = f"nobody among the {len(chosen):,} persons held out ({some(sorted(chosen))}) is {need}"
+        words = f"nobody among the {len(chosen):,} persons held out ({preview(sorted(chosen))}) is {need}"
         raise ValueError(f"{words}, so there is nothing to look for; hold out more, or take another seed")
     _say_who_cannot_ask(mine, asking, cameras)
     test = [t for t in tracklets if t.person is not None and str(t.person) in chosen]
@@ -127,4 +127,4 @@ def _say_who_cannot_ask(mine: dict[str, list[Tracklet]], asking: set[int], camer
     if silent:
         why = "were seen by one camera only" if cameras else "have one tracklet only"
         words = "%d of %d persons held out %s and cannot be queries, they are in the gallery alone: %s"
-        logger.warning(words, len(silent), len(mine), why, some(silent))
+        logger.warning(words, len(silent), len(mine), why, preview(silent))

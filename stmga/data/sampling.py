@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 _PASSES, _DRAWS = 1, 2  # what a stream of random numbers is for
 
@@ -56,7 +56,9 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
         _check_numbers(p, k, seed, rank, world, steps)
         self.rows = _rows_by_identity(persons)
         if len(self.rows) < max(p, 2):
-            count = f"only {len(self.rows)} identit{'y' if len(self.rows) == 1 else 'ies'}: {some(self.rows) or 'none'}"
+            count = (
+                f"only {len(self.rows)} identit{'y' if len(self.rows) == 1 else 'ies'}: {preview(self.rows) or 'none'}"
+            )
             if len(self.rows) < 2:
                 raise ValueError(f"{count}; telling persons apart needs at least 2")
             raise ValueError(
@@ -110,7 +112,7 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
 def _rows_by_identity(persons: Sequence[str | int]) -> dict[str, list[int]]:
     unknown = [row for row, person in enumerate(persons) if person is None]
     if unknown:
-        raise ValueError(f"rows {some(unknown)} have no person; leave out tracklets of nobody known")
+        raise ValueError(f"rows {preview(unknown)} have no person; leave out tracklets of nobody known")
     rows: dict[str, list[int]] = {}
     for row, person in enumerate(persons):
         rows.setdefault(str(person), []).append(row)

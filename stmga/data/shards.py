@@ -14,7 +14,7 @@ from typing import BinaryIO
 from stmga.tracklets.images import read_span
 from stmga.tracklets.readers import manifest_line
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
-from stmga.utils.files import atomic_write, written_whole
+from stmga.utils.files import atomic_path, atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Shards:
         while tracklet is not None:
             shard, side = self._names(done)
             try:
-                with written_whole(shard) as temp:
+                with atomic_path(shard) as temp:
                     with open(temp, "wb") as out:
                         tracklet, text = self._fill(out, shard, tracklet, rest, images)
                     atomic_write(side, text)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from stmga.data.frame_store import FrameStore
 from stmga.tracklets.tracklet import Tracklet, TrackletError
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 
 class TrainingSet(Dataset[dict[str, Any]]):
@@ -210,9 +210,9 @@ def _check_tracklets(tracklets: Sequence[Tracklet]) -> None:
     nobody = [tracklet.id for tracklet in tracklets if tracklet.person is None]
     if nobody:
         raise ValueError(
-            f"{len(nobody)} of {len(tracklets)} tracklets have no person: {some(nobody)}; training needs to know who "
-            "each one shows: leave these out, or read them with a layout that names the {person}"
+            f"{len(nobody)} of {len(tracklets)} tracklets have no person: {preview(nobody)}; training needs to know "
+            "who each one shows: leave these out, or read them with a layout that names the {person}"
         )
     empty = [tracklet.id for tracklet in tracklets if not len(tracklet)]
     if empty:
-        raise ValueError(f"{len(empty)} of {len(tracklets)} tracklets have no frames: {some(empty)}; leave them out")
+        raise ValueError(f"{len(empty)} of {len(tracklets)} tracklets have no frames: {preview(empty)}; leave them out")

@@ -19,7 +19,7 @@ from stmga.blocks.ops import at_least_float32
 from stmga.deploy.exported import FORMAT, FORMAT_VERSION, METADATA, ExportedModel, suffix_of
 from stmga.model import STMGA
 from stmga.transforms import ClipTransform
-from stmga.utils.files import written_whole
+from stmga.utils.files import atomic_path
 
 SHAPES = ((1, 1), (3, 2), (2, 8))  # clips and frames with which an export is compared
 AGREE = 1e-4  # largest difference of an embedding's numbers that is rounding
@@ -78,7 +78,7 @@ def export(
         raise FileNotFoundError(f"the folder {path.absolute().parent} does not exist; create it first")
     deployed = Deployed(model, frames)
     about = _about(model, frames)
-    with written_whole(path) as temp:
+    with atomic_path(path) as temp:
         write(deployed, deployed.example(3, 2), about, temp)
         differences = {
             runtime: compare(deployed, ExportedModel(temp, runtime=runtime)) for runtime in ExportedModel.runtimes(path)

@@ -95,9 +95,9 @@ class ExportedModel:
         return self._digest
 
     @property
-    def transform(self) -> ClipTransform | AsTheyAre:
+    def transform(self) -> ClipTransform | FixedSizeFrames:
         """What a tracklet's frames go through before they come here."""
-        return ClipTransform.from_config(self.config) if self.frames is None else AsTheyAre(self.frames)
+        return ClipTransform.from_config(self.config) if self.frames is None else FixedSizeFrames(self.frames)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -114,7 +114,7 @@ class ExportedModel:
         return self._run(clips)
 
 
-class AsTheyAre:
+class FixedSizeFrames:
     """A clip of uint8 frames (t 3 h w), which must have the size that an exported file takes."""
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -138,7 +138,7 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-class Told(NamedTuple):
+class ExportHeader(NamedTuple):
     """What an exported file says of itself."""
 
     config: STMGAConfig
@@ -147,7 +147,7 @@ class Told(NamedTuple):
     digest: str
 
 
-def _told(path: Path, text: str) -> Told:
+def _told(path: Path, text: str) -> ExportHeader:
     try:
         about = json.loads(text or "null")
         if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -156,7 +156,7 @@ def _told(path: Path, text: str) -> Told:
             raise ValueError(f"{path} comes from the newer stmga {about['stmga']}")
         config = STMGAConfig.from_dict(about["config"], written_by=about["stmga"])
         record, frames = about["record"], about["frames"]
-        return Told(
+        return ExportHeader(
             config,
             WeightRecord.from_json(json.dumps(record)) if record is not None else None,
             (int(frames[0]), int(frames[1])) if frames is not None else None,

@@ -19,7 +19,7 @@ from torch import Tensor
 from stmga._version import __version__
 from stmga.calibration import Calibration
 from stmga.embedding.vectors import Vectors, save
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +157,13 @@ def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:
         raise ValueError(f"{len(vectors)} vectors but {len(items)} items")
     nameless = [i for i, item in enumerate(items) if "tracklet" not in item]
     if nameless:
-        raise ValueError(f"items without the key 'tracklet' (their id): rows {some(nameless)}")
+        raise ValueError(f"items without the key 'tracklet' (their id): rows {preview(nameless)}")
     ids = [str(item["tracklet"]) for item in items]
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
-        raise ValueError(f"{len(twice)} tracklet ids occur more than once: {some(twice)}")
+        raise ValueError(f"{len(twice)} tracklet ids occur more than once: {preview(twice)}")
     if broken := vectors.not_finite():
-        raise ValueError(f"vectors that are not finite: {some(ids[i] for i in broken)}")
+        raise ValueError(f"vectors that are not finite: {preview(ids[i] for i in broken)}")
 
 
 def fitting(calibration: Calibration | None, digest: str) -> Calibration | None:

@@ -15,7 +15,7 @@ import torch
 
 from stmga.embedding.embeddings import Embeddings
 from stmga.tracklets.tracklet import Tracklet, TrackletError
-from stmga.utils.distributed import World, objects_of_all
+from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def embed_in_pieces(
     world, out = world or World(), Path(out)
     folder = out.with_name(f"{out.name}.parts")
     about = _about(embedder, tracklets)
-    _agree(about, objects_of_all(about))
+    _agree(about, all_gather_objects(about))
     if world.leads:
         _open(folder, about)
-    objects_of_all(None)  # the folder is there before anybody writes into it
+    all_gather_objects(None)  # the folder is there before anybody writes into it
     pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
     todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
     if len(todo) < len(pieces):
@@ -69,7 +69,7 @@ def embed_in_pieces(
     with embedder.one_run(tracklet for i in own for tracklet in pieces[i]):
         for i in own:
             embedder.embed(pieces[i]).save(_file(folder, i))
-    objects_of_all(None)  # all are done
+    all_gather_objects(None)  # all are done
     if not world.leads:
         return None
     whole = _joined(folder, pieces)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmga.utils.files import written_whole
+from stmga.utils.files import atomic_path
 
 KINDS = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
@@ -97,7 +97,7 @@ def save(path: Path, parts: Sequence[Vectors], rows: bytes, metadata: Mapping[st
         header[name] = {"dtype": _CODES[dt], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    with written_whole(path) as temp, open(temp, "wb") as file:
+    with atomic_path(path) as temp, open(temp, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in order:
             if name == "rows":

@@ -18,7 +18,7 @@ from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings
 from stmga.gallery.gallery import Gallery, GalleryError, Match
 from stmga.gallery.topk import ranked
-from stmga.utils.files import written_whole
+from stmga.utils.files import atomic_path
 
 KINDS = ("hnsw", "ivf", "ivf-int8")
 _FORMAT = "stmga-index"
@@ -118,7 +118,7 @@ class GalleryIndex:
             "digest": self.gallery.digest, "count": str(len(self)),
         }  # fmt: skip
         content = torch.from_numpy(faiss.serialize_index(self._index))
-        with written_whole(Path(path)) as temp:
+        with atomic_path(Path(path)) as temp:
             save_file({"index": content}, temp, metadata)
         return Path(path)
 

@@ -17,7 +17,7 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings, check_rows, fitting, read_file, write_file
 from stmga.embedding.vectors import Vectors, check_kind
 from stmga.gallery.topk import rows_of, topk
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Gallery:
         ids = embeddings.ids
         known = [name for name in ids if name in self._ids]
         if known:
-            raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {some(known, 10)}")
+            raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {preview(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
         # New lists, so that a search in another thread goes on in what it began with; the vectors last, so that
         # whoever sees them sees their items too.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stmga.config import STMGAConfig
 from stmga.hub.records import CONFIG_FILE, WeightsError
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 if TYPE_CHECKING:
     from stmga.model import STMGA
@@ -54,7 +54,7 @@ def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: B
     try:
         state = load(data)
     except SafetensorError as error:
-        advice = what_instead(data) or "It was written wrongly: save the model again with save_pretrained."
+        advice = pickle_hint(data) or "It was written wrongly: save the model again with save_pretrained."
         raise WeightsError(f"{origin} is no whole safetensors file ({error}). {advice.strip()}") from error
     with torch.device("meta"):
         model = build(config)
@@ -73,7 +73,7 @@ def unwrapped(model: nn.Module) -> STMGA:
     return cast("STMGA", model)
 
 
-def what_instead(data: bytes) -> str:
+def pickle_hint(data: bytes) -> str:
     """A sentence for a file that is a pickle, else nothing."""
     pickled = data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
     return "It is a pickle, which can run code and is never read. " if pickled else ""
@@ -99,7 +99,7 @@ def _check_keys(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origi
     ]
     missing, unexpected = [k for k in wanted if k not in state], sorted(state.keys() - wanted)
     lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
-    if faults := [f"{len(keys)} {how} ({some(keys, 4)})" for how, keys in lists.items() if keys]:
+    if faults := [f"{len(keys)} {how} ({preview(keys, 4)})" for how, keys in lists.items() if keys]:
         raise WeightsError(f"{origin} does not fit its {CONFIG_FILE}: parameters {', '.join(faults)}. {advice}")
 
 

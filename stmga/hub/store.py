@@ -16,7 +16,7 @@ from torch import nn
 from stmga.hub.card import model_card
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
 from stmga.hub.repo import UPLOAD, Repo
-from stmga.hub.state import Build, from_bytes, to_bytes, unwrapped, what_instead
+from stmga.hub.state import Build, from_bytes, pickle_hint, to_bytes, unwrapped
 from stmga.utils.files import write_all
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device,
     if (found := _sha256(data)) != record.sha256:
         raise WeightsError(
             f"{path} is not the file that its record names: sha256 is {found}, expected {record.sha256}. "
-            f"{what_instead(data)}Copy or download it anew, or save the model again with save_pretrained."
+            f"{pickle_hint(data)}Copy or download it anew, or save the model again with save_pretrained."
         )
     return _build(replace(record, folder=folder), data, path, device, build)
 
@@ -205,7 +205,7 @@ def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch
         repo.forget(path)
         raise WeightsError(
             f"{record.file} of {repo.repo_id} at {commit} was refused: sha256 is {found}, expected {record.sha256}. "
-            f"{what_instead(data)}{advice}"
+            f"{pickle_hint(data)}{advice}"
         )
     return _build(record, data, f"{repo.repo_id}/{record.file}", device, build)
 

@@ -1,6 +1,6 @@
 """How good a ranking is, counted by a stated protocol: CMC, mAP, mINP, re-ranking, thresholds."""
 
-from stmga.metrics.calibration import Calibration, Threshold, calibrate
+from stmga.metrics.calibrate import Calibration, Threshold, calibrate
 from stmga.metrics.counting import match_places
 from stmga.metrics.evaluation import Evaluation, evaluate
 from stmga.metrics.protocol import Protocol, Reranking

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings
-from stmga.metrics.answers import NOBODY, REASONS, Answers
-from stmga.metrics.items import answers_of_items
+from stmga.metrics.matching import NOBODY, REASONS, MatchRules, rules_of_items
 from stmga.metrics.protocol import Protocol
 from stmga.metrics.ranking import NoMatchError, RankScores, score_blocks
 from stmga.metrics.reranking import rerank
 from stmga.metrics.similarity import similarity_blocks
-from stmga.utils.text import some
+from stmga.utils.text import preview
 
 RANKS = (1, 5, 10, 20)
 WORDS = {
@@ -95,7 +94,7 @@ class Evaluation:
         lines = [
             f"mAP {self.mAP:.2%}  {ranks}  mINP {self.mINP:.2%}",
             f"queries   {self.scores.queries:,} of {self.queries:,} count, {self.scores.matches:.1f} matches each",
-            *(f"          {len(ids):,} {WORDS[reason]}: {some(ids, 3)}" for reason, ids in self.uncounted.items()),
+            *(f"          {len(ids):,} {WORDS[reason]}: {preview(ids, 3)}" for reason, ids in self.uncounted.items()),
             f"gallery   {self.gallery:,} tracklets, with {self.distractors:,} distractors; {self.junk:,} junk dropped",
             f"protocol  {self.protocol.describe()}",
         ]
@@ -145,7 +144,7 @@ def evaluate(
     members = [*gallery.items, *(queries.items if protocol.queries_in_gallery else [])]
     gone = torch.tensor([str(item.get("person")) in junk for item in members], dtype=torch.bool)
     _check_entries(queries, gallery, protocol, kept=len(members) - int(gone.sum()))
-    answers = answers_of_items(queries.items, members, protocol, tracklets=len(gallery))
+    answers = rules_of_items(queries.items, members, protocol, tracklets=len(gallery))
     parts = [gallery.vectors, *([queries.vectors] if protocol.queries_in_gallery else [])]
     blocks = _blocks(queries.vectors, parts, gone, protocol, device, block)
     try:
@@ -190,7 +189,7 @@ def _blocks(
         yield rows
 
 
-def _reasons(answers: Answers, ids: list[str], unmatched: Iterable[int]) -> dict[str, tuple[str, ...]]:
+def _reasons(answers: MatchRules, ids: list[str], unmatched: Iterable[int]) -> dict[str, tuple[str, ...]]:
     """Ids of the queries without a match, by reason."""
     found = [(answers.reason(i), ids[i]) for i in unmatched]
     return {why: tuple(name for reason, name in found if reason == why) for why in REASONS if why in dict(found)}
@@ -204,8 +203,8 @@ def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol,
     both = set(queries.ids) & set(gallery.ids)
     if both and protocol.queries_in_gallery:
         raise ValueError(
-            f"{len(both)} queries are in the gallery already ({some(sorted(both))}), and queries_in_gallery would put "
-            "them there twice; use queries_in_gallery=False (--no-queries-in-gallery), or a gallery without them"
+            f"{len(both)} queries are in the gallery already ({preview(sorted(both))}), and queries_in_gallery would "
+            "put them there twice; use queries_in_gallery=False (--no-queries-in-gallery), or a gallery without them"
         )
 
 

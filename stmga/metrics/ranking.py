@@ -11,8 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from stmga.metrics.answers import Answers, Side, check_lengths, to_codes
 from stmga.metrics.counting import block_places, comparable
+from stmga.metrics.matching import CameraCodes, LabelCodes, MatchRules, check_lengths, to_codes
 from stmga.metrics.protocol import CHOICES
 from stmga.utils.arrays import to_numpy
 
@@ -113,11 +113,15 @@ def rank_scores(
     shape = len(persons[0]), len(persons[1])
     cameras = _optional_codes("cameras", query_cameras, gallery_cameras, shape=shape)
     ids = _optional_codes("ids", query_ids, gallery_ids, shape=shape)
-    answers = Answers(*(Side(*codes) for codes in zip(persons, cameras, ids, strict=True)))
+    sides = (
+        LabelCodes(person, camera if camera is None else CameraCodes(camera), own)
+        for person, camera, own in zip(persons, cameras, ids, strict=True)
+    )
+    answers = MatchRules(*sides)
     return score_blocks(_own_blocks(similarity, *shape), answers, ap=ap)
 
 
-def score_blocks(blocks: Iterable[Any], answers: Answers, *, ap: str = "hits") -> RankScores:
+def score_blocks(blocks: Iterable[Any], answers: MatchRules, *, ap: str = "hits") -> RankScores:
     """Blocks ``(b, g)`` of similarities, all rows in order -> scores. The blocks are written into.
 
     Raises:

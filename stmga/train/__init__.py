@@ -1,6 +1,7 @@
 """Training: heads, losses, recipes, engine; an optional submodule that nothing else of stmga imports."""
 
 from stmga.train.config import RECIPES, TrainConfig, recipe
+from stmga.train.continuation import Stage
 from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
 from stmga.train.engine import Trainer, train
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
@@ -8,7 +9,6 @@ from stmga.train.heads import IdentityHeads
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, relation_loss, triplet_loss
 from stmga.train.objective import Objective
 from stmga.train.result import Result
-from stmga.train.stages import Stage
 
 __all__ = [
     "RECIPES",

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from stmga._version import __version__
 from stmga.train.errors import TrainingError
-from stmga.utils.files import written_whole
+from stmga.utils.files import atomic_path
 
 FORMAT = 2  # 2: the names of the parameters that the optimiser numbers
 OWN = "objective."  # before the names of its tensors
@@ -54,7 +54,7 @@ def save_checkpoint(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     order = _names(objective, optimizer)
     about = {"format": FORMAT, "stmga": __version__, "progress": vars(progress), "parameters": order}
-    with written_whole(path) as temp:
+    with atomic_path(path) as temp:
         try:
             save_file(tensors, temp, {"stmga-training": json.dumps(about)})
         except SafetensorError as error:  # what the disk said, as safetensors passes it on
@@ -88,7 +88,7 @@ def load_checkpoint(
     return Progress(**about["progress"])
 
 
-class Ended(NamedTuple):
+class CheckpointContents(NamedTuple):
     """What a checkpoint holds, without a network to put it into; of averaged weights the average."""
 
     progress: Progress
@@ -96,7 +96,7 @@ class Ended(NamedTuple):
     moments: dict[str, dict[str, Tensor]]  # parameter -> what the optimiser keeps of it
 
 
-def read_checkpoint(path: Path) -> Ended:
+def read_checkpoint(path: Path) -> CheckpointContents:
     """The content of ``path``.
 
     Raises:
@@ -110,7 +110,7 @@ def read_checkpoint(path: Path) -> Ended:
             moments[about["parameters"][int(number)]][key] = tensor
     objective = _named(tensors, OWN)
     objective |= {f"model.{name}": tensor for name, tensor in _named(tensors, f"{AVERAGE}module.").items()}
-    return Ended(Progress(**about["progress"]), objective, moments)
+    return CheckpointContents(Progress(**about["progress"]), objective, moments)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stmga.data.imitation import Imitation
 from stmga.train.losses import DISTANCES
-from stmga.utils.text import closest
+from stmga.utils.text import did_you_mean
 
 CHOICES = {
     "distance": DISTANCES,
@@ -177,7 +177,7 @@ class TrainConfig:
         known = [f.name for f in fields(cls)]
         for name in data:
             if name not in known:
-                raise ValueError(f"training has no setting {name!r}; {closest(name, known) or ', '.join(known)}")
+                raise ValueError(f"training has no setting {name!r}; {did_you_mean(name, known) or ', '.join(known)}")
         return cls(**data)
 
 
@@ -220,5 +220,7 @@ def recipe(name: str, **changes: Any) -> TrainConfig:
         ValueError: no such recipe, no such setting.
     """
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}; {closest(name, RECIPES) or 'there are ' + ', '.join(RECIPES)}")
+        raise ValueError(
+            f"there is no recipe {name!r}; {did_you_mean(name, RECIPES) or 'there are ' + ', '.join(RECIPES)}"
+        )
     return TrainConfig.from_dict(RECIPES[name].to_dict() | changes) if changes else replace(RECIPES[name])

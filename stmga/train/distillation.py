@@ -23,9 +23,9 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.resumable import embed_in_pieces
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
-from stmga.train.folder import tracklets_digest
+from stmga.train.run_folder import tracklets_digest
 from stmga.utils.distributed import World
-from stmga.utils.files import written_whole
+from stmga.utils.files import atomic_path
 
 FORMAT = 1
 _KEY = "stmga-teacher"
@@ -173,7 +173,7 @@ def _counts(data: dict[str, Any]) -> str:
 def _write(found: Embeddings, path: Path, about: dict[str, Any]) -> None:
     plain, mirrored = (half.contiguous() for half in found.vectors.half().chunk(2))
     known = {"format": FORMAT, "stmga": __version__, **about, "vectors": _digest(plain, mirrored)}
-    with written_whole(path) as temp:
+    with atomic_path(path) as temp:
         try:
             save_file({"plain": plain, "mirrored": mirrored}, temp, {_KEY: json.dumps(known)})
         except SafetensorError as error:  # what the disk said, as safetensors passes it on

@@ -24,18 +24,17 @@ from stmga.tracklets.tracklet import TrackletError
 from stmga.train.averaging import weight_average
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
+from stmga.train.continuation import Stage
 from stmga.train.distillation import Teacher
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
-from stmga.train.folder import open_run, what_decides
-from stmga.train.lessons import PartLessons
 from stmga.train.objective import build_objective
+from stmga.train.part_supervision import PartSupervision
+from stmga.train.processes import StopRequest, batches_of, catch_signals, reading_fault
 from stmga.train.result import Result, board, weight_record
-from stmga.train.signals import StopWish, stop_wish
-from stmga.train.stages import Stage
+from stmga.train.run_folder import open_run, run_spec
 from stmga.train.validation import validate
-from stmga.train.workers import batches_of, reading_fault
 from stmga.utils.cpu import flushed_denormals
-from stmga.utils.distributed import World, any_of, joined, mean_of, objects_of_all, shared_buffers
+from stmga.utils.distributed import World, all_gather_objects, all_reduce_any, joined, mean_of, shared_buffers
 
 logger = logging.getLogger(__name__)
 
@@ -135,10 +134,10 @@ class Trainer:
             std=net.std,
         )
         teaches_parts = config.weight_regions > 0 and model.cpa is not None
-        self.lessons = PartLessons(net, self.augment, seed=config.seed) if teaches_parts else None
+        self.lessons = PartSupervision(net, self.augment, seed=config.seed) if teaches_parts else None
         self.teacher = Teacher(teacher, benchmark.train) if teacher is not None else None
         taught_by = self.teacher.about() if self.teacher else None
-        asked = what_decides(model, benchmark, config, len(self.data.identities), world.size, started_from, taught_by)
+        asked = run_spec(model, benchmark, config, len(self.data.identities), world.size, started_from, taught_by)
         self.objective = build_objective(model, len(self.data.identities), config)
         if after is not None:
             after.start_heads(self.objective, asked["data"]["identities"])
@@ -171,7 +170,7 @@ class Trainer:
 
     def run(self) -> Result:
         """All epochs that are left."""
-        with stop_wish() as wish, board(self.folder.path, self.tensorboard and self.world.leads) as draw:
+        with catch_signals() as wish, board(self.folder.path, self.tensorboard and self.world.leads) as draw:
             self._resume()
             self.objective.train()
             for epoch in range(self.state.epoch, self.config.epochs):
@@ -181,10 +180,10 @@ class Trainer:
                     draw(row)
                 self.state = replace(self.state, epoch=epoch + 1, step=0, sums={})
                 self._save()
-        objects_of_all(None)  # the leader has written its last line before anybody reads it
+        all_gather_objects(None)  # the leader has written its last line before anybody reads it
         return Result(self.folder.path, self.folder.lines(), dict(self.state.best))
 
-    def _epoch(self, epoch: int, wish: StopWish) -> dict[str, Any]:
+    def _epoch(self, epoch: int, wish: StopRequest) -> dict[str, Any]:
         start, first = time.perf_counter(), self.state.step
         with closing(self._batches(epoch)) as batches:  # an exception here ends the workers too
             for batch in batches:
@@ -217,7 +216,7 @@ class Trainer:
             self._save_weights("last", epoch + 1, row.get("validation"))
         return row
 
-    def _advance(self, batch: Mapping[str, Any], epoch: int, wish: StopWish) -> None:
+    def _advance(self, batch: Mapping[str, Any], epoch: int, wish: StopRequest) -> None:
         """One step further, or a stop after it."""
         try:
             values = self.step(batch, epoch, wish)
@@ -232,7 +231,7 @@ class Trainer:
         if stop:  # after the last step too: then validation is what is left of the epoch
             self._stop(epoch, wish)
 
-    def step(self, batch: Mapping[str, Any], epoch: int, wish: StopWish | None = None) -> dict[str, float]:
+    def step(self, batch: Mapping[str, Any], epoch: int, wish: StopRequest | None = None) -> dict[str, float]:
         """One step of the optimiser; the value of each term, the norm of the gradient, and whether to stop.
 
         Raises:
@@ -278,7 +277,7 @@ class Trainer:
             return
         wrong = [f"{name} {own[name]}" for name in watched if not math.isfinite(own[name])]
         names = [self.data.tracklets[self.data.pieces[row][0]].id for row in batch["row"].tolist()]
-        stories = objects_of_all(f"{', '.join(wrong)}; its tracklets are {', '.join(names)}" if wrong else "")
+        stories = all_gather_objects(f"{', '.join(wrong)}; its tracklets are {', '.join(names)}" if wrong else "")
         hint = "bf16 or fp32 instead of fp16, or " if self.config.precision == "fp16" else ""
         raise NotFiniteError(
             f"not finite at epoch {epoch + 1}, step {self.state.step + 1}: {' | '.join(filter(None, stories))}. "
@@ -301,9 +300,9 @@ class Trainer:
                     fault = reading_fault(error)
                     if not fault:
                         raise
-                if any_of(torch.tensor([bool(fault)], device=self.world.device)).item():
+                if all_reduce_any(torch.tensor([bool(fault)], device=self.world.device)).item():
                     self._save()  # what is trained so far
-                    faults = " | ".join(filter(None, objects_of_all(fault)))
+                    faults = " | ".join(filter(None, all_gather_objects(fault)))
                     raise TrainingError(f"{faults}; {self._kept()}, and the same command goes on from it")
                 assert batch is not None
                 yield batch
@@ -326,7 +325,7 @@ class Trainer:
             if self.state.scaler:
                 self.scaler.load_state_dict(self.state.scaler)
             logger.info("going on after %d epochs and %d steps", self.state.epoch, self.state.step)
-        if len(set(objects_of_all((self.state.epoch, self.state.step)))) > 1:
+        if len(set(all_gather_objects((self.state.epoch, self.state.step)))) > 1:
             raise TrainingError(f"the processes do not see the same {self.folder.path}; put it where all of them do")
         if self.world.leads:
             self.folder.rewind(self.state.epoch)  # a run killed before its checkpoint has logged what comes again
@@ -336,7 +335,7 @@ class Trainer:
         if self.world.leads:
             save_checkpoint(self.folder.checkpoint, self.state, self.objective, self.optimizer, self.average)
 
-    def _stop(self, epoch: int, wish: StopWish) -> None:
+    def _stop(self, epoch: int, wish: StopRequest) -> None:
         self._save()
         place = f"epoch {epoch + 1}, step {self.state.step} of {len(self.sampler)}"
         raise StoppedError(f"stopped at {place}; {self._kept()}, and the same command goes on", wish.signum or 15)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
-class Judged(NamedTuple):
+class HeadOutput(NamedTuple):
     """A feature after its BN neck, and what its classifier says."""
 
     feature: Tensor  # (b c)
@@ -16,7 +16,7 @@ class Judged(NamedTuple):
 
 
 class IdentityHeads(nn.Module):
-    """one (b c) for each feature -> its :class:`Judged`: a BN neck and a linear classifier for each (D31).
+    """one (b c) for each feature -> its :class:`HeadOutput`: a BN neck and a linear classifier for each (D31).
 
     The feature that is tested with has its neck in the network, since inference needs it; only its classifier is here.
 
@@ -42,11 +42,11 @@ class IdentityHeads(nn.Module):
         self.necks = nn.ModuleDict({name: nn.BatchNorm1d(dim) for name in features if name != final})
         self.classifiers = nn.ModuleDict({name: _classifier(dim, identities) for name in features})
 
-    def forward(self, features: Mapping[str, Tensor], neck: nn.Module) -> dict[str, Judged]:
+    def forward(self, features: Mapping[str, Tensor], neck: nn.Module) -> dict[str, HeadOutput]:
         judged = {}
         for name, classifier in self.classifiers.items():
             feature = neck(features[name]) if name == self.final else self.necks[name](features[name])
-            judged[name] = Judged(feature, classifier(feature))
+            judged[name] = HeadOutput(feature, classifier(feature))
         return judged
 
 

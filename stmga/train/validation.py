@@ -11,7 +11,7 @@ from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
-from stmga.utils.distributed import World, objects_of_all
+from stmga.utils.distributed import World, all_gather_objects
 
 if TYPE_CHECKING:
     from stmga.deploy.exported import ExportedModel
@@ -31,7 +31,7 @@ def embed_test(
     embedder = TrackletEmbedder(model, sampling=protocol.clips, flip=flip, **options)  # type: ignore[arg-type]
     share = embedder(every[world.rank :: world.size]) if every[world.rank :: world.size] else None
     vectors, rows = [None] * len(every), [None] * len(every)
-    parts = objects_of_all(share)
+    parts = all_gather_objects(share)
     for rank, part in enumerate(parts):
         if part is not None:
             for place, (vector, item) in enumerate(zip(part.vectors, part.items, strict=True)):

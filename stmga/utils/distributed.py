@@ -81,7 +81,7 @@ class _Gather(torch.autograd.Function):
         return total.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def any_of(flags: Tensor) -> Tensor:
+def all_reduce_any(flags: Tensor) -> Tensor:
     """(n) bools of each process -> True where any process says so."""
     if several():
         flags = flags.to(torch.int32)
@@ -97,7 +97,7 @@ def mean_of(values: Tensor) -> Tensor:
     return values
 
 
-def objects_of_all(item: Any) -> list[Any]:
+def all_gather_objects(item: Any) -> list[Any]:
     """A plain object of each process -> those of all, in order of rank."""
     if not several():
         return [item]

@@ -23,7 +23,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """A place to write a large file to; at the end it takes the place of ``path``, or leaves nothing if it fails.
 
     Raises:

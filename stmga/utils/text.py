@@ -4,17 +4,17 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["closest", "some", "text_table"]
+__all__ = ["did_you_mean", "preview", "text_table"]
 
 
-def some(names: Iterable[object], limit: int = 5) -> str:
+def preview(names: Iterable[object], limit: int = 5) -> str:
     """The first ``limit`` names and how many more there are: ``"a, b and 3 more"``."""
     every = [str(name) for name in names]
     listed = ", ".join(every[:limit])
     return f"{listed} and {len(every) - limit} more" if len(every) > limit else listed
 
 
-def closest(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``"did you mean 'x' or 'y'?"``, or an empty string where nothing is near ``name``."""
     near = difflib.get_close_matches(name, list(names))
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,11 +1,13 @@
-"""The processes that read frames: deaf to signals that are meant for the run, and understood when they fail."""
+"""Signals, and the worker processes that read frames: both end a run with a checkpoint."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -15,8 +17,45 @@ from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
 from stmga.tracklets.tracklet import TrackletError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-def deaf_worker(number: int) -> None:
+
+class StopRequest:
+    """``signum`` is the signal that came, None so far."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+
+
+@contextmanager
+def catch_signals() -> Iterator[StopRequest]:
+    """Inside, the first SIGINT or SIGTERM is kept as a wish; a second one acts at once, as it would have before.
+
+    In another thread than the main one signals cannot be caught, and nothing is done.
+    """
+    wish = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield wish
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        wish.signum = number
+        restore()
+
+    for number in SIGNALS:
+        before[number] = signal.signal(number, note)
+    try:
+        yield wish
+    finally:
+        restore()
+
+
+def ignore_signals(number: int) -> None:
     """For ``DataLoader(worker_init_fn=...)``: a signal to all processes stops the run, which then ends its workers.
 
     Were they to die of it first, there would be no batch to go on to a checkpoint with.
@@ -31,7 +70,7 @@ def batches_of(
 ) -> Iterator[Iterator[Mapping[str, Any]]]:
     """The batches of an epoch. Workers end with the block, however it is left; kept frames are read without workers.
 
-    A process that ends asks its workers to by SIGTERM, and waits; for those of :func:`deaf_worker` it would for ever.
+    A process that ends sends SIGTERM to its workers and waits for them. Those of :func:`ignore_signals` would not end.
     """
     if data.store is not None:
         yield map(data.batch, sampler)
@@ -41,7 +80,7 @@ def batches_of(
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=deaf_worker,
+        worker_init_fn=ignore_signals,
         pin_memory=device.type == "cuda",
     )
     others = set(multiprocessing.active_children())

@@ -19,7 +19,7 @@ from stmga.train.engine import train
 from stmga.train.objective import set_part_start
 from stmga.utils.distributed import joined
 from stmga.utils.files import atomic_write
-from stmga.utils.text import closest
+from stmga.utils.text import did_you_mean
 
 SHOWN = ("mAP", "rank-1", "rank-5", "rank-10")
 
@@ -91,7 +91,9 @@ def table_rows(table: str, only: Sequence[str] = ()) -> list[str]:
     for name in only:
         if f"{table}/{name}" not in rows:
             short = [row.partition("/")[2] for row in rows]
-            raise ValueError(f"{table} has no row {name!r}; {closest(name, short) or 'it has ' + ', '.join(short)}")
+            raise ValueError(
+                f"{table} has no row {name!r}; {did_you_mean(name, short) or 'it has ' + ', '.join(short)}"
+            )
     return [f"{table}/{name}" for name in only] or rows
 
 

@@ -16,7 +16,7 @@ from stmga.model import STMGA
 from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.train.config import TrainConfig
 from stmga.train.errors import TrainingError
-from stmga.utils.distributed import World, objects_of_all
+from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _differences(had: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -
     return found
 
 
-def what_decides(
+def run_spec(
     model: STMGA,
     benchmark: Benchmark,
     config: TrainConfig,
@@ -147,7 +147,7 @@ def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFol
             RunFolder(path, asked)
         except TrainingError as found:
             error = str(found)
-    if first := next(filter(None, objects_of_all(error)), ""):
+    if first := next(filter(None, all_gather_objects(error)), ""):
         raise TrainingError(first)
     return RunFolder(path, asked, leads=False)
 

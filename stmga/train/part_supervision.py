@@ -13,7 +13,7 @@ from stmga.data.augment import ClipAugment
 from stmga.data.walkers.labels import LabelledWalkers
 
 
-class PartLessons:
+class PartSupervision:
     """(b t 3 h w) -> (b + k t 3 h w), (k t n h/16 w/16): k labelled clips after a batch, one for eight of its own.
 
     Args:

@@ -16,9 +16,9 @@ from stmga.hub.records import WeightRecord, read_record
 from stmga.model import STMGA
 from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.errors import TrainingError
-from stmga.train.folder import CHECKPOINT, CONFIG
 from stmga.train.objective import Objective, final
 from stmga.train.result import stage_of_run, trained_on
+from stmga.train.run_folder import CHECKPOINT, CONFIG
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Stage:
                 f"{own.stage}: a second stage keeps its trunk"
             )
         model.record = self.record
-        if self.goes_on_as(own):
+        if self.is_same_network(own):
             model.load_state_dict(self._of("model"))
             return
         model.backbone.load_state_dict(self._of("model.backbone"))
@@ -105,7 +105,7 @@ class Stage:
                 "the run was trained on other persons, whom its classifiers know: train on the same, or fine-tune its "
                 "weights with --from RUN/last, which brings no classifiers"
             )
-        if self.goes_on_as(objective.model.config):
+        if self.is_same_network(objective.model.config):
             objective.heads.load_state_dict(self._of("heads"))
             if objective.part_classifier is not None and (known := self._of("part_classifier")):
                 objective.part_classifier.load_state_dict(known)
@@ -121,13 +121,13 @@ class Stage:
         With none, Adam would take the decay of the classifier's rows, which is nearly all the gradient of persons who
         are not in a batch, for a gradient like any other, and drive these rows to zero at the full learning rate.
         """
-        same = self.goes_on_as(objective.model.config)
+        same = self.is_same_network(objective.model.config)
         for name, parameter in objective.named_parameters():
             found = self.moments.get(name if same else self._source(name))
             if found and parameter.requires_grad:
                 optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
 
-    def goes_on_as(self, config: STMGAConfig) -> bool:
+    def is_same_network(self, config: STMGAConfig) -> bool:
         """Whether this is the run's own network, whatever its input."""
         return replace(config, size=self.config.size, clip_length=self.config.clip_length) == self.config
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from stmga.calibration import Calibration, Threshold
 from stmga.embedding.embeddings import Embeddings
-from stmga.metrics.answers import NOBODY, to_codes
-from stmga.metrics.items import camera_sides, labels
+from stmga.metrics.matching import NOBODY, camera_codes, labels, to_codes
 from stmga.metrics.similarity import similarity_blocks
 
 BINS = 200_000  # of -1..1: similarities are told apart to 1e-5
@@ -76,7 +75,7 @@ def calibrate(
 def _histograms(known: Embeddings, device: str | torch.device | None, block: int | None) -> tuple[Counts, Counts]:
     """How many pairs of different persons, and of one, have each similarity."""
     person = to_codes("persons", labels(known.items, "person"))[0]
-    camera = camera_sides(known.items)[0].persons
+    camera = camera_codes(known.items)[0].codes
     impostors, genuine = np.zeros(BINS + 1, np.int64), np.zeros(BINS + 1, np.int64)
     start = 0
     for rows in similarity_blocks(known.vectors, [known.vectors], block=block, device=device) if len(known) else ():
