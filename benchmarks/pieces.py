@@ -114,7 +114,7 @@ def join(folder: str | Path) -> STMGA:
         name: torch.cat([parts[k] for k in sorted(parts)]) if len(parts) > 1 else parts[0]
         for name, parts in found.items()
     }
-    model = from_bytes(save(state), record.config, folder)
+    model = from_bytes(save(state), record.config, folder, build=STMGA)
     if hashlib.sha256(to_bytes(model, half=True)).hexdigest() != record.sha256:
         raise PiecesError(f"{folder}: the pieces are whole, but together not the network of {INDEX}; split it again")
     model.record = record

@@ -32,10 +32,10 @@ import torch
 from pieces import split
 from training_plan import Plan, Stage, read_plan
 
-from stmga import cli_train
-from stmga.arguments import build_parser
-from stmga.cli_model import peak_memory
-from stmga.command import leads
+from stmga.cli import train as train_command
+from stmga.cli.main import build_parser
+from stmga.cli.options import peak_memory
+from stmga.cli.parser import is_main_process
 from stmga.hub.records import CONFIG_FILE, read_record
 from stmga.train.checkpoint import read_checkpoint
 from stmga.utils.cpu import keep_freed_memory
@@ -167,10 +167,10 @@ def train_plan(plan: Plan, args: argparse.Namespace, folder: Path, pieces: Path 
         words += [*(["--device", args.device] if args.device else []), "--workers", str(args.workers)]
         print(f"\n$ stmga {shlex.join(words)}", flush=True)
         with ExitStack() as stack:
-            if leads():
+            if is_main_process():
                 own = pieces and pieces / stage.name
                 stack.enter_context(Watch(run, stage, plan.stages[number + 1 :], own, args.pieces_every))
-            cli_train.COMMANDS["train"](build_parser().parse_args([*words, "--quiet"]))
+            train_command.COMMANDS["train"](build_parser().parse_args([*words, "--quiet"]))
 
 
 def beginning(plan: Plan, name: str, weights: str) -> Plan:

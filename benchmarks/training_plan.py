@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stmga.arguments import build_parser
+from stmga.cli.main import build_parser
 from stmga.config import ARCHITECTURES, STMGAConfig
 from stmga.hub.records import read_record
 from stmga.train import TrainConfig, recipe

@@ -2,6 +2,6 @@
 
 import sys
 
-from stmga.cli import main
+from stmga.cli.main import main
 
 sys.exit(main())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stmga import STMGA, STMGAConfig
-from stmga.cli import main
+from stmga.cli.main import main
 from stmga.data.walkers.render import write_walkers
 
 TINY = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=4)

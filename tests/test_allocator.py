@@ -22,7 +22,9 @@ print(sbrk(0) - start)
 """
 BLOCK = 5 * 2**29
 DIRECTLY = "from stmga.utils.cpu import keep_freed_memory; assert keep_freed_memory()"
-COMMAND = "from stmga import cli; cli.COMMANDS = {{'embed': print, 'weights': print}}; sys.argv = {argv}; {call}"
+COMMAND = (
+    "from stmga.cli import main as cli; cli.COMMANDS = {{'embed': print, 'weights': print}}; sys.argv = {argv}; {call}"
+)
 EMBED = ["stmga", "embed", "crops", "-o", "all.safetensors"]
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc here")

@@ -10,9 +10,10 @@ import pytest
 from cli_fixtures import TINY, fails_fixture, place_fixture, run_fixture  # noqa: F401
 from PIL import Image
 
-from stmga import STMGA, WeightRecord, __version__, cli
+from stmga import STMGA, WeightRecord, __version__
 from stmga.calibration import Calibration, Threshold
-from stmga.cli import main
+from stmga.cli import main as cli
+from stmga.cli.main import main
 
 COMMANDS = ("demo", "embed", "search", "weights", "push")
 
@@ -22,7 +23,7 @@ COMMANDS = ("demo", "embed", "search", "weights", "push")
 
 def test_version_costs_little_and_imports_nothing_heavy():
     script = (
-        "import sys; from stmga.cli import main\n"
+        "import sys; from stmga.cli.main import main\n"
         "try: main(['--version'])\n"
         "except SystemExit as stop: assert stop.code == 0\n"
         "print([m for m in ('torchvision', 'huggingface_hub', 'PIL') if m in sys.modules])"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from stmga import STMGA, Embeddings, Gallery
 from stmga.calibration import Calibration, Threshold
-from stmga.cli import main
+from stmga.cli.main import main
 from stmga.metrics import rank_scores
 
 

@@ -33,7 +33,7 @@ def data_fixture(tmp_path_factory):
 
 @pytest.fixture(scope="module", name="trained")
 def trained_fixture(data):
-    from stmga.cli import main
+    from stmga.cli.main import main
 
     arguments = ["train", "--data", data / "data/manifest.jsonl", "--from", data / "tiny", "-o", data / "run", *SMALL]
     assert main([str(a) for a in arguments]) == 0
@@ -147,7 +147,7 @@ def test_two_sets_train_crops_and_then_clips_and_are_tested_on_one(run, data, tm
 @pytest.fixture(scope="module", name="trunk")
 def trunk_fixture(data):
     """The first of two stages: still crops on the baseline's network."""
-    from stmga.cli import main
+    from stmga.cli.main import main
 
     arguments = ["train", "--data", data / "more/manifest.jsonl", "--model", "stmga_resnet18_c4_baseline", "--recipe",
                  "crops", "--size", 64, 32, "-o", data / "trunk", *SMALL]  # fmt: skip
@@ -262,7 +262,7 @@ def test_eval_scores_the_network_of_a_run_as_the_run_did(run, data, trained, tmp
 
 @pytest.fixture(scope="module", name="teacher")
 def teacher_fixture(data, trained):
-    from stmga.cli import main
+    from stmga.cli.main import main
 
     file = data / "teacher.safetensors"
     arguments = ["teacher", trained / "best", "--data", data / "data/manifest.jsonl", "-o", file, "-q"]

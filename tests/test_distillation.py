@@ -117,13 +117,13 @@ def test_the_loss_is_of_float32_in_half_precision():
 
 HALVES = """
 import torch
-from stmga.utils.distributed import gathered, joined
+from stmga.utils.distributed import all_gather_grad, process_group
 from stmga.train import relation_loss
-with joined("cpu") as world:
+with process_group("cpu") as world:
     torch.manual_seed(0)
     student, teacher = torch.randn(6, 5), torch.randn(6, 9)
     half = student.chunk(2)[world.rank].clone().requires_grad_()
-    relation_loss(gathered(half), gathered(teacher.chunk(2)[world.rank])).backward()
+    relation_loss(all_gather_grad(half), all_gather_grad(teacher.chunk(2)[world.rank])).backward()
     student.requires_grad_()
     relation_loss(student, teacher).backward()
     torch.testing.assert_close(half.grad / 2, student.grad.chunk(2)[world.rank])  # of which DDP takes the mean

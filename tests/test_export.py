@@ -10,7 +10,7 @@ import torch
 
 import stmga
 from stmga import STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
-from stmga.cli import main
+from stmga.cli.main import main
 from stmga.deploy.export import AGREE, SHAPES, export
 from stmga.deploy.exported import RUNTIMES, ExportedModel
 from stmga.tracklets.tracklet import TrackletError

@@ -19,7 +19,7 @@ import torch
 from tracklet_fixtures import faults_of, manifest, noise
 
 import stmga.data.shards as shards_module
-from stmga.cli import main
+from stmga.cli.main import main
 from stmga.data import Benchmark, load_benchmark, pack
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.images import OPEN_SHARDS, close_shards, read_span

@@ -136,10 +136,10 @@ from embedder_fixtures import build, tracklets
 from test_pieces import TINY
 from stmga import TrackletEmbedder
 from stmga.embedding import resumable as pieces
-from stmga.utils.distributed import joined
+from stmga.utils.distributed import process_group
 torch.set_num_threads(1)
 pieces.PIECE = 3
-with joined("cpu") as world:
+with process_group("cpu") as world:
     model = build(TINY).eval()
     if len(sys.argv) > 3 and world.rank:
         model.neck.bias.data.add_(1)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stmga.cli import main
+from stmga.cli.main import main
 from stmga.data import Label, render_labelled, render_walkers
 from stmga.data.walkers import generate as module
 from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark

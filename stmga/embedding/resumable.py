@@ -58,7 +58,7 @@ def embed_in_pieces(
     folder = out.with_name(f"{out.name}.parts")
     about = _about(embedder, tracklets)
     _agree(about, all_gather_objects(about))
-    if world.leads:
+    if world.is_main:
         _open(folder, about)
     all_gather_objects(None)  # the folder is there before anybody writes into it
     pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
@@ -70,7 +70,7 @@ def embed_in_pieces(
         for i in own:
             embedder.embed(pieces[i]).save(_file(folder, i))
     all_gather_objects(None)  # all are done
-    if not world.leads:
+    if not world.is_main:
         return None
     whole = _joined(folder, pieces)
     if not len(whole):

@@ -34,7 +34,7 @@ from stmga.train.result import Result, board, weight_record
 from stmga.train.run_folder import open_run, run_spec
 from stmga.train.validation import validate
 from stmga.utils.cpu import flushed_denormals
-from stmga.utils.distributed import World, all_gather_objects, all_reduce_any, joined, mean_of, shared_buffers
+from stmga.utils.distributed import World, all_gather_objects, all_reduce_any, mean_of, process_group, shared_buffers
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +80,12 @@ def train(
         ValueError: tracklets that cannot be trained on.
         TeacherError: the teacher's file is damaged, or is of other tracklets.
     """
-    with flushed_denormals(), joined(device) as world:
+    with flushed_denormals(), process_group(device) as world:
         trainer = Trainer(
             model, benchmark, config, folder, world, workers=workers, keep_frames=keep_frames,
             started_from=started_from, after=after, teacher=teacher,
         )  # fmt: skip
-        trainer.progress, trainer.tensorboard = progress and world.leads, tensorboard
+        trainer.progress, trainer.tensorboard = progress and world.is_main, tensorboard
         return trainer.run()
 
 
@@ -170,12 +170,12 @@ class Trainer:
 
     def run(self) -> Result:
         """All epochs that are left."""
-        with catch_signals() as wish, board(self.folder.path, self.tensorboard and self.world.leads) as draw:
+        with catch_signals() as wish, board(self.folder.path, self.tensorboard and self.world.is_main) as draw:
             self._resume()
             self.objective.train()
             for epoch in range(self.state.epoch, self.config.epochs):
                 row = self._epoch(epoch, wish)
-                if self.world.leads:
+                if self.world.is_main:
                     self.folder.append(row)
                     draw(row)
                 self.state = replace(self.state, epoch=epoch + 1, step=0, sums={})
@@ -212,7 +212,7 @@ class Trainer:
         if self._is_validated(epoch):
             self._save()  # validation may take minutes, and fail
             row["validation"] = self._validate(epoch)
-        if self.world.leads:
+        if self.world.is_main:
             self._save_weights("last", epoch + 1, row.get("validation"))
         return row
 
@@ -327,12 +327,12 @@ class Trainer:
             logger.info("going on after %d epochs and %d steps", self.state.epoch, self.state.step)
         if len(set(all_gather_objects((self.state.epoch, self.state.step)))) > 1:
             raise TrainingError(f"the processes do not see the same {self.folder.path}; put it where all of them do")
-        if self.world.leads:
+        if self.world.is_main:
             self.folder.rewind(self.state.epoch)  # a run killed before its checkpoint has logged what comes again
 
     def _save(self) -> None:
         self.state.scaler = self.scaler.state_dict()
-        if self.world.leads:
+        if self.world.is_main:
             save_checkpoint(self.folder.checkpoint, self.state, self.objective, self.optimizer, self.average)
 
     def _stop(self, epoch: int, wish: StopRequest) -> None:
@@ -356,7 +356,7 @@ class Trainer:
         scores["mINP"] = found.scores.mINP
         if scores["mAP"] > self.state.best.get("mAP", -1.0):
             self.state.best = {"epoch": epoch + 1, **scores}
-            if self.world.leads:
+            if self.world.is_main:
                 self._save_weights("best", epoch + 1, scores)
         return scores
 

@@ -25,7 +25,7 @@ from stmga.train.losses import (
     relation_loss,
     triplet_loss,
 )
-from stmga.utils.distributed import gathered
+from stmga.utils.distributed import all_gather_grad
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -91,7 +91,7 @@ class Objective(nn.Module):
             total = torch.stack(list(terms.values())).sum()
             if taught is not None and self.config.weight_teacher > 0:
                 feature = judged[self.heads.final].feature
-                terms["teacher"] = relation_loss(gathered(feature.float()), gathered(taught))
+                terms["teacher"] = relation_loss(all_gather_grad(feature.float()), all_gather_grad(taught))
                 total = total + self.config.weight_teacher * terms["teacher"]
             if cpa is not None and self.config.weight_pa > 0:
                 terms["pa"] = part_attention_loss(*attention_target(cpa, self.config.residual))
@@ -105,7 +105,7 @@ class Objective(nn.Module):
         return terms | {"total": total}
 
     def _triplet(self, feature: Tensor, labels: Tensor) -> Tensor:
-        others = (gathered(feature.float()), gathered(labels))
+        others = (all_gather_grad(feature.float()), all_gather_grad(labels))
         return triplet_loss(feature, labels, margin=self.config.margin, distance=self.config.distance, others=others)
 
 

@@ -17,7 +17,7 @@ from stmga.model import STMGA
 from stmga.train.config import TrainConfig
 from stmga.train.engine import train
 from stmga.train.objective import set_part_start
-from stmga.utils.distributed import joined
+from stmga.utils.distributed import process_group
 from stmga.utils.files import atomic_write
 from stmga.utils.text import did_you_mean
 
@@ -127,7 +127,7 @@ def run_table(
     if not benchmark.query:
         raise ValueError("a table needs a test: queries and a gallery (roles in the manifest, or --holdout)")
     found = [Row(name.partition("/")[2], PAPER[name]) for name in names]
-    with joined(options.get("device")) as world:  # once for all runs
+    with process_group(options.get("device")) as world:  # once for all runs
         for seed in range(config.seed, config.seed + seeds):
             for name, row in zip(names, found, strict=True):
                 asked = replace(config, seed=seed, **TRAINING.get(name, {}))
@@ -137,7 +137,7 @@ def run_table(
                 place = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
                 done = train(model, benchmark, asked, place, **options).log[-1]["validation"]
                 row.scores.append({key: 100 * done[key] for key in SHOWN})
-                if world.leads:
+                if world.is_main:
                     write_table(folder, table, benchmark, found)
     return found
 

@@ -142,7 +142,7 @@ def run_spec(
 def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFolder:
     """The run folder: the leader makes it, and what it finds wrong is raised by all processes."""
     error = ""
-    if world.leads:
+    if world.is_main:
         try:
             RunFolder(path, asked)
         except TrainingError as found:

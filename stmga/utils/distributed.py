@@ -22,13 +22,13 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the files and talks."""
         return self.rank == 0
 
 
 @contextmanager
-def joined(device: str | torch.device | None = None) -> Iterator[World]:
+def process_group(device: str | torch.device | None = None) -> Iterator[World]:
     """Join the processes that ``torchrun`` started; without it this is the only one.
 
     ``device`` None is the GPU where there is one, of several the one of this process's number.
@@ -50,18 +50,18 @@ def joined(device: str | torch.device | None = None) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether there are other processes to share with."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
-def gathered(x: Tensor) -> Tensor:
+def all_gather_grad(x: Tensor) -> Tensor:
     """(b ...) of each process -> (world b ...) of all, in order of rank, with gradients to every process's rows."""
-    return _gathered(x) if several() else x
+    return _all_gather_grad(x) if is_distributed() else x
 
 
 @torch.compiler.disable  # the compiler knows no such collective
-def _gathered(x: Tensor) -> Tensor:
+def _all_gather_grad(x: Tensor) -> Tensor:
     rows: Tensor = _Gather.apply(x)
     return rows
 
@@ -83,7 +83,7 @@ class _Gather(torch.autograd.Function):
 
 def all_reduce_any(flags: Tensor) -> Tensor:
     """(n) bools of each process -> True where any process says so."""
-    if several():
+    if is_distributed():
         flags = flags.to(torch.int32)
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return flags.bool()
@@ -91,7 +91,7 @@ def all_reduce_any(flags: Tensor) -> Tensor:
 
 def mean_of(values: Tensor) -> Tensor:
     """Numbers of each process -> their mean over the processes."""
-    if several():
+    if is_distributed():
         dist.all_reduce(values)
         values = values / dist.get_world_size()
     return values
@@ -99,7 +99,7 @@ def mean_of(values: Tensor) -> Tensor:
 
 def all_gather_objects(item: Any) -> list[Any]:
     """A plain object of each process -> those of all, in order of rank."""
-    if not several():
+    if not is_distributed():
         return [item]
     items: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(items, item)
@@ -108,6 +108,6 @@ def all_gather_objects(item: Any) -> list[Any]:
 
 def shared_buffers(module: nn.Module) -> None:
     """Give every process the leader's buffers (running statistics), as DistributedDataParallel does before a step."""
-    if several():
+    if is_distributed():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

@@ -30,14 +30,14 @@ def count(text: str) -> int:
     return number
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process talks and writes: torchrun may have started several."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def say(text: str, file: Any = None) -> None:
     """Print once, however many processes torchrun started."""
-    if leads():
+    if is_main_process():
         print(text, file=file or sys.stdout, flush=True)
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stmga.command import command
+from stmga.cli.parser import command
 
 if TYPE_CHECKING:
     from stmga.hub.records import WeightRecord

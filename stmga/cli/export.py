@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli_model import add_model, model_of
-from stmga.command import command
+from stmga.cli.options import add_model, model_of
+from stmga.cli.parser import command
 
 
 def add_arguments(commands: Any) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from stmga.cli.report import cards, score, write_picture
 from stmga.data.walkers.render import render_tracklet, render_walkers
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.gallery.gallery import Gallery, Match
 from stmga.model import STMGA
-from stmga.report import cards, score, write_picture
 from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform
 from stmga.utils.text import text_table

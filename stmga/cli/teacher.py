@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli_model import trained
-from stmga.cli_source import add_training_data, training_data
-from stmga.command import check_writable, command, count, say
+from stmga.cli.options import add_training_data, trained, training_data
+from stmga.cli.parser import check_writable, command, count, say
 
 
 def add_arguments(commands: Any) -> None:
@@ -35,13 +34,13 @@ Killed? Run the same command again: it resumes."""
 def teacher(args: argparse.Namespace) -> None:
     """Every training frame, plain and mirrored, in one file; with torchrun by several processes."""
     from stmga.train import teacher_vectors
-    from stmga.utils.distributed import joined
+    from stmga.utils.distributed import process_group
 
     check_writable(args.out)
     model, name = trained(args.weights)
     say(f"teacher   {name}, {model.config.size[0]} x {model.config.size[1]}")
     tracklets = training_data(args).train
-    with joined(args.device) as world:
+    with process_group(args.device) as world:
         teacher_vectors(
             model,
             tracklets,
@@ -51,7 +50,7 @@ def teacher(args: argparse.Namespace) -> None:
             precision=args.precision,
             batch_size=args.batch_size,
             workers=args.workers,
-            progress=world.leads and not args.quiet,
+            progress=world.is_main and not args.quiet,
             world=world,
         )
     say(f"wrote     {args.out}: {sum(map(len, tracklets)):,} frames, plain and mirrored, {model.dim} numbers each")

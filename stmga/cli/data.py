@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from stmga.command import command, count
+from stmga.cli.parser import command, count
 
 
 def add_arguments(commands: Any) -> None:

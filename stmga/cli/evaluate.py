@@ -8,9 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli_model import add_computing, add_flip, add_model, computing_model_of, device_for
-from stmga.cli_source import add_source, benchmark_of, describe
-from stmga.command import command, count, leads
+from stmga.cli.options import (
+    add_computing,
+    add_flip,
+    add_model,
+    add_source,
+    benchmark_of,
+    computing_model_of,
+    describe,
+    device_for,
+)
+from stmga.cli.parser import command, count, is_main_process
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
@@ -112,7 +120,7 @@ def evaluate(args: argparse.Namespace) -> None:
     else:
         queries, gallery, protocol = _embedded(args)
     found = evaluate(queries, gallery, protocol, device=args.device)
-    if leads():
+    if is_main_process():
         report_evaluation(found, out=args.out)
 
 
@@ -121,7 +129,7 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
     from dataclasses import replace
 
     from stmga.train.validation import embed_test
-    from stmga.utils.distributed import joined
+    from stmga.utils.distributed import process_group
 
     benchmark = benchmark_of(args, args.source)
     if not benchmark.query or not (benchmark.gallery or benchmark.protocol.queries_in_gallery):
@@ -131,10 +139,10 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
         )
     benchmark = replace(benchmark, protocol=replace(protocol_of(args, benchmark.protocol), flip=args.flip))
     model, weights = computing_model_of(args)
-    if leads():
+    if is_main_process():
         print(*describe(benchmark), f"weights   {weights}", sep="\n")
     options = {key: getattr(args, key) for key in ("precision", "compile", "batch_size", "workers", "decode")}
-    with joined(device_for(args, model)) as world:
+    with process_group(device_for(args, model)) as world:
         queries, gallery = embed_test(model, benchmark, world, device=world.device, progress=not args.quiet, **options)
     for side in (queries, gallery):
         side.model = side.model or weights

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli_model import trained
-from stmga.cli_source import add_training_data, training_data
-from stmga.command import command, count, say
+from stmga.cli.options import add_training_data, trained, training_data
+from stmga.cli.parser import command, count, say
 from stmga.utils.text import did_you_mean
 
 if TYPE_CHECKING:

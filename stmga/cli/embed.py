@@ -1,0 +1,117 @@
+"""The command that makes embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stmga.cli.options import add_computing, add_flip, add_model, computing_model_of, device_for, peak_memory
+from stmga.cli.parser import check_writable, command, count, is_main_process
+
+if TYPE_CHECKING:
+    from stmga.tracklets.tracklet import Tracklet
+
+
+def add_arguments(commands: Any) -> None:
+    """Add this command to the parser."""
+    example = """  stmga embed crops/ -o crops.safetensors --layout "{person}/{camera}/{tracklet}"
+  stmga embed tracklets.jsonl -o all.safetensors --workers 2
+  stmga embed cam1.txt -o cam1.safetensors --mot-frames cam1.mp4 --camera 1
+  torchrun --nproc-per-node 2 -m stmga embed tracklets.jsonl -o all.safetensors"""
+    add = command(commands, "embed", "write one vector for each tracklet", example).add_argument
+    add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
+    add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
+    add_model(add)
+    add("--layout", default="{tracklet}", help='what the folders mean, as "{person}/{camera}/{tracklet}"')
+    add("--mot-frames", metavar="PATH", help="SOURCE is a MOT track file over this folder of frames or video")
+    add("--camera", help="the camera of a MOT track file")
+    add(
+        "--first-index",
+        type=int,
+        metavar="N",
+        help="the number of the first frame in a MOT track file (default: 1)",
+    )
+    add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a MOT track file (default: 1)")
+    add_computing(add)
+    add(
+        "--sampling", choices=("all", "evenly"), default="all",
+        help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
+    )  # fmt: skip
+    add_flip(add)
+    add(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="what an unreadable tracklet does (default: raise)",
+    )
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def embed(args: argparse.Namespace) -> None:
+    """One vector for each tracklet, in a file; with torchrun by several processes."""
+    from stmga.embedding.embedder import TrackletEmbedder
+    from stmga.embedding.resumable import embed_in_pieces
+    from stmga.utils.distributed import process_group
+
+    check_writable(args.out)
+    model, weights = computing_model_of(args)
+    tell = print if is_main_process() else lambda _: None
+    tell(f"weights   {weights}")
+    tracklets = _read(args)
+    persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
+    known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
+    tell(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
+    with process_group(device_for(args, model)) as world:
+        several = f", {world.size} processes" if world.size > 1 else ""
+        options = f"{', compiled' if args.compile else ''}{', flip' if args.flip else ''}"
+        tell(f"device    {world.device}, {args.precision}{options}{several}")
+        embedder = TrackletEmbedder(
+            model,
+            device=world.device,
+            precision=args.precision,
+            compile=args.compile,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            decode=args.decode,
+            sampling=args.sampling,
+            flip=args.flip,
+            on_error=args.on_error,
+            progress=world.is_main and not args.quiet,
+        )
+        start = time.perf_counter()
+        embeddings = embed_in_pieces(embedder, tracklets, args.out, world, name=weights)
+        seconds = time.perf_counter() - start
+        device = str(world.device)
+    if embeddings is None:  # the leader tells
+        return
+    for skip in embeddings.skipped:
+        print(f"skipped   {skip['reason']}")
+    kept, most = set(embeddings.ids), model.config.clip_length if args.sampling == "evenly" else sys.maxsize
+    frames = sum(min(len(tracklet), most) for tracklet in tracklets if tracklet.id in kept)
+    speed = f"{frames / seconds:,.0f} frames/s ({frames:,} frames in {seconds:.1f} s)"
+    print(f"speed     {speed}, peak memory {peak_memory(device)}")
+    count, dim = embeddings.vectors.shape
+    lost = f", {len(embeddings.skipped):,} skipped" if embeddings.skipped else ""
+    print(f"wrote     {args.out}: {count:,} vectors of {dim} numbers{lost}, digest {embeddings.digest[:12]}")
+
+
+def _read(args: argparse.Namespace) -> list[Tracklet]:
+    check_files = args.on_error == "raise"
+    tracks = {key: getattr(args, key) for key in ("camera", "first_index", "min_frames")}
+    tracks = {key: value for key, value in tracks.items() if value is not None}
+    if args.mot_frames is None:
+        from stmga.tracklets.readers import read_tracklets
+
+        for key in tracks:
+            hint = "; a folder says it in --layout, a manifest in its lines" if key == "camera" else ""
+            raise ValueError(f"--{key.replace('_', '-')} belongs to --mot-frames{hint}")
+        return read_tracklets(args.source, layout=args.layout, check_files=check_files)
+    from stmga.tracklets.mot import read_mot
+
+    return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"embed": embed}

@@ -1,0 +1,63 @@
+"""The `stmga` command. Every command imports what it needs when it runs, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from stmga._version import __version__
+from stmga.cli import data, demo, embed, evaluate, export, search, teacher, train, weights
+from stmga.cli.parser import EXIT_CODES
+from stmga.utils.cpu import keep_freed_memory
+
+MODULES = (demo, embed, search, weights, data, evaluate, teacher, train, export)  # in the order of the help
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    name: run for module in MODULES for name, run in module.COMMANDS.items()
+}
+COMPUTING = ("ablate", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the result is the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # ids are file names: not every one can be printed as it is
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    args = build_parser().parse_args(argv)
+    own = argv is None  # not called by another program, whose memory this would be
+    if own and args.command in COMPUTING and os.environ.get("STMGA_KEEP_MEMORY") != "0":
+        keep_freed_memory()
+    logging.basicConfig(format="stmga: %(message)s", level=logging.WARNING)
+    logging.getLogger("stmga").setLevel(logging.INFO)
+    try:
+        COMMANDS[args.command](args)
+    except KeyboardInterrupt:
+        print("stmga: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `stmga weights | head` has read enough
+        sys.stdout = None  # nothing to flush at exit
+        return 0
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("STMGA_DEBUG"):
+            raise
+        unforeseen = type(error) in (TypeError, RuntimeError)
+        print(f"stmga: error: {error}{' (STMGA_DEBUG=1 shows where)' if unforeseen else ''}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; ``args.command`` is the name of the command."""
+    parser = argparse.ArgumentParser(
+        prog="stmga",
+        description="Person re-identification in video: tracklets in, ranked matches out.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"stmga {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in MODULES:
+        module.add_arguments(commands)
+    return parser

@@ -1,0 +1,102 @@
+"""The command that searches in embeddings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stmga.cli.parser import check_writable, command, count
+from stmga.utils.text import preview, text_table
+
+if TYPE_CHECKING:
+    from stmga.embedding.embeddings import Embeddings
+
+
+def add_arguments(commands: Any) -> None:
+    """Add this command to the parser."""
+    example = """  stmga search queries.safetensors gallery.safetensors --other-camera --picture ranked.png
+  stmga search all.safetensors all.safetensors --where role=query -o matches.jsonl"""
+    add = command(commands, "search", "find the most similar gallery tracklets of each query", example).add_argument
+    add("queries", metavar="QUERIES", help="embeddings of `stmga embed`")
+    add("gallery", metavar="GALLERY", nargs="+", help="one or more files of embeddings to search in")
+    add("--top", type=count, default=10, metavar="K", help="matches of each query (default: 10)")
+    add("--threshold", type=float, help="only matches with at least this cosine, -1 to 1")
+    add("--other-camera", action="store_true", help="only matches from other cameras than the query's")
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these queries, as role=query")
+    add("--gallery-where", action="append", default=[], metavar="KEY=VALUE", help="only this part of the gallery")
+    add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
+    add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
+
+
+def search(args: argparse.Namespace) -> None:
+    """The most similar gallery tracklets of each query."""
+    from stmga.cli import report
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.gallery.gallery import Gallery
+
+    for path in filter(None, (args.out, args.picture)):
+        check_writable(path)
+    if args.out:
+        report.check_suffix(args.out)
+    if args.picture:
+        report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
+    queries = _select(Embeddings.load(args.queries), args.where, args.queries)
+    gallery = Gallery()
+    for path in args.gallery:
+        gallery.add(_select(Embeddings.load(path), args.gallery_where, path))
+    matches = gallery.search(queries, args.top, threshold=args.threshold, other_camera=args.other_camera)
+    if args.out:
+        report.write_matches(args.out, queries, matches, gallery.calibration)
+    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {gallery.model or 'unnamed weights'}")
+    if gallery.calibration is not None:
+        print(f"verdict: {gallery.calibration.describe()}")
+    rows = report.answers(queries, matches, gallery.calibration)
+    print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
+    if len(rows) > 10:
+        print(f"... and {len(rows) - 10:,} more queries; write them all with -o matches.jsonl")
+    _print_score(queries, gallery.embeddings)
+    if args.out:
+        print(f"\nwrote {args.out}")
+    if args.picture:
+        _save_ranked(args.picture, queries, matches, gallery.embeddings)
+        print(f"wrote {args.picture}")
+
+
+def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddings:
+    for condition in where:
+        key, sign, value = condition.partition("=")
+        if not sign:
+            raise ValueError(f"expected key=value, got {condition!r}")
+        seen = sorted({str(item[key]) for item in embeddings.items if key in item})
+        if value not in seen:
+            keys = sorted({name for item in embeddings.items for name in item} - {"cover"})
+            hint = f"{key} is {preview(seen)}" if seen else f"the keys are {', '.join(keys)}"
+            raise ValueError(f"{path} has no tracklet with {condition}; {hint}")
+        embeddings = embeddings.select([str(item.get(key)) == value for item in embeddings.items])
+    return embeddings
+
+
+def _print_score(queries: Embeddings, gallery: Embeddings) -> None:
+    from stmga.cli import report
+
+    if all(p is None for p in queries.persons) or all(p is None for p in gallery.persons):
+        return
+    scores = report.score(queries, gallery)
+    if scores is None:
+        print("\nno query has a match to be found (its person, from another camera), so there is no score")
+    else:
+        print(f"\n{scores}\nrule: {report.RULE}")
+
+
+def _save_ranked(path: str, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, rows: int = 6) -> None:
+    from stmga.cli import report
+    from stmga.tracklets.tracklet import load_cover
+    from stmga.visualize import ranked_picture
+
+    shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load_cover)
+    note = f"Vectors by {gallery.model or 'unnamed weights'}."
+    report.write_picture(path, ranked_picture(shown, found, title="First matches", note=note))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"search": search}
