@@ -1,17 +1,22 @@
 """stmga: video-based person re-identification with ST-MGA. Importing it costs torch and nothing heavier."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from stmga._version import __version__
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
-from stmga.deploy.export import export
-from stmga.embedding.embedder import TrackletEmbedder
-from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.gallery import Gallery
-from stmga.hub.records import WeightRecord
+from stmga.deploy import export
+from stmga.embedding import Embeddings, TrackletEmbedder
+from stmga.gallery import Gallery, Match
+from stmga.hub import WeightRecord
 from stmga.model import STMGA, Features
-from stmga.tracklets.tracklet import Frame, Tracklet
+from stmga.tracklets import Frame, Tracklet, TrackletError, read_tracklets
 from stmga.transforms import ClipTransform
-from stmga.zoo import create_model, get_weights, list_models, list_weights
+from stmga.zoo import create_model, get_transform, get_weights, list_models, list_weights
+
+if TYPE_CHECKING:
+    from stmga.metrics import evaluate
 
 __all__ = [
     "CPA",
@@ -25,16 +30,36 @@ __all__ = [
     "Features",
     "Frame",
     "Gallery",
+    "Match",
     "STMGAConfig",
     "Stripes",
     "Tracklet",
     "TrackletEmbedder",
+    "TrackletError",
     "WeightRecord",
     "__version__",
     "create_model",
+    "evaluate",
     "export",
+    "get_transform",
     "get_weights",
     "list_models",
     "list_weights",
     "paper_config",
+    "read_tracklets",
 ]
+# Imported when first asked for, so that `import stmga` stays as fast as `import torch`.
+_SUBMODULES = ("blocks", "data", "gallery", "hub", "metrics", "tracklets", "train", "visualize")
+_LATER = {"evaluate": "stmga.metrics"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"stmga.{name}")
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'stmga' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES})
