@@ -27,7 +27,7 @@ from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
 import stmga
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.train import Trainer, recipe
+from stmga.train import RunOptions, Trainer, recipe
 from stmga.utils.cpu import flushed_denormals, keep_freed_memory
 from stmga.utils.distributed import World
 
@@ -44,9 +44,10 @@ def side(name: str, args: argparse.Namespace) -> Iterator[Side]:
     asked = recipe("clips", clips=4, precision=args.precision, frozen=args.frozen, soften=0.2)
     with tempfile.TemporaryDirectory() as folder, flushed_denormals():
         world = World(device=torch.device(args.device))
-        trainer = Trainer(stmga.STMGA(config), crops(), asked, f"{folder}/run", world, keep_frames=True)
+        options = RunOptions(keep_frames=True)
+        trainer = Trainer(stmga.STMGA(config), crops(), asked, f"{folder}/run", world, options=options)
         trainer.objective.train()
-        batches = (trainer.data.batch(places) for _ in repeat(None) for places in trainer.sampler)
+        batches = (trainer.inputs.data.batch(places) for _ in repeat(None) for places in trainer.inputs.sampler)
         yield floor(trainer, args) if name == "floor" else lambda: trainer.step(next(batches), epoch=0)
 
 

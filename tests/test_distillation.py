@@ -252,9 +252,10 @@ def test_a_batch_learns_from_exactly_the_frames_it_shows(benchmark, teacher, tmp
     vectors = torch.stack([tensors["plain"], tensors["mirrored"]]).float()
     seen = set()
     for batch in run._batches(0):
-        shown = run.augment(batch["clip"], batch["draw"])
+        shown = run.inputs.augment(batch["clip"], batch["draw"])
         pixels = (
-            shown * torch.tensor(run.augment.std).view(3, 1, 1) + torch.tensor(run.augment.mean).view(3, 1, 1)
+            shown * torch.tensor(run.inputs.augment.std).view(3, 1, 1)
+            + torch.tensor(run.inputs.augment.mean).view(3, 1, 1)
         ) * 255
         expected = []
         for clip in pixels:
@@ -263,7 +264,7 @@ def test_a_batch_learns_from_exactly_the_frames_it_shows(benchmark, teacher, tmp
             assert len(found) == len(clip)  # every frame of the clip is one of them
             seen |= set(found[:, 0].tolist())
             expected.append(vectors[found[:, 0], found[:, 1]].mean(0))
-        torch.testing.assert_close(run._taught(batch), F.normalize(torch.stack(expected), dim=1))
+        torch.testing.assert_close(run.inputs.teacher_vectors(batch), F.normalize(torch.stack(expected), dim=1))
     assert seen == {0, 1}
 
 

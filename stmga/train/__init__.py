@@ -3,12 +3,13 @@
 from stmga.train.config import RECIPES, TrainConfig, recipe
 from stmga.train.continuation import Stage
 from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
-from stmga.train.engine import Trainer, train
+from stmga.train.engine import train
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.heads import IdentityHeads
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, relation_loss, triplet_loss
 from stmga.train.objective import Objective
 from stmga.train.result import Result
+from stmga.train.trainer import RunOptions, Trainer
 
 __all__ = [
     "RECIPES",
@@ -16,6 +17,7 @@ __all__ = [
     "NotFiniteError",
     "Objective",
     "Result",
+    "RunOptions",
     "Stage",
     "StoppedError",
     "Teacher",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ def process_group(device: str | torch.device | None = None) -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size(), place)
     finally:
         dist.destroy_process_group()
+
+
+def distributed(module: nn.Module, world: World) -> nn.Module:
+    """The module in DistributedDataParallel where there are other processes, else as it is."""
+    if world.size == 1:
+        return module
+    devices = [world.device] if world.device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
 
 
 def is_distributed() -> bool:
