@@ -24,7 +24,7 @@ import stmga
 from stmga.backbones import load_backbone
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets.readers import read_manifest
+from stmga.tracklets.manifest import read_manifest
 from stmga.train import recipe
 from stmga.train.paper_tables import run_table, show_table
 

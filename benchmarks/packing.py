@@ -26,7 +26,7 @@ from PIL import Image
 
 from stmga.data import load_benchmark, pack
 from stmga.tracklets.images import read_span
-from stmga.tracklets.readers import read_manifest, write_manifest
+from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.tracklet import Frame, Tracklet
 
 CLIP = 8

@@ -27,7 +27,7 @@ from turns import in_turns, where
 from stmga.config import ARCHITECTURES
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.model import STMGA
-from stmga.tracklets.readers import read_manifest
+from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform
 

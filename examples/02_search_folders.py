@@ -14,7 +14,7 @@ import stmga
 from stmga.cli.report import cards
 from stmga.data.walkers.render import render_walkers
 from stmga.metrics import Protocol, evaluate
-from stmga.tracklets.readers import read_folder
+from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import load_cover
 from stmga.visualize import ranked_picture
 

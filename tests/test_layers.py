@@ -113,3 +113,16 @@ def test_no_module_has_the_name_of_an_exported_function():
     import stmga
 
     assert [name for name in stmga.__all__ if f"stmga.{name}" in MODULES] == []
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_and_functions_are_short(module):
+    """At most 300 lines in a file and 40 in a function, its docstring aside."""
+    text = MODULES[module].read_text("utf-8")
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = ast.get_docstring(node) is not None
+            docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+            assert (node.end_lineno or 0) - node.lineno + 1 - docstring <= 40, f"{module}.{node.name} is too long"

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.mot import read_mot
-from stmga.tracklets.readers import read_manifest, read_tracklets, write_manifest
+from stmga.tracklets.readers import read_tracklets
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
 
 WIDTH, HEIGHT = 96, 64

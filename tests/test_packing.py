@@ -23,7 +23,7 @@ from stmga.cli.main import main
 from stmga.data import Benchmark, load_benchmark, pack
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.images import OPEN_SHARDS, close_shards, read_span
-from stmga.tracklets.readers import read_manifest, write_manifest
+from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
 
 RULES = Protocol(data="the walk, test", junk=(-1,), distractors=(0,), queries_in_gallery=False, unknown_camera="keep")

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracklet_fixtures import faults_of, manifest, picture
 
-from stmga.tracklets.readers import natural_key, read_folder, read_manifest, read_tracklets, write_manifest
+from stmga.tracklets.folders import natural_key, read_folder
+from stmga.tracklets.manifest import read_manifest, write_manifest
+from stmga.tracklets.readers import read_tracklets
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 # ---- folders

@@ -21,7 +21,7 @@ from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchm
 from stmga.data.walkers.looks import make_look
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics import Protocol, evaluate
-from stmga.tracklets.readers import read_manifest
+from stmga.tracklets.manifest import read_manifest
 
 SMALL: dict[str, Any] = {"frames": 2, "size": (32, 16)}
 

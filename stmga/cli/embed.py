@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_computing, add_flip, add_model, computing_model_of, device_for, peak_memory
 from stmga.cli.parser import check_writable, command, count, is_main_process
 
 if TYPE_CHECKING:
+    from stmga.embedding.embeddings import Embeddings
     from stmga.tracklets.tracklet import Tracklet
 
 
@@ -87,9 +88,21 @@ def embed(args: argparse.Namespace) -> None:
         device = str(world.device)
     if embeddings is None:  # the leader tells
         return
+    _report(args, embeddings, tracklets, seconds, device, model.config.clip_length)
+
+
+def _report(
+    args: argparse.Namespace,
+    embeddings: Embeddings,
+    tracklets: Sequence[Tracklet],
+    seconds: float,
+    device: str,
+    clip: int,
+) -> None:
+    """What was skipped, how fast it went, and what was written."""
     for skip in embeddings.skipped:
         print(f"skipped   {skip['reason']}")
-    kept, most = set(embeddings.ids), model.config.clip_length if args.sampling == "evenly" else sys.maxsize
+    kept, most = set(embeddings.ids), clip if args.sampling == "evenly" else sys.maxsize
     frames = sum(min(len(tracklet), most) for tracklet in tracklets if tracklet.id in kept)
     speed = f"{frames / seconds:,.0f} frames/s ({frames:,} frames in {seconds:.1f} s)"
     print(f"speed     {speed}, peak memory {peak_memory(device)}")

@@ -11,7 +11,8 @@ from stmga.data.datasets import duke, ilids, lsvid, mars, prid
 from stmga.data.datasets.reader import About, collector_paused
 from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
-from stmga.tracklets.readers import read_folder, read_manifest
+from stmga.tracklets.folders import read_folder
+from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import TrackletError
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets.readers import natural_key
+from stmga.tracklets.folders import natural_key
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.text import preview
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stmga.tracklets.images import read_span
-from stmga.tracklets.readers import manifest_line
+from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.utils.files import atomic_path, atomic_write
 

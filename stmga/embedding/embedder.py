@@ -93,17 +93,7 @@ class TrackletEmbedder:
         _check_choice("on_error", on_error, get_args(OnError))
         if (batch_size is not None and batch_size < 1) or workers < 0:
             raise ValueError(f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}")
-        if not isinstance(model, nn.Module):
-            if compile or precision != "fp32" or torch.device(device or "cpu") != model.device:
-                raise ValueError(f"an exported file computes as it was written, on the {model.device}: {model}")
-        elif (dtype := next(model.parameters()).dtype) != torch.float32:
-            raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
-        elif device is not None:
-            model.to(device)
-        if decode == "device":
-            if model.device.type != "cuda":
-                raise ValueError(f'decode="device" is for a GPU; this computes on {model.device}, as "host" decodes')
-            require_decoder(model.device)
+        _prepare(model, device, precision, compile, decode)
         self.model = model
         self.precision = precision
         self.compile = compile
@@ -280,6 +270,27 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _prepare(
+    model: STMGA | ExportedModel,
+    device: str | torch.device | None,
+    precision: Precision,
+    compiled: bool,
+    decoded: Decode,
+) -> None:
+    """The model on its device; ValueError for what it cannot do there."""
+    if not isinstance(model, nn.Module):
+        if compiled or precision != "fp32" or torch.device(device or "cpu") != model.device:
+            raise ValueError(f"an exported file computes as it was written, on the {model.device}: {model}")
+    elif (dtype := next(model.parameters()).dtype) != torch.float32:
+        raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
+    elif device is not None:
+        model.to(device)
+    if decoded == "device":
+        if model.device.type != "cuda":
+            raise ValueError(f'decode="device" is for a GPU; this computes on {model.device}, as "host" decodes')
+        require_decoder(model.device)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

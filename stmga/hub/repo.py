@@ -140,10 +140,9 @@ def _status(error: BaseException | None) -> int:
 
 
 def _sentence(error: BaseException, repo: Repo, what: str, revision: str | None) -> str:
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     hub = repo.api.endpoint
-    cache = repo.cache_dir or constants.HF_HUB_CACHE
     name, at = f"the Hub repository {repo.repo_id!r}", f" at revision {revision!r}" if revision else ""
     cause = error.__cause__ if isinstance(error, ValueError) and error.__cause__ else error  # a forced download
     status = _status(cause)
@@ -162,6 +161,14 @@ def _sentence(error: BaseException, repo: Repo, what: str, revision: str | None)
         )
     if isinstance(cause, errors.RemoteEntryNotFoundError):
         return f"{name[0].upper()}{name[1:]} holds no {what}{at}; it was not made by stmga's push_to_hub."
+    return _no_file(repo, what, name, at, cause, status)
+
+
+def _no_file(repo: Repo, what: str, name: str, at: str, cause: BaseException, status: int | None) -> str:
+    """The sentence where the repository is known, and the file neither came nor is in the cache."""
+    from huggingface_hub import constants
+
+    hub, cache = repo.api.endpoint, repo.cache_dir or constants.HF_HUB_CACHE
     if what == UPLOAD:
         reason = "HF_HUB_OFFLINE is set" if repo.offline else f"HTTP {status}" if status else "no connection"
         return f"Nothing was uploaded to {repo.repo_id!r} at {hub} ({reason}); check the network and try again."

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from stmga.tracklets.readers import list_folder
+from stmga.tracklets.folders import list_folder
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from stmga.data.benchmark import Benchmark
 from stmga.data.datasets.reader import About, Reading, collector_paused
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets.readers import read_folder
+from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 PARTS = ("train", "query", "gallery")

@@ -11,7 +11,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.datasets.matfile import read_mat
 from stmga.data.datasets.reader import SPLITS, About, Reading, check_split
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets.readers import read_folder
+from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 SEQUENCES, LIST = "i-LIDS-VID/sequences", "train-test people splits/train_test_splits_ilidsvid.mat"

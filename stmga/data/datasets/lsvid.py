@@ -12,7 +12,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.datasets.matfile import read_mat
 from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets.readers import list_folder
+from stmga.tracklets.folders import list_folder
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 TRAIN, TEST, INFO = "list_sequence/list_seq_train.txt", "list_sequence/list_seq_test.txt", "test/data/info_test.mat"

@@ -11,7 +11,7 @@ import numpy as np
 from stmga.data.benchmark import Benchmark
 from stmga.data.datasets.ilids import half_and_half, two_cameras
 from stmga.data.datasets.reader import SPLITS, About, Reading, check_split
-from stmga.tracklets.readers import read_folder
+from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 INNER, CAMERAS, LIST = "prid_2011", "multi_shot", "splits_prid2011.json"

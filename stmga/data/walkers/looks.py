@@ -60,30 +60,39 @@ class Look:
     bag_side: int  # +1 the person's left, -1 their right
 
 
-def make_look(rng: np.random.Generator, *, similar_clothes: float = 0.0) -> Look:
-    """Draw a person. `similar_clothes` is the chance that each garment is taken from a small common dark wardrobe."""
+class Wardrobe:
+    """Random choices for one person; with the chance ``similar_clothes`` a garment is a common dark one."""
 
-    def one_of(names: str, *weights: float) -> str:
-        return str(rng.choice(names.split(), p=np.array(weights) / sum(weights)))
+    def __init__(self, rng: np.random.Generator, similar_clothes: float) -> None:
+        self.rng, self.similar_clothes = rng, similar_clothes
 
-    def dyed(palette: tuple[Colour, ...]) -> Colour:
-        base = np.array(palette[rng.integers(len(palette))], float) + rng.uniform(-14, 14, 3)
+    def one_of(self, names: str, *weights: float) -> str:
+        return str(self.rng.choice(names.split(), p=np.array(weights) / sum(weights)))
+
+    def dyed(self, palette: tuple[Colour, ...]) -> Colour:
+        base = np.array(palette[self.rng.integers(len(palette))], float) + self.rng.uniform(-14, 14, 3)
         return _colour(base)
 
-    def garment(palette: tuple[Colour, ...]) -> Colour:
-        own, common = dyed(palette), UNIFORM[rng.integers(len(UNIFORM))]
-        return common if rng.random() < similar_clothes else own
+    def garment(self, palette: tuple[Colour, ...]) -> Colour:
+        own, common = self.dyed(palette), UNIFORM[self.rng.integers(len(UNIFORM))]
+        return common if self.rng.random() < self.similar_clothes else own
 
-    def ordinary(own: str, usual: str) -> str:
-        return usual if rng.random() < similar_clothes else own
+    def ordinary(self, own: str, usual: str) -> str:
+        return usual if self.rng.random() < self.similar_clothes else own
 
-    top = ordinary(one_of("shirt hoodie jacket coat dress", 42, 16, 20, 9, 13), "jacket")
+
+def make_look(rng: np.random.Generator, *, similar_clothes: float = 0.0) -> Look:
+    """Draw a person. `similar_clothes` is the chance that each garment is taken from a small common dark wardrobe."""
+    draw = Wardrobe(rng, similar_clothes)
+    top = draw.ordinary(draw.one_of("shirt hoodie jacket coat dress", 42, 16, 20, 9, 13), "jacket")
     bare = rng.random() < 0.6  # drawn for every top: similar clothes leave the rest of a person as it was
     short = top in ("shirt", "dress") and bare
     sleeve = rng.uniform(0.25, 0.5)
-    top_colour = garment(CLOTH)
-    pattern = ordinary(one_of("plain stripes columns checks dots logo halves", 32, 16, 8, 11, 7, 16, 10), "plain")
-    bottom = ordinary(one_of("trousers shorts skirt", 66, 18, 16), "trousers")
+    top_colour = draw.garment(CLOTH)
+    pattern = draw.ordinary(
+        draw.one_of("plain stripes columns checks dots logo halves", 32, 16, 8, 11, 7, 16, 10), "plain"
+    )
+    bottom = draw.ordinary(draw.one_of("trousers shorts skirt", 66, 18, 16), "trousers")
     return Look(
         stature=rng.uniform(0.88, 1.06),
         width=rng.uniform(0.86, 1.22),
@@ -91,23 +100,23 @@ def make_look(rng: np.random.Generator, *, similar_clothes: float = 0.0) -> Look
         stride=rng.uniform(0.3, 0.46),
         swing=rng.uniform(0.2, 0.6),
         cadence=rng.uniform(0.5, 0.85),
-        skin=dyed(SKIN),
-        hair=dyed(HAIR),
-        hair_style=one_of("short long bun bald", 52, 28, 10, 10),
-        hat=one_of("none cap beanie", 76, 14, 10),
-        hat_colour=dyed(CLOTH),
+        skin=draw.dyed(SKIN),
+        hair=draw.dyed(HAIR),
+        hair_style=draw.one_of("short long bun bald", 52, 28, 10, 10),
+        hat=draw.one_of("none cap beanie", 76, 14, 10),
+        hat_colour=draw.dyed(CLOTH),
         top=top,
         sleeve=sleeve if short else 0.95,
         top_colour=top_colour,
-        accent=_apart(top_colour, dyed(CLOTH)),
+        accent=_apart(top_colour, draw.dyed(CLOTH)),
         pattern=pattern,
         bottom=bottom,
-        bottom_colour=garment(BOTTOMS),
+        bottom_colour=draw.garment(BOTTOMS),
         flare=rng.uniform(0.9, 1.35),
-        shoe_colour=dyed(SHOES),
+        shoe_colour=draw.dyed(SHOES),
         boots=bool(rng.random() < 0.2),
-        bag=one_of("none backpack handbag messenger", 44, 26, 16, 14),
-        bag_colour=dyed(CLOTH),
+        bag=draw.one_of("none backpack handbag messenger", 44, 26, 16, 14),
+        bag_colour=draw.dyed(CLOTH),
         bag_side=1 if rng.random() < 0.5 else -1,
     )
 
