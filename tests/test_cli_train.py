@@ -344,19 +344,21 @@ def test_ablate_shows_the_table_beside_the_papers_and_goes_on(run, data, tmp_pat
 
 def test_the_rows_of_table_4_begin_where_their_losses_want_them(data, tmp_path, monkeypatch):
     from stmga.data import load_benchmark
-    from stmga.train import TrainConfig, tables
+    from stmga.train import TrainConfig, paper_tables
+    from stmga.train.objective import build_objective
 
     starts = {}
 
     def peek(model, benchmark, config, place, **options):
+        build_objective(model, 2, config)
         starts[place.parent.name] = float(model.cpa.part_heads[-1].bias[0].sigmoid()) if model.cpa else None
         raise StopIteration
 
-    monkeypatch.setattr(tables, "train", peek)
+    monkeypatch.setattr(paper_tables, "train", peek)
     benchmark, trunk = load_benchmark(data / "data/manifest.jsonl"), {"backbone": "resnet18", "stage": "c4"}
     for row in ("baseline", "no-loss", "pce", "pce+pa", "pce+pa+res"):
         with pytest.raises(StopIteration):
-            tables.run_table("table4", benchmark, TrainConfig(), tmp_path, build=STMGA, trunk=trunk, rows=[row])
+            paper_tables.run_table("table4", benchmark, TrainConfig(), tmp_path, build=STMGA, trunk=trunk, rows=[row])
     assert starts == pytest.approx({"baseline": None, "no-loss": 0.5, "pce": 0.5, "pce+pa": 0.125, "pce+pa+res": 0.1})
 
 

@@ -10,7 +10,7 @@ from stmga import STMGA, paper_config
 from stmga.config import PAPER_CONFIGS
 from stmga.train import IdentityHeads, Objective, TrainConfig
 from stmga.train.losses import part_attention_loss
-from stmga.train.objective import attention_target, build_objective, set_part_start, supervised
+from stmga.train.objective import attention_target, build_objective, supervised
 
 LABELS = torch.arange(6) // 2
 
@@ -114,8 +114,16 @@ def test_the_residual_modes_compare_what_the_method_says(residual):
 )
 def test_the_parts_begin_where_their_loss_wants_them(settings, share):
     model = tiny()
-    set_part_start(model, TrainConfig(**settings))
+    build_objective(model, 4, TrainConfig(**settings))
     assert torch.allclose(model.cpa.part_heads[-1].bias.sigmoid(), torch.tensor(share))
+
+
+def test_the_parts_of_a_trained_network_stay_where_they_are():
+    model = tiny()
+    model.cpa.part_heads[-1].bias.data[0] = 0.5
+    before = model.cpa.part_heads[-1].bias.clone()
+    build_objective(model, 4, TrainConfig())
+    assert torch.equal(model.cpa.part_heads[-1].bias, before)
 
 
 def test_the_terms_are_full_precision_under_autocast():

@@ -178,7 +178,6 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
     import torch
 
     from stmga.config import ARCHITECTURES
-    from stmga.train.objective import set_part_start
     from stmga.zoo import create_model
 
     if args.start is not None:
@@ -191,7 +190,6 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
         raise ValueError(f"{name} has trained weights; to fine-tune them write --from {name}")
     torch.manual_seed(config.seed)
     model = _built(args, ARCHITECTURES[name])
-    set_part_start(model, config)
     if after is not None:
         after.start_network(model)
         return model, f"{name}, after {after.words}"

@@ -122,6 +122,7 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
         raise ValueError(f"recompute names {', '.join(unknown)}; the trunk's stages are {', '.join(stages)}")
     trunk.recompute = config.recompute
     trunk.freeze(config.frozen)
+    start_parts(model, config)
     spare_relations(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -181,8 +182,10 @@ def attention_target(cpa: CPASupervision, residual: str) -> tuple[Tensor, Tensor
     return parts, cpa.residual
 
 
-def set_part_start(model: STMGA, config: TrainConfig) -> None:
+def start_parts(model: STMGA, config: TrainConfig) -> None:
     """Let the parts of an untrained CPA begin where their loss wants them on average (D6).
+
+    Untrained is one whose last bias is zero, as the constructor leaves it; a trained one stays as it is.
 
     Their sum begins near 0.4, the mean of the residual global attention, near 0.5 where the target is the global
     attention itself, and each part at 0.5 where no loss ties them to it.
@@ -195,6 +198,8 @@ def set_part_start(model: STMGA, config: TrainConfig) -> None:
         start = {"direct": 0.4, "none": 0.5}[config.residual] / n
     norm = model.cpa.part_heads[-1]
     assert isinstance(norm, nn.BatchNorm2d)
+    if norm.bias.count_nonzero():
+        return
     nn.init.constant_(norm.bias, math.log(start / (1 - start)))
 
 

@@ -16,7 +16,6 @@ from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
 from stmga.train.config import TrainConfig
 from stmga.train.engine import train
-from stmga.train.objective import set_part_start
 from stmga.utils.distributed import process_group
 from stmga.utils.files import atomic_write
 from stmga.utils.text import did_you_mean
@@ -133,7 +132,6 @@ def run_table(
                 asked = replace(config, seed=seed, **TRAINING.get(name, {}))
                 torch.manual_seed(seed)
                 model = build(replace(paper_config(name), **trunk))
-                set_part_start(model, asked)
                 place = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
                 done = train(model, benchmark, asked, place, **options).log[-1]["validation"]
                 row.scores.append({key: 100 * done[key] for key in SHOWN})
