@@ -48,7 +48,8 @@ class CPA(nn.Module):
         self.dim = dim
         # At the start the parts add up to about the residual global attention, whose mean is near 0.4: Adam moves a
         # bias by about lr a step, so from 0.5 each it would take thousands of steps to get there.
-        self.part_heads = attention_heads(dim, parts, reduction, start=0.4 / parts)
+        self.start = 0.4 / parts
+        self.part_heads = attention_heads(dim, parts, reduction, start=self.start)
         self.global_head = attention_heads(dim, 1, reduction, start=0.5)
 
     def forward(self, x: Tensor) -> Tensor:

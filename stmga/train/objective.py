@@ -185,10 +185,9 @@ def attention_target(cpa: CPASupervision, residual: str) -> tuple[Tensor, Tensor
 def start_parts(model: STMGA, config: TrainConfig) -> None:
     """Let the parts of an untrained CPA begin where their loss wants them on average (D6).
 
-    Untrained is one whose last bias is zero, as the constructor leaves it; a trained one stays as it is.
-
     Their sum begins near 0.4, the mean of the residual global attention, near 0.5 where the target is the global
-    attention itself, and each part at 0.5 where no loss ties them to it.
+    attention itself, and each part at 0.5 where no loss ties them to it. A trained CPA stays as it is: its biases are
+    no longer those of the constructor.
     """
     if model.cpa is None:
         return
@@ -196,11 +195,10 @@ def start_parts(model: STMGA, config: TrainConfig) -> None:
     start = 0.5
     if config.weight_pa > 0 and config.residual in ("direct", "none"):
         start = {"direct": 0.4, "none": 0.5}[config.residual] / n
-    norm = model.cpa.part_heads[-1]
+    norm, built = model.cpa.part_heads[-1], model.cpa.start
     assert isinstance(norm, nn.BatchNorm2d)
-    if norm.bias.count_nonzero():
-        return
-    nn.init.constant_(norm.bias, math.log(start / (1 - start)))
+    if torch.equal(norm.bias, torch.full_like(norm.bias, math.log(built / (1 - built)))):
+        nn.init.constant_(norm.bias, math.log(start / (1 - start)))
 
 
 def term_names(names: Sequence[str]) -> list[str]:
