@@ -22,7 +22,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def where(device: str = "cpu") -> str:
-    """The machine and the versions, in words."""
+    """The machine and the versions, as text."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     threads = f"{torch.get_num_threads()} threads, " if device == "cpu" else ""
     return f"{name}, {threads}Python {platform.python_version()}, torch {torch.__version__}, stmga {stmga.__version__}"

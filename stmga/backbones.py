@@ -123,7 +123,7 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
         missing: stages that the file is known to lack, as ``["layer4"]``: they keep their random start.
 
     Raises:
-        ValueError: the file lacks, or holds, parameters that were not declared; or is no safetensors file.
+        ValueError: the file lacks, or holds, parameters that were not declared; or is not a safetensors file.
         FileNotFoundError: no such file.
     """
     state = torchvision_weights(name) if str(weights) == "imagenet" else read_safetensors(Path(weights))

@@ -33,7 +33,7 @@ class Calibration:
         impostor_pairs, genuine_pairs: how many pairs of different persons, and of one person, were compared.
         persons: how many there were.
         digest: of the weights.
-        data: what it was measured on, in words.
+        data: what it was measured on, as text.
 
     >>> point = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.9)
     >>> calibration = Calibration(thresholds=(point,), lower=0.5, impostor_pairs=5000, genuine_pairs=90, persons=40)

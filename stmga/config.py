@@ -71,7 +71,7 @@ class STMGAConfig:
         for name in ("part_scales", "temporal_scales", "size", "mean", "std"):  # JSON knows only lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for fault in self._faults():
-            raise ValueError(f"no such network: {fault}")
+            raise ValueError(f"invalid STMGAConfig: {fault}")
 
     def _faults(self) -> Iterable[str]:
         for name, choices in CHOICES.items():
@@ -122,7 +122,7 @@ class STMGAConfig:
         if unknown:
             raise ValueError(
                 f"the configuration has keys that stmga {__version__} does not know: {', '.join(unknown)}. "
-                f"It was written by stmga {written_by or '(version not said)'}: install that version or a newer one"
+                f"It was written by stmga {written_by or '(unknown version)'}: install that version or a newer one"
             )
         try:
             return cls(**data)
@@ -191,7 +191,7 @@ def paper_config(name: str) -> STMGAConfig:
     Another trunk is ``dataclasses.replace(paper_config(name), backbone="resnet18", stage="c4")``.
 
     Raises:
-        ValueError: no such row; the message names the did_you_mean.
+        ValueError: no such row; the message names the closest one.
     """
     if name not in PAPER_CONFIGS:
         near = did_you_mean(name, PAPER_CONFIGS) or "stmga.PAPER_CONFIGS lists them"

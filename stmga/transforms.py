@@ -96,7 +96,7 @@ class ClipTransform:
         return x.div_(255).sub_(mean).div_(std)
 
     def describe(self) -> str:
-        """What the transform accepts and does, in words."""
+        """What the transform accepts and does, as text."""
         height, width = self.size
         return (
             f"{_ACCEPTED}; resized to {height} x {width} (height x width; bicubic, antialiased, whole frame), "

@@ -42,7 +42,7 @@ def get_weights(name: str) -> WeightRecord:
     """The record of a trained weight: where it is, what it was trained on, its figures and its terms.
 
     Raises:
-        ValueError: no such weight; the message names the did_you_mean.
+        ValueError: no such weight; the message names the closest one.
     """
     records = bundled_records()
     if name not in records:
@@ -146,7 +146,8 @@ def _resolve(
     """The architecture, and the record or folder of its trained weights, None for random ones."""
     if not is_name(name) and (not isinstance(name, str) or Path(name).is_dir() or re.search(r"[/\\]", name)):
         raise WeightsError(
-            f"{str(name)!r} is no architecture; a folder or a Hub id is loaded by STMGA.from_pretrained({str(name)!r})."
+            f"{str(name)!r} is not an architecture; a folder or a Hub id is loaded by "
+            f"STMGA.from_pretrained({str(name)!r})."
         )
     arch, _, tag = name.partition(".")
     if arch not in ARCHITECTURES:
@@ -191,7 +192,7 @@ def _check_arch(arch: str, record: WeightRecord, origin: str) -> None:
     differ = [f"{k}={have[k]!r} instead of {want[k]!r}" for k in want if want[k] != have[k] and k not in INPUT_FIELDS]
     if differ:
         raise WeightsError(
-            f"{origin} is no {arch}: it has {', '.join(differ)}. Load it as what it is with STMGA.from_pretrained."
+            f"{origin} is not a {arch}: it has {', '.join(differ)}. Load it as what it is with STMGA.from_pretrained."
         )
 
 

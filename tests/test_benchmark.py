@@ -138,12 +138,12 @@ def test_manifests(tmp_path):
     with pytest.raises(TrackletError, match=r"gone\.jpg does not exist"):
         load_benchmark(manifest(tmp_path, *rows))
     assert len(load_benchmark(path, check_files=False).query) == 4
-    with pytest.raises(TrackletError, match=r"is no pack: give the \.jsonl manifest itself"):
+    with pytest.raises(TrackletError, match=r"is not a pack: give the \.jsonl manifest itself"):
         load_benchmark(tmp_path, dataset="manifest")
     with pytest.raises(ValueError, match="manifest has no splits"):
         load_benchmark(path, split=1)
     (tmp_path / "notes.txt").write_text(json.dumps(rows))
-    with pytest.raises(TrackletError, match=r"is no folder and no \.jsonl manifest"):
+    with pytest.raises(TrackletError, match=r"is neither a folder nor a \.jsonl manifest"):
         load_benchmark(tmp_path / "notes.txt")
     with pytest.raises(TrackletError, match="does not exist"):
         load_benchmark(tmp_path / "none")

@@ -16,7 +16,7 @@ def test_embed_writes_what_it_says(place, run, tmp_path):
     assert "read      10 tracklets, 40 frames, 5 persons, 2 cameras from " in text
     assert "frames/s" in text
     assert "peak memory" in text
-    assert "10 vectors of 256 numbers" in text
+    assert "10 256-dimensional vectors" in text
     assert "embed: 100%" in err  # the progress bar
     saved, before = Embeddings.load(out), Embeddings.load(place / "all.safetensors")
     assert saved.digest == STMGA.from_pretrained(place / "tiny").digest()
@@ -96,7 +96,7 @@ def test_embed_names_the_broken_image_and_can_go_on(place, run, fails, tmp_path)
     code, text, _ = run(*asked, "--on-error", "skip")
     assert code == 0
     assert str(broken) in text
-    assert "1 vectors of 256 numbers, 1 skipped" in text
+    assert "1 256-dimensional vectors, 1 skipped" in text
     assert Embeddings.load(out).ids == ["p0000_c0_t0"]
 
 

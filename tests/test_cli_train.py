@@ -175,7 +175,7 @@ def test_a_second_stage_goes_on_from_a_run_with_a_network_as_asked(run, data, tr
     ]
     assert log[1][0]["loss"]["ce/z_c"] < log[0][0]["loss"]["ce/z_f"]  # it knows the persons already
 
-    code, _, err = run(*arguments)  # the same command goes on, and there is nothing left
+    code, _, err = run(*arguments)  # run the same command to resume, and there is nothing left
     assert code == 0, err
     code, _, err = run(*arguments, "--net", "attend=scaled")  # the last one counts
     assert code == 1
@@ -190,7 +190,7 @@ def test_mistakes_with_a_second_stage_are_named(fails, data, trunk, tmp_path):
     assert "--after brings its own trunk: leave out --backbone-weights" in error(
         "--after", trunk, "--backbone-weights", tmp_path / "nothing.safetensors"
     )
-    assert "last is no folder of a run" in error("--after", trunk / "last")
+    assert "last is not a run folder" in error("--after", trunk / "last")
     small = ["--set", "persons=4", "--size", 64, 32]
     assert "trained on other persons" in error("--after", trunk, *small, source="data")
     assert "the run has the trunk resnet18 c4, this network resnet50 c4" in error(
@@ -464,7 +464,7 @@ def test_a_signal_leaves_a_checkpoint_and_a_word(data, undisturbed, tmp_path, nu
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "stopped at epoch" in errors
-    assert "the same command goes on" in errors
+    assert "run the same command to resume" in errors
     assert "Traceback" not in errors
     subprocess.run(command(data, folder), check=True, env=ONE_THREAD, capture_output=True)
     assert_same(folder, undisturbed)

@@ -222,7 +222,7 @@ def test_ilids_faults(tmp_path, ilids):
     write_mat(tmp_path / "train-test people splits/train_test_splits_ilidsvid.mat", ls_set=orders)
     faults = faults_of(read_ilids, tmp_path)
     assert len(faults) == 3
-    assert "cam2/personx is no folder of a person" in faults[0]
+    assert "cam2/personx is not the folder of a person" in faults[0]
     assert "iLIDS-VID has 300 persons, found 1: folders are missing" in faults[1]
     assert "must hold 10 orders of the numbers 1 to 1 (one for each person), got shape (10, 300)" in faults[2]
 

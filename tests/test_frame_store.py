@@ -83,7 +83,7 @@ def test_a_frame_that_cannot_be_kept_is_named(benchmark, tmp_path):
     with pytest.raises(TrackletError, match=r'"bad one".*cut\.jpg'):
         data.batch([(0, 0)])
     only_bad = [bad if t.person == bad.person else t for t in benchmark.train]
-    with pytest.raises(TrainingError, match=r'"bad one".*mend or remove it'):
+    with pytest.raises(TrainingError, match=r'"bad one".*repair or remove it'):
         train(tiny(), replace(benchmark, train=only_bad), QUICK, tmp_path / "run", keep_frames=True)
 
 

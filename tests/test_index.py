@@ -85,7 +85,7 @@ def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no index file"):
         GalleryIndex.load(tmp_path / "none", gallery)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"damaged index.*build it anew"):
+    with pytest.raises(ValueError, match=r"damaged index.*build it again"):
         GalleryIndex.load(path, gallery)
     with pytest.raises(ValueError, match="is no index"):
         GalleryIndex.load(embeddings(3).save(tmp_path / "e.safetensors"), gallery)

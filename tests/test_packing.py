@@ -145,7 +145,7 @@ def test_foreign_folders_are_refused(crops, tmp_path):
     source = benchmark(crops)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"is no pack and not empty \(thesis\.tex\)"):
+    with pytest.raises(ValueError, match=r"is not a pack and not empty \(thesis\.tex\)"):
         pack(source, tmp_path / "full")
     pack(source, tmp_path / "pack")
     before = content(tmp_path / "pack")

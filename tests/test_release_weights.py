@@ -110,7 +110,7 @@ def test_a_second_scorer_must_agree(script, measured, tmp_path):
 
 
 def test_a_network_of_another_architecture_is_refused(script, best):
-    with pytest.raises(WeightsError, match="is no stmga_resnet50_c4"):
+    with pytest.raises(WeightsError, match="is not a stmga_resnet50_c4"):
         script.rounded(best, "stmga_resnet50_c4.figures")
 
 

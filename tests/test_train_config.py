@@ -56,7 +56,7 @@ def test_cosine_falls_from_lr_to_nothing():
         (dict(lr=0), "lr 0"),
         (dict(weight_pa=-1), "weight_pa is -1"),
         (dict(trunk_lr=-0.1), "trunk_lr is -0.1, expected at least 0"),
-        (dict(drift=0.6), "no such training: drift is 0.6, expected in 0..0.5"),
+        (dict(drift=0.6), "invalid TrainConfig: drift is 0.6, expected in 0..0.5"),
         (dict(blur="much"), "blur is 'much', expected float"),
         (dict(steps=0), "steps 0"),
         (dict(compile=True, recompute=("layer1",)), "exclude each other"),

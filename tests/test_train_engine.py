@@ -74,7 +74,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(whole, benchmark, tmp
     """After any step: in the middle of an epoch, after its last step, in a later epoch."""
     folder = tmp_path / "run"
     stop_at(monkeypatch, after)
-    with pytest.raises(StoppedError, match="the same command goes on") as stopped:
+    with pytest.raises(StoppedError, match="run the same command to resume") as stopped:
         train(tiny(), benchmark, QUICK, folder)
     assert stopped.value.signum == signal.SIGTERM
     result = train(tiny(seed=99), benchmark, QUICK, folder)  # where it starts from does not matter any more

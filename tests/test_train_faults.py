@@ -70,7 +70,7 @@ def test_a_checkpoint_that_was_cut_short_is_named(run, benchmark, size):
     file = run / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:size])
     message = refused(benchmark, run)
-    assert "checkpoint.safetensors is damaged or no checkpoint" in message
+    assert "checkpoint.safetensors is damaged or not a checkpoint" in message
     assert "--from RUN/best" in message
 
 

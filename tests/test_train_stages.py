@@ -175,12 +175,12 @@ def test_a_folder_that_is_no_run_is_refused(copy, text):
     (copy / "run.json").unlink()
     if text is not None:
         (copy / "run.json").write_text(text)
-    with pytest.raises(TrainingError, match=r"trunk is no folder of a run: run\.json cannot be used"):
+    with pytest.raises(TrainingError, match=r"trunk is not a run folder: run\.json cannot be used"):
         Stage.of(copy)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match=r"nowhere is no folder of a run"):
+    with pytest.raises(TrainingError, match=r"nowhere is not a run folder"):
         Stage.of(tmp_path / "nowhere")
 
 
@@ -188,7 +188,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 def test_a_damaged_checkpoint_is_named(copy, size):
     file = copy / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(TrainingError, match=r"trunk/checkpoint\.safetensors is damaged or no checkpoint"):
+    with pytest.raises(TrainingError, match=r"trunk/checkpoint\.safetensors is damaged or not a checkpoint"):
         Stage.of(copy)
 
 

@@ -217,7 +217,7 @@ def test_no_trained_weights_yet(weights):
         (
             "stmga_resnet50",
             {"weights": f"{ARCH}.walkers"},
-            [f"{ARCH}.walkers is no stmga_resnet50", "backbone='resnet18'"],
+            [f"{ARCH}.walkers is not a stmga_resnet50", "backbone='resnet18'"],
         ),
     ],
 )
@@ -228,7 +228,7 @@ def test_wrong_names_say_what_to_type(weights, name, options, words):
 
 def test_a_folder_of_another_architecture(weights, tmp_path):
     tiny().save_pretrained(tmp_path / "mine")
-    refuse("is no stmga_resnet18_c4", "parts='none'", name="stmga_resnet18_c4", weights=tmp_path / "mine")
+    refuse("is not a stmga_resnet18_c4", "parts='none'", name="stmga_resnet18_c4", weights=tmp_path / "mine")
     small = STMGA(dataclasses.replace(tiny().config, size=(64, 32), clip_length=4))
     small.save_pretrained(tmp_path / "small")
     assert zoo.create_model(ARCH, weights=tmp_path / "small").config.size == (64, 32)

@@ -22,7 +22,7 @@ def _add_pack(commands: Any) -> None:
   stmga pack crops/ crops.pack --layout "{person}/c{camera}/{tracklet}"
   stmga pack tracklets.jsonl tracklets.pack
 
-Killed or out of disk? Run the same command again: it goes on where it was."""
+Killed or out of disk? Run the same command again: it resumes where it stopped."""
     words = "copy the images of a data set into a few large files, which are read faster than a million small ones"
     add = command(commands, "pack", words, example).add_argument
     add("source", metavar="SOURCE", help="a data set in its official layout, a folder of folders of crops, a manifest")
@@ -62,7 +62,7 @@ def _add_walkers(commands: Any) -> None:
   stmga walkers walkers --train-persons 200 --test-persons 100 --cameras 4 --difficulty hard --workers 4
   stmga walkers walkers --train-persons 16 --test-persons 8 --size 64 32 --difficulty easy --occlusion 1
 
-Stopped? Run the same command again: it goes on where it was."""
+Stopped? Run the same command again: it resumes where it stopped."""
     words = "render a benchmark of walking figures: persons to train on and others to be found, nothing to download"
     add = command(commands, "walkers", words, example).add_argument
     add("out", metavar="OUT", help="a new folder; OUT/manifest.jsonl is a SOURCE for every command that takes data")

@@ -35,7 +35,7 @@ class Demo:
 
 
 def run_demo(folder: str | Path, *, persons: int = 16, seed: int = 0, progress: bool = False) -> Demo:
-    """Render ``persons`` figures before two cameras, find those of the first among those of the second, draw it all.
+    """Render ``persons`` figures seen by two cameras, find those of the first among those of the second, draw it all.
 
     No download and no file of the user's; writes ``folder/demo.png``, whole or not at all.
 
@@ -70,7 +70,7 @@ def _model() -> tuple[STMGA, str]:
 
 def _figures(queries: Embeddings, gallery: Embeddings, weights: str) -> dict[str, str]:
     scores = score(queries, gallery)
-    assert scores is not None  # every figure walks before both cameras
+    assert scores is not None  # every figure walks past both cameras
     return {
         "model": ARCHITECTURE,
         "weights": weights,

@@ -108,7 +108,7 @@ def _report(
     print(f"speed     {speed}, peak memory {peak_memory(device)}")
     count, dim = embeddings.vectors.shape
     lost = f", {len(embeddings.skipped):,} skipped" if embeddings.skipped else ""
-    print(f"wrote     {args.out}: {count:,} vectors of {dim} numbers{lost}, digest {embeddings.digest[:12]}")
+    print(f"wrote     {args.out}: {count:,} {dim}-dimensional vectors{lost}, digest {embeddings.digest[:12]}")
 
 
 def _read(args: argparse.Namespace) -> list[Tracklet]:

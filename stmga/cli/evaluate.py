@@ -47,15 +47,15 @@ def _add_eval(commands: Any) -> None:
     add("-o", "--out", metavar="FILE", help="write scores, counts, protocol and weights, .json")
     add("-q", "--quiet", action="store_true", help="no progress bar")
     _add_protocol(parser.add_argument_group("protocol, where it is not the data set's own").add_argument)
-    add_source(parser.add_argument_group("data, where SOURCE is no file of embeddings").add_argument)
-    group = parser.add_argument_group("network, where SOURCE is no file of embeddings")
+    add_source(parser.add_argument_group("data, where SOURCE is not a file of embeddings").add_argument)
+    group = parser.add_argument_group("network, where SOURCE is not a file of embeddings")
     add_model(group.add_argument)
     add_computing(group.add_argument)
     add_flip(group.add_argument)
 
 
 def _add_protocol(add: Callable[..., Any]) -> None:
-    add("--title", default="", metavar="TEXT", help="data set and split, in words, to be kept with the result")
+    add("--title", default="", metavar="TEXT", help="data set and split, as text, to be kept with the result")
     add("--distance", choices=("cosine", "euclidean"), help="default: cosine")
     add("--rerank", action="store_true", help="k-reciprocal re-ranking (Zhong et al. 2017)")
     add("--ap", choices=("hits", "trapezoid"), help="average precision (default: hits)")

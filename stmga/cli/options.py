@@ -54,7 +54,7 @@ def add_flip(add: Callable[..., Any]) -> None:
 
 
 def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
-    """The network that --model asks for, and what its weights are, in words."""
+    """The network that --model asks for, and what its weights are, as text."""
     from stmga.model import STMGA
     from stmga.zoo import create_model, is_name, list_weights
 

@@ -33,7 +33,7 @@ def add_arguments(commands: Any) -> None:
   stmga train --data market/ cuhk03/ --test mine/ --after runs/trunk --recipe clips -o runs/heads
   stmga train --data market/ --teacher teacher.safetensors --recipe crops -o runs/taught
   torchrun --nproc-per-node 4 -m stmga train --data MARS/ -o runs/mars"""
-    parser = command(commands, "train", "train a network, or go on with a run", example)
+    parser = command(commands, "train", "train a network, or resume a run", example)
     add = parser.add_argument
     add("--model", metavar="NAME", help="the architecture (default: stmga_resnet18_c4)")
     add(
@@ -41,7 +41,9 @@ def add_arguments(commands: Any) -> None:
         help="fine-tune these: a name, a folder, a run's best/, a Hub id; --size and --clip-length default to theirs",
     )  # fmt: skip
     add(
-        "--after", metavar="RUN", help="go on from this run's trunk and classifier with another network: a second stage"
+        "--after",
+        metavar="RUN",
+        help="continue from this run with another network on its trunk: a second stage",
     )
     add("--teacher", metavar="FILE", help="learn from this network too: a file of `stmga teacher` for the same data")
     _add_shared(parser)
@@ -90,7 +92,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add = parser.add_argument_group("run").add_argument
     add(
-        "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; goes on if it is there"
+        "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; resumed if it is there"
     )
     add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
@@ -174,7 +176,7 @@ def _check_start(args: argparse.Namespace) -> None:
 
 
 def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None) -> tuple[STMGA, str]:
-    """The network to train and what it starts from, in words; the same for the same seed."""
+    """The network to train and what it starts from, as text; the same for the same seed."""
     import torch
 
     from stmga.config import ARCHITECTURES

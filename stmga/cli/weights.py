@@ -45,7 +45,7 @@ def weights(args: argparse.Namespace) -> None:
     for name in names:
         print(f"\n{name}")
         for key, value in _facts(get_weights(name)):
-            print(f"  {key:<11}{value or 'not said'}")
+            print(f"  {key:<11}{value or 'unknown'}")
 
 
 def _facts(record: WeightRecord) -> list[tuple[str, str]]:

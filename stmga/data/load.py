@@ -91,7 +91,7 @@ def load_benchmark(
     else:
         if source.is_dir():
             if not is_pack(source):
-                raise TrackletError(f"{source} is no pack: give the .jsonl manifest itself, or dataset='folders'")
+                raise TrackletError(f"{source} is not a pack: give the .jsonl manifest itself, or dataset='folders'")
             source /= MANIFEST
         beside = source.parent  # a pack's, or that of rendered walkers
         if source.name == MANIFEST and (is_pack(beside) or (beside / PROTOCOL).is_file()):
@@ -107,7 +107,7 @@ def guess(source: Path) -> str:
     if source.is_file():
         if source.suffix == ".jsonl":
             return "manifest"
-        raise TrackletError(f"{source} is no folder and no .jsonl manifest")
+        raise TrackletError(f"{source} is neither a folder nor a .jsonl manifest")
     if is_pack(source):
         return "manifest"
     return next((name for name, known in DATASETS.items() if known.looks_like(source)), "folders")

@@ -55,7 +55,7 @@ def pack(
     Raises:
         ValueError: the folder holds anything else, a number is out of its range.
         TrackletError: frames in memory or of a video, ids that come twice, a file that cannot be read.
-        OSError: the disk is full or cannot be written; whole shards stay, and the same call goes on.
+        OSError: the disk is full or cannot be written; whole shards stay, and the same call resumes.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -97,7 +97,7 @@ def is_pack(folder: Path) -> bool:
 def about_pack(folder: Path) -> tuple[str, Protocol, str]:
     """Name, protocol and terms of a finished pack; TrackletError if it is not finished or damaged."""
     if not (folder / MANIFEST).is_file():
-        raise TrackletError(f"{folder} is a pack that is not finished: run `stmga pack` once more, it goes on")
+        raise TrackletError(f"{folder} is a pack that is not finished: run `stmga pack` again to resume")
     try:
         words = json.loads((folder / PROTOCOL).read_text("utf-8"))
         return str(words["name"]), Protocol.from_dict(words["protocol"]), str(words["terms"])
@@ -171,7 +171,7 @@ def _claim(folder: Path, about: dict[str, Any]) -> bool:
     for left in folder.glob(f".{ABOUT}.*.tmp"):  # of a run that was killed here
         left.unlink(missing_ok=True)
     if others := sorted(entry.name for entry in folder.iterdir()):
-        raise ValueError(f"{folder} is no pack and not empty ({preview(others)}): give a new or an empty folder")
+        raise ValueError(f"{folder} is not a pack and not empty ({preview(others)}): give a new or an empty folder")
     atomic_write(folder / ABOUT, _json(about))
     return False
 

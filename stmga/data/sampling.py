@@ -60,7 +60,7 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
                 f"only {len(self.rows)} identit{'y' if len(self.rows) == 1 else 'ies'}: {preview(self.rows) or 'none'}"
             )
             if len(self.rows) < 2:
-                raise ValueError(f"{count}; telling persons apart needs at least 2")
+                raise ValueError(f"{count}; distinguishing persons needs at least 2")
             raise ValueError(
                 f"{count}; a batch of p={p} distinct ones needs more: use persons={len(self.rows)} or fewer"
             )

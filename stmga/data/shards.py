@@ -54,7 +54,7 @@ class Shards:
                         tracklet, text = self._fill(out, shard, tracklet, rest, images)
                     atomic_write(side, text)
             except OSError as error:
-                words = f"the {done} shards finished before it stay: make room and run the same again, it goes on"
+                words = f"the {done} shards finished before it stay: make room and run the same command to resume"
                 raise OSError(error.errno, f"{error.strerror}; {words}", str(shard)) from error
             lines.append(text)
             done += 1

@@ -167,7 +167,7 @@ def _told(path: Path, text: str) -> ExportHeader:
 
 
 def _wrong(path: Path) -> str:
-    return f"{path} is no exported file; expected one written by `stmga export`"
+    return f"{path} is not an exported file; expected one written by `stmga export`"
 
 
 def _torch(path: Path, providers: Sequence[str] | None) -> tuple[Run, str]:

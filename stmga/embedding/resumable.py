@@ -43,7 +43,7 @@ def embed_in_pieces(
     """Embed into ``out.parts/``, one file of :meth:`Embeddings.save` for each 256 tracklets; then into ``out``.
 
     Each process of ``world`` does every ``world.size``-th piece. Pieces that are there already are not computed again,
-    so the same call after a kill goes on where it was. When all are there the leader writes ``out`` and removes them.
+    so the same call after a kill resumes. When all are there the leader writes ``out`` and removes them.
     ``name`` is what embeddings of weights without a name are told to be of; ``write`` writes ``out``.
 
     Returns:

@@ -140,24 +140,24 @@ class GalleryIndex:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
                 if about.get("format") != _FORMAT:
-                    raise ValueError(f"{path} is no index; expected a file written by GalleryIndex.save")
+                    raise ValueError(f"{path} is not an index; expected a file written by GalleryIndex.save")
                 content = file.get_tensor("index")
             if about["digest"] != gallery.digest:
                 raise GalleryError(
                     f"{path} was built for vectors of weights {about['digest'][:12] or 'unnamed'}, the gallery has "
-                    f"those of {gallery.digest[:12] or 'unnamed'}; build it anew: GalleryIndex(gallery)"
+                    f"those of {gallery.digest[:12] or 'unnamed'}; build it again: GalleryIndex(gallery)"
                 )
             if int(about["count"]) > len(gallery):
                 raise GalleryError(
                     f"{path} was built for {int(about['count']):,} tracklets, the gallery has {len(gallery):,}; "
-                    "build it anew: GalleryIndex(gallery)"
+                    "build it again: GalleryIndex(gallery)"
                 )
             index = cls.__new__(cls)
             index.gallery, index.kind, index.effort = gallery, about["kind"], int(about["effort"])
             index._lock = threading.Lock()
             index._index = faiss.deserialize_index(content.numpy())
         except (SafetensorError, KeyError, RuntimeError) as error:
-            raise ValueError(f"{path} is a damaged index ({error}); build it anew: GalleryIndex(gallery)") from error
+            raise ValueError(f"{path} is a damaged index ({error}); build it again: GalleryIndex(gallery)") from error
         return index
 
 

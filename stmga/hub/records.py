@@ -150,7 +150,7 @@ class WeightRecord:
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise WeightsError(f"it is no JSON: {error}") from error
+            raise WeightsError(f"it is not valid JSON: {error}") from error
         if not isinstance(data, dict) or data.pop("library", None) != "stmga":
             raise WeightsError('it was not written by stmga: it does not say "library": "stmga"')
         version = str(data.pop("version", "?"))
@@ -160,7 +160,7 @@ class WeightRecord:
                 f"stmga {version} wrote {', '.join(unknown)}, which stmga {__version__} does not know: update stmga"
             )
         if missing := sorted({"name", "config", "sha256"} - set(data)):
-            raise WeightsError(f"it has no {', '.join(missing)}; write it anew with save_pretrained")
+            raise WeightsError(f"it has no {', '.join(missing)}; write it again with save_pretrained")
         try:
             config = STMGAConfig.from_dict(data.pop("config"), written_by=version)
             if data.get("calibration") is not None:

@@ -55,7 +55,7 @@ def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: B
         state = load(data)
     except SafetensorError as error:
         advice = pickle_hint(data) or "It was written wrongly: save the model again with save_pretrained."
-        raise WeightsError(f"{origin} is no whole safetensors file ({error}). {advice.strip()}") from error
+        raise WeightsError(f"{origin} is not a complete safetensors file ({error}). {advice.strip()}") from error
     with torch.device("meta"):
         model = build(config)
     advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."

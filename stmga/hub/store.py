@@ -69,7 +69,7 @@ def load(
     try:
         record = WeightRecord.from_json(config.read_bytes())
     except WeightsError as error:
-        repo.forget(config)  # were it the download that spoilt it, the next load fetches it anew
+        repo.forget(config)  # were it the download that spoilt it, the next load fetches it again
         raise WeightsError(f"{CONFIG_FILE} of {repo.repo_id} at {commit} cannot be used: {error}.") from error
     return _from_hub(replace(record, repo_id=repo.repo_id, revision=commit), repo, commit, device, build)
 
@@ -184,7 +184,7 @@ def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device,
     if (found := _sha256(data)) != record.sha256:
         raise WeightsError(
             f"{path} is not the file that its record names: sha256 is {found}, expected {record.sha256}. "
-            f"{pickle_hint(data)}Copy or download it anew, or save the model again with save_pretrained."
+            f"{pickle_hint(data)}Copy or download it again, or save the model again with save_pretrained."
         )
     return _build(replace(record, folder=folder), data, path, device, build)
 
@@ -273,10 +273,10 @@ def _hub_id(source: str | Path) -> str:
         return text
     if isinstance(source, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*@.+", text):
         name, _, revision = text.partition("@")
-        raise WeightsError(f"{text!r} is no Hub id; write {name!r} and revision={revision!r}.")
+        raise WeightsError(f"{text!r} is not a Hub id; write {name!r} and revision={revision!r}.")
     raise WeightsError(
-        f"There is no folder {text!r}, and it is no Hub id 'owner/name'. A weight that list_weights() shows is loaded "
-        "with create_model(name, pretrained=True)."
+        f"There is no folder {text!r}, and it is not a Hub id 'owner/name'. A weight that list_weights() shows is "
+        "loaded with create_model(name, pretrained=True)."
     )
 
 

@@ -33,7 +33,7 @@ class Protocol:
     """How an evaluation counts; two figures compare only where their protocols are equal.
 
     Attributes:
-        data: data set and split, in words.
+        data: data set and split, as text.
         queries_in_gallery: the other queries are in each query's gallery.
         junk: persons whose tracklets leave the gallery, as -1 in MARS.
         distractors: persons who are nobody's match and stay in the gallery, as 0 in MARS. So do unknown persons.

@@ -23,7 +23,7 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
             frames, or a list of frames (ids "0", "1", ...), where frames are anything that `Tracklet` takes.
         layout: of a folder.
         check_files: open the header of every file now (about 0.1 ms each). False leaves bad files to `Tracklet.load`:
-            one tracklet may fail and the rest go on.
+            one tracklet may fail and the rest continue.
 
     >>> read_tracklets({"ann": np.zeros((4, 128, 64, 3), np.uint8)})
     [Tracklet(id='ann', person=None, camera=None, time=None, extra={})]
@@ -37,7 +37,7 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
         if not path.exists():
             raise TrackletError(f"{path} does not exist")
         raise TrackletError(
-            f"{path} is no folder and no .jsonl manifest; a tracker's file needs its frames or video too: "
+            f"{path} is neither a folder nor a .jsonl manifest; a tracker's file needs its frames or video too: "
             "`stmga embed --mot-frames`, or stmga.tracklets.mot.read_mot in Python"
         )
     if isinstance(source, (np.ndarray, torch.Tensor)) or not isinstance(source, Iterable):

@@ -102,7 +102,7 @@ class Tracklet:
         for name in ("person", "camera"):
             label = getattr(self, name)
             if isinstance(label, numbers.Integral) and not isinstance(label, bool):
-                object.__setattr__(self, name, int(label))  # a numpy integer is no JSON value
+                object.__setattr__(self, name, int(label))  # a numpy integer is not valid JSON value
         if isinstance(self.frames, (list, tuple)):
             frames = tuple(Frame(Path(f).absolute()) if isinstance(f, (str, Path)) else f for f in self.frames)
             object.__setattr__(self, "frames", frames)

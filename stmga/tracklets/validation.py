@@ -24,7 +24,7 @@ MADE = ("cover", "flip")  # keys of items that stmga alone writes
 RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys that `extra` may not have
 CHUNK = 64  # files a thread opens before it fetches more
 
-Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> where that is, in words
+Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> where that is, as text
 Size = tuple[int, int, "int | None"]  # width, height, frames (None: an image, or a video that does not say)
 
 

@@ -67,8 +67,8 @@ def load_checkpoint(
     """Put the state of ``path`` into the objective, the optimiser and the moving average.
 
     Raises:
-        TrainingError: the file is cut short, is no checkpoint, or one of another version or network, or of a run that
-            trained other parameters.
+        TrainingError: the file is cut short, is not a checkpoint, or is one of another version or network, or of a run
+            that trained other parameters.
     """
     about, tensors = _read(path)
     try:
@@ -122,8 +122,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise TrainingError(
-            f"{path} is damaged or no checkpoint ({error}). What was saved of the run beside it is untouched: "
-            "start a new run from its weights with --from RUN/best or RUN/last, or remove this file to begin anew"
+            f"{path} is damaged or not a checkpoint ({error}). What was saved of the run beside it is untouched: "
+            "start a new run from its weights with --from RUN/best or RUN/last, or remove this file to start again"
         ) from error
     return about, tensors
 
@@ -137,7 +137,7 @@ def _check_version(path: Path, about: Mapping[str, Any]) -> None:
     if about["stmga"] != __version__ or about["format"] != FORMAT:
         raise TrainingError(
             f"{path} was written by stmga {about['stmga']}, this is {__version__}, and a run that changes its code "
-            f"half way is nobody's result. Install stmga {about['stmga']} to go on, or start a new run from its "
+            f"half way is nobody's result. Install stmga {about['stmga']} to resume, or start a new run from its "
             "weights with --from RUN/last"
         )
 

@@ -105,7 +105,7 @@ class TrainConfig:
             value = getattr(self, name)
             object.__setattr__(self, name, tuple(value) if isinstance(value, (list, tuple)) else (value,))
         for fault in [*self._misfits()] or self._faults():
-            raise ValueError(f"no such training: {fault}")
+            raise ValueError(f"invalid TrainConfig: {fault}")
 
     def _misfits(self) -> Iterable[str]:
         """Values of another kind than the default's."""

@@ -39,7 +39,7 @@ class Stage:
     identities: str  # digest of the persons that its classifier knows
     tensors: dict[str, Tensor]  # of network and heads, by their names in the objective
     moments: dict[str, dict[str, Tensor]]  # of each parameter of the run
-    record: WeightRecord | None = None  # of the run's weights: their data, stages, terms and licence go on
+    record: WeightRecord | None = None  # of the run's weights: their data, stages, terms and licence carry over
 
     @classmethod
     def of(cls, run: str | Path) -> Stage:
@@ -55,9 +55,9 @@ class Stage:
             config = STMGAConfig.from_dict(asked["network"], written_by=asked["stmga"])
             identities, epochs, start = asked["data"]["identities"], asked["train"]["epochs"], asked["started_from"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{run} is no folder of a run: {CONFIG} cannot be used ({error})") from error
+            raise TrainingError(f"{run} is not a run folder: {CONFIG} cannot be used ({error})") from error
         if not (run / CHECKPOINT).is_file():
-            raise TrainingError(f"{run} has no {CHECKPOINT}: a second stage goes on from a run with one")
+            raise TrainingError(f"{run} has no {CHECKPOINT}: a second stage starts from a run with one")
         progress, tensors, moments = read_checkpoint(run / CHECKPOINT)
         if progress.epoch == 0:
             raise TrainingError(f"{run} has ended no epoch yet: let it train first")
@@ -116,7 +116,7 @@ class Stage:
             classifier.load_state_dict(self._of(f"heads.classifiers.{final(self.config)}"))
 
     def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
-        """Adam's moments of what goes on.
+        """Adam's moments of what is kept.
 
         With none, Adam would take the decay of the classifier's rows, which is nearly all the gradient of persons who
         are not in a batch, for a gradient like any other, and drive these rows to zero at the full learning rate.

@@ -33,7 +33,7 @@ def train(
 ) -> Result:
     """Train ``model`` on ``benchmark.train``, validate on its test, and keep everything in ``folder``.
 
-    A folder with a checkpoint of the same run goes on from it, and ends with the parameters it would have ended with.
+    A folder with a checkpoint of the same run is resumed, and ends with the parameters it would have ended with.
     Under ``torchrun`` every process calls this. SIGINT and SIGTERM write a checkpoint and raise ``StoppedError``.
 
     Args:
@@ -47,8 +47,8 @@ def train(
             256 x 128. What is trained is the same.
         progress: show bars.
         tensorboard: write ``folder/tensorboard`` too (needs the package tensorboard).
-        started_from: where the model's weights come from, in words, for the record.
-        after: the stage before this one, whose necks and classifiers go on; its trunk is the caller's to load.
+        started_from: where the model's weights come from, as text, for the record.
+        after: the stage before this one, whose necks and classifiers are kept; its trunk is the caller's to load.
         teacher: a file of :func:`stmga.train.teacher_vectors` for ``benchmark.train``, whose network teaches this one.
 
     Raises:

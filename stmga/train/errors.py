@@ -6,7 +6,7 @@ import signal
 
 
 class TrainingError(RuntimeError):
-    """The run cannot start, or cannot go on; the message says why and what to do."""
+    """The run cannot start, or cannot continue; the message says why and what to do."""
 
 
 class NotFiniteError(TrainingError):

@@ -111,8 +111,8 @@ def run_table(
     """Train and evaluate the rows of a table, each with ``seeds`` seeds from ``config.seed`` on.
 
     Every row and seed is a run folder of its own, ``folder/<row>/seed-<n>``: what is finished is not trained again,
-    what was stopped goes on, what was asked for differently is refused. Seeds are the outer loop, so that an unfinished
-    table has every row. The scores are those of the last epoch: a best epoch chosen on the test flatters.
+    what was stopped is resumed, what was asked for differently is refused. Seeds are the outer loop, so that an
+    unfinished table has every row. The scores are those of the last epoch: a best epoch chosen on the test flatters.
 
     Args:
         build: makes the untrained network of a configuration, its trunk loaded, under the seed that is set.

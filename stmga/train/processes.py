@@ -101,7 +101,7 @@ def reading_fault(error: Exception) -> str:
     """What went wrong when a batch was read, in one line and without the worker's traceback; "" for anything else."""
     text = str(error).strip()
     if isinstance(error, TrackletError):
-        return f"{text.splitlines()[-1]}: mend or remove it"
+        return f"{text.splitlines()[-1]}: repair or remove it"
     if "DataLoader worker" in text:
         return f"{text.splitlines()[0]}: it may have run out of memory: take fewer workers"
     return ""

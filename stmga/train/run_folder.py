@@ -28,7 +28,7 @@ class RunFolder:
     """``run.json``, ``log.jsonl``, ``checkpoint.safetensors``, and ``best/`` and ``last/`` as saved networks.
 
     Args:
-        path: a new or empty folder, or that of the same run, which then goes on.
+        path: a new or empty folder, or that of the same run, which is then resumed.
         asked: everything that decides the result, as plain JSON values.
 
     Raises:
@@ -61,17 +61,17 @@ class RunFolder:
         try:
             had = json.loads(config.read_bytes())
         except ValueError as error:
-            raise TrainingError(f"{config} is no JSON ({error}); name a new folder") from error
+            raise TrainingError(f"{config} is not valid JSON ({error}); name a new folder") from error
         differ = [f"{name} was {before!r}, now {now!r}" for name, before, now in _differences(had, asked)]
         if differ:
             raise TrainingError(
-                f"{self.path} is the run of another configuration: {'; '.join(differ)}. Ask for the same to go on with "
+                f"{self.path} is the run of another configuration: {'; '.join(differ)}. Ask for the same to resume "
                 f"it, name a new folder, or start a new run from its weights with --from {self.path / 'last'}"
             )
 
     @property
     def begun(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return self.checkpoint.is_file()
 
     def lines(self, epochs: int | None = None) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ class RunFolder:
             try:
                 rows.append(json.loads(line))
             except ValueError:
-                logger.warning("%s has a line that is no JSON; it is left out: %s", file, line[:60])
+                logger.warning("%s has a line that is not valid JSON; it is left out: %s", file, line[:60])
         return [row for row in rows if epochs is None or row["epoch"] <= epochs]
 
     def rewind(self, epochs: int) -> None:

@@ -147,7 +147,7 @@ class Trainer:
             values = self.step(batch, epoch, wish)
         except RuntimeError as error:
             if fault := reading_fault(error):  # torch tells of a lost worker at any moment
-                raise TrainingError(f"{fault}; {self._kept()}, and the same command goes on") from error
+                raise TrainingError(f"{fault}; {self._kept()}; run the same command to resume") from error
             raise
         stop = values.pop("stop")
         for name, value in values.items():
@@ -218,7 +218,7 @@ class Trainer:
                 if all_reduce_any(torch.tensor([bool(fault)], device=self.world.device)).item():
                     self._save()  # what is trained so far
                     faults = " | ".join(filter(None, all_gather_objects(fault)))
-                    raise TrainingError(f"{faults}; {self._kept()}, and the same command goes on from it")
+                    raise TrainingError(f"{faults}; {self._kept()}; run the same command to resume from it")
                 assert batch is not None
                 yield batch
                 bar.update()
@@ -243,7 +243,7 @@ class Trainer:
             self.state = load_checkpoint(self.folder.checkpoint, self.objective, self.optimizer, self.average)
             if self.state.scaler:
                 self.scaler.load_state_dict(self.state.scaler)
-            logger.info("going on after %d epochs and %d steps", self.state.epoch, self.state.step)
+            logger.info("resuming after %d epochs and %d steps", self.state.epoch, self.state.step)
         if len(set(all_gather_objects((self.state.epoch, self.state.step)))) > 1:
             raise TrainingError(f"the processes do not see the same {self.folder.path}; put it where all of them do")
         if self.world.is_main:
@@ -257,7 +257,7 @@ class Trainer:
     def _stop(self, epoch: int, wish: StopRequest) -> None:
         self._save()
         place = f"epoch {epoch + 1}, step {self.state.step} of {len(self.inputs.sampler)}"
-        raise StoppedError(f"stopped at {place}; {self._kept()}, and the same command goes on", wish.signum or 15)
+        raise StoppedError(f"stopped at {place}; {self._kept()}; run the same command to resume", wish.signum or 15)
 
     def _kept(self) -> str:
         return f"the last checkpoint is {self.folder.checkpoint}" if self.folder.begun else "there is no checkpoint yet"

@@ -79,7 +79,7 @@ def two_cameras(reading: Reading, found: list[Tracklet], names: dict[str, int]) 
     for tracklet in found:
         camera, person = names.get(str(tracklet.camera)), str(tracklet.person)
         if camera is None or not person.isdigit():
-            reading.faults.append(f"{tracklet.frames[0].file.parent} is no folder of a person in one of two cameras")
+            reading.faults.append(f"{tracklet.frames[0].file.parent} is not the folder of a person and camera")
             continue
         cameras[camera][int(person)] = replace(tracklet, person=int(person), camera=camera)
     return cameras

@@ -105,5 +105,5 @@ def _halves(reading: Reading, base: str, split: int, persons: list[int]) -> tupl
 def _person(name: str) -> int:
     match = re.fullmatch(r"person_([0-9]+)", name)
     if match is None:
-        raise ValueError(f'"{name}" is no person')
+        raise ValueError(f'"{name}" is not a person')
     return int(match[1])

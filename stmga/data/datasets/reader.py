@@ -18,7 +18,7 @@ SPLITS = 10  # of iLIDS-VID and PRID-2011
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """A data set in words.
+    """A data set as text.
 
     Attributes:
         name, title: as it is typed, as it is written.
@@ -98,7 +98,7 @@ class Reading:
             raise DataSetError(self.faults, self.about.advice(self.root))
 
     def attempt(self, error: TrackletError) -> None:
-        """Keep the faults of a part, and go on with the others."""
+        """Keep the faults of a part, and continue with the others."""
         self.faults += error.faults
 
     def count(self, what: str, expected: int, found: int, likely: str) -> None:
