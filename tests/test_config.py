@@ -25,7 +25,7 @@ from stmga.config import CHOICES, PAPER_CONFIGS, STMGAConfig, paper_config
     ],
 )
 def test_a_configuration_that_is_no_network_is_refused(wrong):
-    with pytest.raises(ValueError, match="no such network"):
+    with pytest.raises(ValueError, match="invalid STMGAConfig"):
         STMGAConfig(**wrong)
 
 

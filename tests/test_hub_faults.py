@@ -183,4 +183,4 @@ def test_a_truncated_file_with_its_own_digest(hub, files, length):
     short = files["model.safetensors"][:length]
     config = files["config.json"].replace(sha256(files["model.safetensors"]).encode(), sha256(short).encode())
     hub.commit(REPO, {**files, "config.json": config, "model.safetensors": short})
-    refuse("model.safetensors", "no whole safetensors file", "save_pretrained")
+    refuse("model.safetensors", "not a complete safetensors file", "save_pretrained")

@@ -87,5 +87,5 @@ def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"damaged index.*build it again"):
         GalleryIndex.load(path, gallery)
-    with pytest.raises(ValueError, match="is no index"):
+    with pytest.raises(ValueError, match="is not an index"):
         GalleryIndex.load(embeddings(3).save(tmp_path / "e.safetensors"), gallery)

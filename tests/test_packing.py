@@ -201,7 +201,7 @@ def test_killed_and_taken_up_again_gives_the_same_bytes(crops, tmp_path):
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
         assert len(list(folder.glob("shard-*.bin"))) == after
         assert list(folder.glob(".shard-*.tmp")) and not (folder / "manifest.jsonl").exists()
-        with pytest.raises(TrackletError, match="is a pack that is not finished: run `stmga pack` once more"):
+        with pytest.raises(TrackletError, match="is a pack that is not finished: run `stmga pack` again to resume"):
             load_benchmark(folder)
         kept = {file: file.stat().st_mtime_ns for file in folder.glob("shard-*.bin")}
         pack(source, folder, shard_bytes=20_000)

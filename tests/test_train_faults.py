@@ -208,7 +208,7 @@ class Murderous(TrainingSet):
 
 def test_a_killed_worker_is_named_and_nothing_is_lost(benchmark, tmp_path, monkeypatch):
     monkeypatch.setattr("stmga.train.inputs.TrainingSet", Murderous)
-    with pytest.raises(TrainingError, match=r"worker.*(killed|exited).*fewer workers.*goes on"):
+    with pytest.raises(TrainingError, match=r"worker.*(killed|exited).*fewer workers.*to resume"):
         train(tiny(), benchmark, replace(QUICK, steps=8), tmp_path / "run", workers=1)
     assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
     result = train(tiny(), benchmark, replace(QUICK, steps=8), tmp_path / "run")

@@ -206,7 +206,7 @@ def test_no_trained_weights_yet(weights):
         ("zzz", {}, ["there are", "stmga_resnet18_c4"]),
         ("user/model", {}, ["STMGA.from_pretrained('user/model')"]),
         ("./folder", {}, ["STMGA.from_pretrained('./folder')"]),
-        (3, {}, ["no architecture"]),
+        (3, {}, ["not an architecture"]),
         (f"{ARCH}.walker", {}, [f"'{ARCH}.walkers'"]),
         (ARCH, {"weights": "walker"}, [f"'{ARCH}.walkers'"]),
         (ARCH, {"weights": "user/model"}, ["STMGA.from_pretrained('user/model')"]),
