@@ -33,15 +33,17 @@ def card_data(record: WeightRecord) -> ModelCardData:
     """
     from huggingface_hub import ModelCardData  # slow to import, and needed only here
 
+    licence, name = _licence(record.licence)
     results = list(_results(record))
     return ModelCardData(
         library_name="stmga",
         pipeline_tag=TASK,
-        **_licence(record.licence),
+        license=licence,
+        license_name=name,
         tags=list(TAGS),
         base_model=record.parent if "/" in record.parent else None,  # else a name, which the Hub does not know
         datasets=_training_sets(record) or None,
-        metrics=[name for name in FIGURES if any(r.metric_type == name for r in results)] or None,
+        metrics=[f for f in FIGURES if any(r.metric_type == f for r in results)] or None,
         model_name=title(record) if results else None,
         eval_results=results or None,
     )
@@ -52,12 +54,11 @@ def title(record: WeightRecord) -> str:
     return record.name or (record.repo_id or "").rpartition("/")[2] or "An STMGA model"
 
 
-def _licence(licence: str) -> dict[str, str]:
-    if not licence:
-        return {}
-    if licence.lower() in HUB_LICENCES:
-        return {"license": licence.lower()}
-    return {"license": "other", "license_name": licence.removeprefix("other:").strip()}
+def _licence(licence: str) -> tuple[str | None, str | None]:
+    """The Hub's identifier, and the name that goes with "other"."""
+    if not licence or licence.lower() in HUB_LICENCES:
+        return licence.lower() or None, None
+    return "other", licence.removeprefix("other:").strip()
 
 
 def _training_sets(record: WeightRecord) -> list[str]:
