@@ -211,7 +211,7 @@ def test_what_is_no_embeddings_file(tmp_path: Path) -> None:
     expected = "expected one written by Embeddings.save or `stmga embed`"
     for length in (0, 5, 100, len(data) - 1):
         (tmp_path / "short").write_bytes(data[:length])
-        with pytest.raises(ValueError, match=f"short is no embeddings file; {expected}, got a damaged"):
+        with pytest.raises(ValueError, match=f"short is not an embeddings file; {expected}, got a damaged"):
             Embeddings.load(tmp_path / "short")
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff" * 1000)
     with pytest.raises(ValueError, match=expected):

@@ -62,7 +62,7 @@ def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no embeddings file {path}")
-    wrong = f"{path} is no embeddings file; expected one written by Embeddings.save or `stmga embed`"
+    wrong = f"{path} is not an embeddings file; expected one written by Embeddings.save or `stmga embed`"
     if path.is_dir():
         raise ValueError(f"{wrong}, got a folder")
     try:
