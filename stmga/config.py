@@ -107,6 +107,11 @@ class STMGAConfig:
         """Number of parts over all scales (N_p)."""
         return sum(self.part_scales)
 
+    @property
+    def clip_shape(self) -> str:
+        """The clips that it takes as frames x height x width: ``"8 x 256 x 128"``."""
+        return " x ".join(map(str, (self.clip_length, *self.size)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; tuples become lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

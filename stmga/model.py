@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from stmga.backbones import backbone_dim, build_backbone
 from stmga.blocks import CPA, LSTA, MAPA, MGA, CPASupervision, Stripes
-from stmga.blocks.ops import at_least_float32
+from stmga.blocks.ops import at_least_float32, shapes
 from stmga.config import STMGAConfig
 from stmga.fuse import fused
 from stmga.hub import WeightRecord, load, push, save
@@ -31,6 +31,9 @@ class Features:
     part_vectors: Tensor | None = None  # (b n c) u, one vector a part, after T-MGA or the mean over time
     z_t: Tensor | None = None  # (b c) Z^T
     z_c: Tensor | None = None  # (b c) Z^C
+
+    def __repr__(self) -> str:
+        return f"Features({shapes(vars(self))})"
 
     @property
     def final(self) -> Tensor:

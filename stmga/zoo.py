@@ -24,13 +24,21 @@ DEFAULT_TAGS: dict[str, str] = {}
 INPUT_FIELDS = {"clip_length", "size", "mean", "std"}  # what a weight may have of its own within an architecture
 
 
-def list_models(pattern: str = "*") -> list[str]:
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """Names of the architectures, those that match ``pattern`` (``*`` and ``?`` as in file names).
+
+    ``pretrained=True`` gives the trained weights of these architectures instead, as ``"architecture.tag"``: the names
+    that :func:`create_model` loads. Then ``pattern`` may match the architecture or the whole name.
 
     >>> list_models("*resnet18*")
     ['stmga_resnet18_c4', 'stmga_resnet18_c4_baseline']
+    >>> list_models("stmga_resnet18_c4", pretrained=True)
+    ['stmga_resnet18_c4.market_cuhk03']
     """
-    return [name for name in ARCHITECTURES if fnmatchcase(name, pattern)]
+    if not pretrained:
+        return [name for name in ARCHITECTURES if fnmatchcase(name, pattern)]
+    found = bundled_records().values()
+    return [r.name for r in found if fnmatchcase(r.name, pattern) or fnmatchcase(r.arch, pattern)]
 
 
 def list_weights(pattern: str = "*") -> list[str]:
@@ -151,7 +159,7 @@ def _resolve(
         )
     arch, _, tag = name.partition(".")
     if arch not in ARCHITECTURES:
-        raise WeightsError(f"There is no architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
+        raise WeightsError(f"There is not an architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
     if tag:
         if weights is not None and weights not in (name, tag):
             raise WeightsError(f"{name!r} names its weights already; leave out weights={weights!r}, or write {arch!r}.")

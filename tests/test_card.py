@@ -1,11 +1,15 @@
 """The model card: what the record says, and no more, in a form that the Hub accepts."""
 
 import dataclasses
+import socket
 
-from hub_fixtures import REPO, TINY
+import pytest
+from hub_fixtures import REPO, TINY, tiny
+from huggingface_hub import EvalResult, ModelCard
 
 from stmga.calibration import Calibration, Threshold
 from stmga.hub.card import model_card
+from stmga.hub.metadata import TASK, TASK_NAME, card_data
 from stmga.hub.records import WeightRecord
 
 RECORD = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, repo_id=REPO, revision="1" * 40)
@@ -22,11 +26,7 @@ def test_the_card_says_what_the_record_says_and_no_more():
     full = model_card(
         dataclasses.replace(RECORD, licence="MIT", metrics=({"data": "x|y", "mAP": 0.5}, {"data": "z", "rank-1": 0.7}))
     )
-    assert "license: mit" in full
     assert "| data | mAP | rank-1 |\n| --- | --- | --- |\n| x\\|y | 0.5 |  |\n| z |  | 0.7 |" in full
-    assert 'license: other\nlicense_name: "My: own"' in model_card(dataclasses.replace(RECORD, licence="My: own"))
-    other = dataclasses.replace(RECORD, licence="other: research only")
-    assert 'license: other\nlicense_name: "research only"' in model_card(other)
 
 
 def test_the_card_of_a_weight_that_was_measured():
@@ -110,12 +110,92 @@ def test_the_limits_name_what_goes_wrong():
     assert "{" not in card.partition("## Limits")[2]
 
 
-def test_the_card_is_one_that_the_hub_accepts():
-    from huggingface_hub import ModelCard
+# ---------------------------------------------------------------------------------------- what the Hub reads
 
-    record = dataclasses.replace(RECORD, licence='the "x" licence: v1')
-    data = ModelCard(model_card(record)).data.to_dict()
-    assert data["library_name"] == "stmga"
-    assert data["license"] == "other"
-    assert data["license_name"] == 'the "x" licence: v1'
+
+def metadata(**entries):
+    """What huggingface_hub finds in the card of such a record."""
+    return ModelCard(model_card(dataclasses.replace(RECORD, **entries))).data
+
+
+@pytest.mark.parametrize(
+    ("licence", "key", "name"),
+    [
+        ("MIT", "mit", None),
+        ("CC-BY-4.0", "cc-by-4.0", None),
+        ("My: own", "other", "My: own"),
+        ("other: research only", "other", "research only"),
+        ('the "x" licence: v1', "other", 'the "x" licence: v1'),
+        ("", None, None),
+    ],
+)
+def test_the_hub_reads_the_licence(licence, key, name):
+    data = metadata(licence=licence)
+    assert (data.license, data.license_name) == (key, name)
+
+
+def test_a_record_that_says_nothing_has_no_results_in_its_metadata():
+    data = metadata().to_dict()
+    assert data == {"library_name": "stmga", "pipeline_tag": TASK, "tags": data["tags"]}
     assert "person-re-identification" in data["tags"]
+
+
+def test_the_figures_come_back_from_the_file_as_they_are_in_the_record(tmp_path):
+    mars = "MARS (official lists; all frames)"
+    record = dataclasses.replace(
+        RECORD,
+        metrics=(
+            {"data": mars, "mAP": 80.1, "rank-1": 86.4, "rank-5": 95.0, "protocol": "cosine: 'all' frames"},
+            {"data": mars, "mAP": 85.2, "protocol": "re-ranked"},
+            {"data": "LS-VID", "rank-1": "70.1 ± 0.2"},
+        ),
+        stages=({"data": "walkers"}, {"data": "market1501-867 + cuhk03"}, {"data": "cuhk03"}, {"seed": 3}),
+        parent="someone/their-model",
+    )
+    (tmp_path / "README.md").write_text(model_card(record), encoding="utf-8")
+    card = ModelCard.load(tmp_path / "README.md")
+
+    def result(data, kind, figure, value, protocol):
+        args = {"protocol": protocol} if protocol else None
+        return EvalResult(TASK, kind, data, figure, value, task_name=TASK_NAME, metric_name=figure, metric_args=args)
+
+    assert card.data.eval_results == [
+        result(mars, "MARS", "mAP", 80.1, "cosine: 'all' frames"),
+        result(mars, "MARS", "rank-1", 86.4, "cosine: 'all' frames"),
+        result(mars, "MARS", "mAP", 85.2, "re-ranked"),
+        result("LS-VID", "LS-VID", "rank-1", "70.1 ± 0.2", None),
+    ]
+    assert card.data.eval_results == card_data(record).eval_results
+    assert card.data.model_name == "stmga_tiny.test"
+    assert card.data.metrics == ["mAP", "rank-1"]
+    assert card.data.datasets == ["walkers", "market1501-867", "cuhk03"]
+    assert card.data.base_model == "someone/their-model"
+    assert card.text.startswith("\n# stmga_tiny.test\n")
+
+
+def test_results_on_two_forms_of_a_data_set_stay_apart():
+    """The Hub joins results whose data sets have one identifier, under the name of the first."""
+    data = metadata(metrics=({"data": "MARS", "mAP": 80.1}, {"data": "MARS (half size)", "mAP": 70.2}))
+    assert [(r.dataset_name, r.metric_value) for r in data.eval_results] == [("MARS", 80.1), ("MARS (half size)", 70.2)]
+    assert len({r.dataset_type for r in data.eval_results}) == 2
+
+
+def test_names_that_are_no_identifiers():
+    entries = {"stages": ({"data": "our yard, 2024"}, {"data": "庭"}), "parent": "stmga_tiny.first"}
+    data = metadata(metrics=({"mAP": 1.5}, {"data": "庭", "mAP": 2.5}), **entries)
+    assert data.datasets == ["our-yard-2024"]
+    assert data.base_model is None  # the name of a weight is no repository
+    assert [(r.dataset_name, r.dataset_type) for r in data.eval_results] == [
+        ("not stated", "not-stated"),
+        ("庭", "庭"),
+    ]
+
+
+def test_saving_opens_no_socket(monkeypatch, tmp_path):
+    def never(*args, **kwargs):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", never)
+    model = tiny()
+    model.save_pretrained(tmp_path, record=dataclasses.replace(RECORD, metrics=({"data": "MARS", "mAP": 80.1},)))
+    assert ModelCard.load(tmp_path / "README.md").data.eval_results[0].metric_value == 80.1

@@ -12,7 +12,7 @@ from shared_data import SHARED
 from tracklet_fixtures import faults_of
 
 from stmga.data import DATASETS, DataSetError, load_benchmark, read_duke, read_ilids, read_lsvid, read_prid
-from stmga.data.datasets.matfile import read_mat
+from stmga.data.datasets.reader import read_mat
 from stmga.data.load import guess
 
 LIST = SHARED / "protocol-info" / "info_test.mat"

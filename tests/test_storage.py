@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from stmga import Embeddings, Gallery
 from stmga.calibration import Calibration, Threshold
-from stmga.embedding.embeddings import write_file
+from stmga.embedding.embeddings_file import write_file
 from stmga.embedding.vectors import KINDS, Vectors
 from stmga.gallery.topk import topk
 

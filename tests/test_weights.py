@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 import torch
 from hub_fixtures import flip
+from huggingface_hub import ModelCard
 
 from stmga import STMGA, TrackletEmbedder, create_model, list_weights
 from stmga.config import ARCHITECTURES
 from stmga.data.walkers.render import render_walkers
+from stmga.hub.card import model_card
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightsError, bundled_records, read_record
 from stmga.zoo import DEFAULT_TAGS
 
@@ -74,6 +76,19 @@ def test_the_card_says_what_the_record_says(record):
     for words in (record.training_data, record.training_command, record.terms, record.log):
         assert words in card
     assert all(row[key] in card for row in record.metrics for key in ("protocol", "data"))
+    shown = ModelCard.load(record.folder / CARD_FILE).data
+    assert shown.model_name == record.name
+    assert [(r.dataset_name, r.metric_type, r.metric_value) for r in shown.eval_results] == [
+        (row["data"], figure, row[figure]) for row in record.metrics for figure in ("mAP", "rank-1")
+    ]
+
+
+@each(RECORDS)
+def test_the_card_is_what_this_version_writes(record):
+    """But for the line that names the version; a card that differs is written again from its record."""
+    version = re.compile(r"Written by stmga \S+")
+    card = (record.folder / CARD_FILE).read_text(encoding="utf-8")
+    assert version.sub("", card) == version.sub("", model_card(record))
 
 
 @each(RECORDS)

@@ -112,6 +112,19 @@ def test_bundled_weights(weights):
         assert loaded.record.name == f"{ARCH}.walkers"
 
 
+def test_pretrained_models_are_listed_by_the_names_that_load(weights):
+    assert zoo.list_models(pretrained=True) == []
+    weights("b"), weights("a")
+    names = [f"{ARCH}.a", f"{ARCH}.b"]
+    for pattern in ("*", ARCH, "*tiny", "stmga_*", "*.?"):
+        assert zoo.list_models(pattern, pretrained=True) == names, pattern
+    assert zoo.list_models("*.a", pretrained=True) == names[:1]
+    assert zoo.list_models("stmga_resnet50", pretrained=True) == []
+    assert ARCH in zoo.list_models()  # as before: architectures, trained or not
+    assert not set(names) & set(zoo.list_models())
+    assert all(zoo.create_model(name).record.name == name for name in names)
+
+
 def test_several_weights_of_one_architecture(weights, monkeypatch):
     weights("a"), weights("b", seed=1)
     refuse("several weights", "'a' or 'b'", pretrained=True)

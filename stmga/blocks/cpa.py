@@ -6,7 +6,7 @@ from typing import NamedTuple
 from einops import rearrange
 from torch import Tensor, nn
 
-from stmga.blocks.ops import at_least_float32, require_map
+from stmga.blocks.ops import at_least_float32, require_map, shapes
 from stmga.blocks.pooling import attended_max
 
 
@@ -18,6 +18,9 @@ class CPASupervision(NamedTuple):
     residual: Tensor  # (b t 1 h w) a^g less its minimum over h, w: the target of the sum of the parts
     pooled_global: Tensor  # (b c) P_g
     pooled_parts: Tensor  # (b n c) P_n
+
+    def __repr__(self) -> str:
+        return f"CPASupervision({shapes(self._asdict())})"
 
 
 class CPA(nn.Module):

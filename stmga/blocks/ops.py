@@ -1,5 +1,6 @@
 """What several blocks share: full precision where it matters, and checks of what they are given."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,6 +23,16 @@ def no_autocast(device_type: str) -> AbstractContextManager[Any]:
 def has_gradient(*tensors: Tensor) -> bool:
     """Whether a backward pass may come to one of them."""
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def shapes(values: Mapping[str, object]) -> str:
+    """Tensors by name and shape, for a repr; what is None is left out.
+
+    >>> shapes({"z": torch.zeros(2, 8), "parts": None})
+    'z=(2, 8)'
+    """
+    shown = {name: tuple(v.shape) if isinstance(v, Tensor) else v for name, v in values.items() if v is not None}
+    return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def require_map(x: Tensor, channels: int | None, block: str) -> None:

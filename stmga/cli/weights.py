@@ -31,7 +31,7 @@ def weights(args: argparse.Namespace) -> None:
     from stmga.config import ARCHITECTURES
     from stmga.model import STMGA
     from stmga.utils.text import text_table
-    from stmga.zoo import get_weights, list_models, list_weights
+    from stmga.zoo import get_weights, list_models
 
     rows = []
     for name in list_models(args.pattern):
@@ -39,9 +39,9 @@ def weights(args: argparse.Namespace) -> None:
             model = STMGA(ARCHITECTURES[name])
         rows.append([name, f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M", model.dim])
     print(text_table(("architecture", "parameters", "vector"), rows) if rows else f"no architecture {args.pattern!r}")
-    names = sorted({*list_weights(args.pattern), *list_weights(f"{args.pattern}.*")})
+    names = list_models(args.pattern, pretrained=True)
     if not names:
-        print(f"\nno trained weights {args.pattern!r}" if list_weights() else "\nno trained weights yet")
+        print(f"\nno trained weights {args.pattern!r}" if list_models(pretrained=True) else "\nno trained weights yet")
     for name in names:
         print(f"\n{name}")
         for key, value in _facts(get_weights(name)):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Tracklet
+from stmga.utils.text import counted
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,3 +28,9 @@ class Benchmark:
     gallery: list[Tracklet]
     protocol: Protocol
     terms: str = ""
+
+    def __repr__(self) -> str:
+        persons = len({tracklet.person for tracklet in self.train})
+        train = f"{counted(len(self.train), 'tracklet')} of {counted(persons, 'person')} to train on"
+        test = f"{len(self.query):,} queries, {len(self.gallery):,} in the gallery"
+        return f"Benchmark({self.name}, {train}, {test})"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from stmga.embedding.clip_dataset import Batch, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
+from stmga.embedding.network import Network
 from stmga.fuse import fused
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -107,6 +108,12 @@ class TrackletEmbedder:
         self._ready: tuple[tuple[str, torch.device, str], Network] | None = None
         self._shared_bar: Any = None
         self._digest = ""  # of the weights, while they are known to stay
+
+    def __repr__(self) -> str:
+        name = (self.model.record.name if self.model.record else "") or "unnamed weights"
+        how = f"sampling={self.sampling}, batch_size={self.batch_size}{', flip' if self.flip else ''}"
+        clip = self.model.config.clip_shape
+        return f"TrackletEmbedder({name}, clips of {clip} -> {self.model.dim}, {self.device}, {self.precision}, {how})"
 
     @property
     def device(self) -> torch.device:
@@ -251,13 +258,6 @@ class TrackletEmbedder:
         if self._shared_bar is not None:
             return nullcontext(self._shared_bar)
         return tqdm(total=total, unit="clip", desc="embed", disable=not (self.progress and total))
-
-
-class Network(NamedTuple):
-    """The two halves of a network: clips to features, whose mean over a tracklet's clips goes through the head."""
-
-    encode: Callable[[Tensor], Tensor]
-    head: Callable[[Tensor], Tensor]
 
 
 @contextmanager

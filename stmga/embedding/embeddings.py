@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import operator
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, SupportsIndex, overload
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from stmga._version import __version__
 from stmga.calibration import Calibration
-from stmga.embedding.vectors import Vectors, save
-from stmga.utils.text import preview
+from stmga.embedding.embeddings_file import read_file, write_file
+from stmga.embedding.vectors import Vectors
+from stmga.utils.text import counted, did_you_mean, preview
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "stmga-embeddings"
-_FORMAT_VERSION = 2  # of files with smaller numbers; those with float32 are still of version 1
+
+class Embedding(NamedTuple):
+    """One row of :class:`Embeddings`: ``item`` says whose ``vector`` (c) it is."""
+
+    item: dict[str, Any]
+    vector: Tensor
 
 
 @dataclass(eq=False)
@@ -37,12 +40,22 @@ class Embeddings:
     ``calibration`` says what their similarities mean (:func:`stmga.metrics.calibrate`), or is None; one that was
     measured with other weights is dropped with a warning.
 
+    A row number or an id gives one row, a pair of ``item`` and ``vector``; a slice gives embeddings, as :meth:`select`
+    does for masks and lists of row numbers. A loop gives all rows in order, and ``in`` looks for an id.
+
     Raises:
         ValueError: counts that differ, a vector that is not finite, an item without id, an id that occurs twice.
+        IndexError, KeyError: no such row, no such id.
 
     >>> embeddings = Embeddings(torch.eye(2), [{"tracklet": "a", "person": 7}, {"tracklet": "b"}], digest="1f0c")
     >>> embeddings.ids, embeddings.persons
     (['a', 'b'], [7, None])
+    >>> embeddings["a"].vector, embeddings[-1].item
+    (tensor([1., 0.]), {'tracklet': 'b'})
+    >>> [(item["tracklet"], vector.argmax().item()) for item, vector in embeddings]
+    [('a', 0), ('b', 1)]
+    >>> embeddings[:1], "c" in embeddings
+    (Embeddings(1 x 2, unnamed weights, 1 person), False)
     """
 
     vectors: Tensor
@@ -65,8 +78,39 @@ class Embeddings:
 
     def __repr__(self) -> str:
         n, c = self.vectors.shape
-        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"Embeddings({n} x {c}, model={self.model or 'unnamed'!r}, digest={self.digest[:12]!r}{skipped})"
+        skipped = [f"{len(self.skipped):,} skipped"] if self.skipped else []
+        return f"Embeddings({', '.join([f'{n:,} x {c}', *contents(self.model, self.items), *skipped])})"
+
+    @overload
+    def __getitem__(self, which: SupportsIndex | str) -> Embedding: ...
+    @overload
+    def __getitem__(self, which: slice) -> Embeddings: ...
+    def __getitem__(self, which: SupportsIndex | str | slice) -> Embedding | Embeddings:
+        if isinstance(which, slice):
+            return self.select(range(len(self))[which])
+        row = self._row(which)
+        return Embedding(self.items[row], self.vectors[row])
+
+    def __iter__(self) -> Iterator[Embedding]:
+        return map(Embedding, self.items, self.vectors)
+
+    def __contains__(self, name: object) -> bool:
+        return any(str(item["tracklet"]) == name for item in self.items)
+
+    def _row(self, which: SupportsIndex | str) -> int:
+        if isinstance(which, str):
+            for row, item in enumerate(self.items):
+                if str(item["tracklet"]) == which:
+                    return row
+            raise KeyError(f"no tracklet {which!r} in {self}; {did_you_mean(which, self.ids)}".rstrip("; "))
+        try:
+            row = operator.index(which)
+        except TypeError:
+            what = "a row number, an id or a slice; for a mask or a list of rows use select"
+            raise TypeError(f"embeddings are indexed by {what}, got {type(which).__name__}") from None
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {self}")
+        return row
 
     @property
     def ids(self) -> list[str]:
@@ -112,6 +156,47 @@ class Embeddings:
         items = [self.items[i] for i in chosen.tolist()]
         return Embeddings(self.vectors[chosen], items, self.digest, self.model, calibration=self.calibration)
 
+    @classmethod
+    def concatenate(cls, parts: Iterable[Embeddings]) -> Embeddings:
+        """The rows of several embeddings of the same weights, in order; their skipped lists too.
+
+        A calibration stays where all that have one agree; else the result has none, with a warning.
+
+        Raises:
+            ValueError: nothing to concatenate, vectors of different weights, or an id that occurs twice.
+
+        >>> a = Embeddings(torch.eye(2), [{"tracklet": "a1"}, {"tracklet": "a2"}], digest="1f0c")
+        >>> b = Embeddings(torch.eye(2), [{"tracklet": "b1"}, {"tracklet": "b2"}], digest="1f0c")
+        >>> Embeddings.concatenate([a, b]).ids
+        ['a1', 'a2', 'b1', 'b2']
+        """
+        parts = list(parts)
+        if not parts:
+            raise ValueError("nothing to concatenate: give at least one Embeddings")
+        for i, part in enumerate(parts[1:], 2):
+            if part.digest != parts[0].digest:
+                raise ValueError(
+                    f"embeddings 1 were made with {weights_name(parts[0])}, embeddings {i} with {weights_name(part)}: "
+                    "vectors of different weights cannot be compared; embed all tracklets with the same weights"
+                )
+        calibrations: list[Calibration] = []
+        for part in parts:
+            if part.calibration is not None and part.calibration not in calibrations:
+                calibrations.append(part.calibration)
+        if len(calibrations) > 1:
+            logger.warning(
+                "the embeddings have %d different calibrations, so the result keeps none; calibrate it again",
+                len(calibrations),
+            )
+        return cls(
+            torch.cat([part.vectors for part in parts]),
+            [item for part in parts for item in part.items],
+            parts[0].digest,
+            next((part.model for part in parts if part.model), ""),
+            [skip for part in parts for skip in part.skipped],
+            calibrations[0] if len(calibrations) == 1 else None,
+        )
+
     def save(self, path: str | os.PathLike[str], *, storage: str = "float32") -> Path:
         """Write one safetensors file; a failure (full disk, say) leaves an older file of that name as it was.
 
@@ -131,24 +216,9 @@ class Embeddings:
             FileNotFoundError: no such file.
             ValueError: the file is truncated, is something else, or comes from a newer stmga.
         """
-        return read_file(path).embeddings()
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddingsFile:
-    """What a file holds; its vectors are mapped into memory, and read when they are looked at."""
-
-    vectors: Vectors
-    items: list[dict[str, Any]]
-    skipped: list[dict[str, Any]]
-    digest: str
-    model: str
-    calibration: Calibration | None
-
-    def embeddings(self) -> Embeddings:
-        """All of it in memory, the vectors as float32."""
-        vectors = self.vectors.rows(slice(None))
-        return Embeddings(vectors, self.items, self.digest, self.model, self.skipped, self.calibration)
+        file = read_file(path)
+        vectors = file.vectors.rows(slice(None))
+        return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
 
 
 def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:
@@ -178,61 +248,22 @@ def fitting(calibration: Calibration | None, digest: str) -> Calibration | None:
     return None
 
 
-def write_file(
-    path: str | os.PathLike[str],
-    parts: Sequence[Vectors],
-    items: Sequence[Mapping[str, Any]],
-    skipped: Sequence[Mapping[str, Any]],
-    digest: str,
-    model: str,
-    calibration: Calibration | None,
-) -> None:
-    """Write embeddings whose vectors come in parts, whole or not at all."""
-    # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
-    rows = json.dumps({"items": items, "skipped": skipped}, default=_plain).encode("ascii")
-    metadata = {
-        "format": _FORMAT,
-        "format_version": "1" if parts[0].kind == "float32" else str(_FORMAT_VERSION),
-        "digest": digest,
-        "model": model.encode(errors="backslashreplace").decode(),
-        "stmga": __version__,
-    }
-    if calibration is not None:
-        metadata["calibration"] = json.dumps(calibration.to_dict())
-    save(Path(path), parts, rows, metadata)
+class MadeByWeights(Protocol):
+    """What has vectors of one network: embeddings, a gallery."""
+
+    model: str
+    digest: str
 
 
-def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
-    """Read what :func:`write_file` wrote; errors as of :meth:`Embeddings.load`."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no embeddings file {path}")
-    wrong = f"{path} is not an embeddings file; expected one written by Embeddings.save or `stmga embed`"
-    if path.is_dir():
-        raise ValueError(f"{wrong}, got a folder")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"{wrong}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
-            if int(metadata["format_version"]) > _FORMAT_VERSION:
-                raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        vectors = Vectors(tensors["vectors"], tensors.get("scale"))
-        data = json.loads(tensors["rows"].numpy().tobytes())
-        told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
-        calibration = None if told is None else Calibration.from_dict(told)
-        return EmbeddingsFile(
-            vectors, data["items"], data["skipped"], metadata["digest"], metadata["model"], calibration
-        )
-    except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
+def weights_name(made: MadeByWeights) -> str:
+    """The weights that made some vectors, for an error: their name and the beginning of their digest."""
+    return f"{made.model or 'an unnamed model'} (digest {made.digest[:12] or 'none'})"
 
 
-def _plain(value: Any) -> Any:
-    """What people put into a record's extra keys, as JSON values."""
-    if isinstance(value, (np.generic, np.ndarray, Tensor)):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"an item holds {value!r} of type {type(value).__name__}, which JSON cannot keep; use plain values")
+def contents(model: str, items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For a repr: the weights that made some vectors, and how many persons and cameras are known of their items."""
+    text = [model or "unnamed weights"]
+    for key in ("person", "camera"):
+        known = {str(item[key]) for item in items if item.get(key) is not None}
+        text += [counted(len(known), key)] if known else []
+    return text

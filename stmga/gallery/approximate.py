@@ -70,7 +70,8 @@ class GalleryIndex:
         return int(self._index.ntotal)
 
     def __repr__(self) -> str:
-        return f"GalleryIndex({len(self)} tracklets, kind={self.kind!r}, effort={self.effort})"
+        size = f"{len(self):,} x {self._index.d}"
+        return f"GalleryIndex({size}, {self.gallery.model or 'unnamed weights'}, {self.kind}, effort={self.effort})"
 
     def update(self) -> None:
         """Add what the gallery has got since; :meth:`search` does it."""

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.embedding.embeddings import Embeddings, check_rows, fitting, read_file, write_file
+from stmga.embedding.embeddings import Embeddings, check_rows, contents, fitting, weights_name
+from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.vectors import Vectors, check_kind
 from stmga.gallery.topk import rows_of, topk
 from stmga.utils.text import preview
@@ -80,7 +81,9 @@ class Gallery:
         return sum(map(len, self.parts))
 
     def __repr__(self) -> str:
-        return f"Gallery({len(self)} tracklets, model={self.model or 'unnamed'!r}, device={str(self.device)!r})"
+        size = f"{len(self):,} x {self.parts[0].dim}" if self.parts else "empty"
+        known = contents(self.model, self.items) if self.parts else []
+        return f"Gallery({', '.join([size, *known, self.storage, str(self.device)])})"
 
     @property
     def embeddings(self) -> Embeddings:
@@ -211,7 +214,7 @@ class Gallery:
         """
         file = read_file(path)
         if storage not in (None, file.vectors.kind):
-            return cls(file.embeddings(), device=device, storage=storage or file.vectors.kind)
+            return cls(Embeddings.load(path), device=device, storage=storage or file.vectors.kind)
         check_rows(file.vectors, file.items)
         gallery = cls(device=device, storage=file.vectors.kind)
         gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
@@ -262,16 +265,12 @@ class Gallery:
     def _check_comparable(self, embeddings: Embeddings, what: str) -> None:
         if embeddings.digest != self.digest:
             raise GalleryError(
-                f"the gallery was made with {_name(self)}, the {what} with {_name(embeddings)}: "
+                f"the gallery was made with {weights_name(self)}, the {what} with {weights_name(embeddings)}: "
                 "vectors of different weights cannot be compared; embed both with the same weights"
             )
         own, other = self.parts[0].dim, embeddings.vectors.shape[1]
         if own != other:
             raise GalleryError(f"the gallery's vectors have {own} numbers, those of the {what} {other}")
-
-
-def _name(source: Gallery | Embeddings) -> str:
-    return f"{source.model or 'an unnamed model'} (digest {source.digest[:12] or 'none'})"
 
 
 def _same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:

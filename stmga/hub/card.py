@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
+from stmga.hub.metadata import card_data, title
 from stmga.hub.records import WeightRecord
-
-TAGS = ("person-re-identification", "video", "image-feature-extraction", "stmga", "pytorch")
-# Identifiers that the Hub takes as they are; any other licence is written as "other" with its own name.
-HUB_LICENCES = {
-    "mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
-}  # fmt: skip
 
 LIMITS = """\
 - **Camera angle.** The public data sets are filmed from head height to a few metres up, and show standing persons
@@ -42,10 +36,9 @@ SAID_BELOW = ("protocol", "seeds", "spread")  # of a result: too long for a cell
 
 def model_card(record: WeightRecord) -> str:
     """The text of the README.md that goes with a weight; a part the record is silent about says so, or is left out."""
-    title = record.name or (record.repo_id or "").rpartition("/")[2] or "An STMGA model"
     parts = [
-        _front_matter(record),
-        f"# {title}",
+        f"---\n{card_data(record).to_yaml()}\n---",
+        f"# {title(record)}",
         _what(record),
         "## Use",
         _use(record),
@@ -65,17 +58,6 @@ def model_card(record: WeightRecord) -> str:
         record.paper,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _front_matter(record: WeightRecord) -> str:
-    lines = ["---", "library_name: stmga"]
-    if record.licence:
-        known = record.licence.lower() in HUB_LICENCES
-        name = record.licence.removeprefix("other:").strip()
-        lines.append(f"license: {record.licence.lower() if known else 'other'}")
-        lines += [] if known else [f"license_name: {json.dumps(name)}"]  # a JSON text is a YAML text
-    lines += ["tags:", *(f"- {tag}" for tag in TAGS), "---"]
-    return "\n".join(lines)
 
 
 def _what(record: WeightRecord) -> str:

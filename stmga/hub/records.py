@@ -110,6 +110,13 @@ class WeightRecord:
             _demand(isinstance(self.calibration, Calibration), "calibration", "a Calibration or None", self.calibration)
             object.__setattr__(self, "calibration", replace(self.calibration, roc=()))
 
+    def __repr__(self) -> str:
+        text = [self.name or self.repo_id or "unnamed weights", self.megabytes]
+        for row in self.metrics[:1]:
+            scores = ", ".join(f"{name} {row[name]}" for name in ("mAP", "rank-1") if name in row)
+            text += [f"{scores} on {row['data']}" if scores and "data" in row else scores]
+        return f"WeightRecord({', '.join(filter(None, text))})"
+
     @property
     def published(self) -> bool:
         """Whether its Hub copy is there for everyone: a repository, and a commit of it."""

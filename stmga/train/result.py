@@ -14,6 +14,7 @@ from stmga.hub.records import WeightRecord
 from stmga.model import STMGA
 from stmga.train.config import TrainConfig
 from stmga.train.objective import term_names
+from stmga.utils.text import counted
 
 SCORES = ("mAP", "rank-1", "rank-5", "rank-10", "rank-20", "mINP")
 
@@ -25,6 +26,14 @@ class Result:
     folder: Path
     log: list[dict[str, Any]]
     best: dict[str, Any]
+
+    def __repr__(self) -> str:
+        text = [f"{str(self.folder)!r}, {counted(len(self.log), 'epoch')}"]
+        text += [f"loss {self.log[-1]['loss']['total']:.3f}"] if self.log else []
+        if self.best:
+            scores = ", ".join(f"{name} {100 * self.best[name]:.1f} %" for name in SCORES[:2])
+            text += [f"best {scores} in epoch {self.best['epoch']}"]
+        return f"Result({', '.join(text)})"
 
     def table(self) -> str:
         """Every term of the loss in the first and the last epoch, and the scores of the last and the best."""
@@ -101,7 +110,7 @@ def _stage(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, st
     """A row of a record's stages; its input is frames x height x width."""
     return {
         "network": _architecture(net),
-        "input": " x ".join(map(str, (net.clip_length, *net.size))),
+        "input": net.clip_shape,
         "data": data["name"],
         "tracklets": data["tracklets"],
         "persons": data["persons"],

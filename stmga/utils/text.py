@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["did_you_mean", "preview", "text_table"]
+__all__ = ["counted", "did_you_mean", "preview", "text_table"]
 
 
 def preview(names: Iterable[object], limit: int = 5) -> str:
@@ -12,6 +12,15 @@ def preview(names: Iterable[object], limit: int = 5) -> str:
     every = [str(name) for name in names]
     listed = ", ".join(every[:limit])
     return f"{listed} and {len(every) - limit} more" if len(every) > limit else listed
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "person"), counted(3336, "person")
+    ('1 person', '3,336 persons')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.matfile import read_mat
-from stmga.data.datasets.reader import SPLITS, About, Reading, check_split
+from stmga.data.datasets.reader import SPLITS, About, Reading, check_split, read_mat
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError

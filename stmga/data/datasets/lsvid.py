@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.matfile import read_mat
-from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines
+from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines, read_mat
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import list_folder
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
