@@ -112,7 +112,8 @@ def test_the_table_of_weights_says_what_the_records_say():
 def test_crops_is_one_folder_for_each_tracklet_and_labelled_has_persons_and_cameras(page):
     """`crops/` needs no layout, `labelled/` always the same one."""
     text = page.read_text().replace("\\\n", " ")
-    wrong = [line for line in text.splitlines() if re.search(r"\bcrops[/\",]* .*layout|crops/\{(?!tracklet\})", line)]
+    labelled_crops = r"""\bcrops/? .*--layout|["']crops/?["'], layout=|crops/\{(?!tracklet\})"""
+    wrong = [line for line in text.splitlines() if re.search(labelled_crops, line)]
     for line in text.splitlines():
         if re.search(r"\blabelled/? |\"labelled\"", line) and "layout" in line:
             wrong += [line] if '"{person}/{camera}/{tracklet}"' not in line else []
