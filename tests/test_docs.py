@@ -108,6 +108,26 @@ def test_the_table_of_weights_says_what_the_records_say():
     assert rows == wanted
 
 
+def test_contributing_names_files_that_exist():
+    """Every path in backticks that begins in the tree; `<name>` and capitals stand for what is added."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:stmga|tests|docs|benchmarks|examples)/[\w./*]*|\w+\.(?:md|toml|py|cff))`", text)
+    assert len(paths) > 40
+    placeholders = {"config.json", "log.jsonl"}  # of a weight's folder
+    inside = {p for p in paths if not re.search(r"[A-Z]{4}/", p)} - placeholders
+    places = [ROOT, ROOT / "stmga"]
+    assert sorted(p for p in inside if not any(list(place.glob(p.rstrip("/"))) for place in places)) == []
+
+
+def test_every_page_names_the_version_of_the_package():
+    """So that a release leaves no older one behind."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [stmga.__version__]
+    for page in (ROOT / "README.md", ROOT / "examples" / "04_torch_hub.py"):
+        found = set(re.findall(r"stmga[:-]v?(\d+\.\d+\.\d+)", page.read_text()))
+        assert found == {stmga.__version__}, page.name
+
+
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_crops_is_one_folder_for_each_tracklet_and_labelled_has_persons_and_cameras(page):
     """`crops/` needs no layout, `labelled/` always the same one."""
