@@ -1,7 +1,7 @@
 """From folders of crops to ranked matches: a list, a score and a picture.
 
 The same as
-    stmga embed crops -o all.safetensors --layout "{person}/c{camera}/{tracklet}"
+    stmga embed labelled/ -o all.safetensors --layout "{person}/{camera}/{tracklet}"
     stmga search all.safetensors all.safetensors --where camera=0 --gallery-where camera=1 --picture ranked.png
 """
 
@@ -18,15 +18,15 @@ from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import load_cover
 from stmga.visualize import ranked_picture
 
-# Folders as people have them: crops/<person>/c<camera>/<tracklet>/<frame>.jpg
-root = Path("crops")
+# Folders as people have them: labelled/<person>/<camera>/<tracklet>/<frame>.jpg
+root = Path("labelled")
 for walker in render_walkers(6, frames=6):
-    folder = root / f"{walker.person:04d}" / f"c{walker.camera}" / walker.id
+    folder = root / f"{walker.person:04d}" / str(walker.camera) / walker.id
     folder.mkdir(parents=True, exist_ok=True)
     for i, frame in enumerate(walker.frames):
         Image.fromarray(frame).save(folder / f"{i:04d}.jpg")
 
-tracklets = read_folder(root, layout="{person}/c{camera}/{tracklet}")
+tracklets = read_folder(root, layout="{person}/{camera}/{tracklet}")
 torch.manual_seed(0)
 model = stmga.create_model("stmga_resnet18_c4")  # random: see example 01
 embeddings = stmga.TrackletEmbedder(model, progress=True)(tracklets)

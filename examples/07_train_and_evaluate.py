@@ -1,6 +1,6 @@
-"""Train a network on rendered people, score it by a protocol, and go on from its weights. About half a minute.
+"""Train a network on rendered people, score it by a protocol, and fine-tune its weights. About half a minute.
 
-On your own crops: `load_benchmark("crops", layout="{person}/{camera}/{tracklet}", holdout=0.2)` instead of the walkers.
+On your own images: `load_benchmark("labelled", layout="{person}/{camera}/{tracklet}", holdout=0.2)`.
 """
 
 import torch

@@ -1,4 +1,26 @@
-"""stmga: video-based person re-identification with ST-MGA. Importing it costs torch and nothing heavier."""
+"""Video-based person re-identification with ST-MGA: tracklets in, ranked matches out.
+
+    import stmga
+
+    model = stmga.create_model("stmga_resnet18_c4", pretrained=True)
+    embeddings = stmga.TrackletEmbedder(model, progress=True)("crops/")  # crops/{tracklet}/*.jpg
+    matches = stmga.Gallery(embeddings).search(embeddings, k=5)
+    print(embeddings.ids[0], "->", [(m.id, round(m.similarity, 3)) for m in matches[0]])
+
+Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
+Weights      ``list_weights``, ``get_weights``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
+Tracklets    ``Tracklet``, ``Frame``, ``tracklets.read_tracklets``, ``tracklets.read_mot``, ``ClipTransform``
+Embedding    ``TrackletEmbedder``, ``Embeddings``
+Search       ``Gallery``, ``gallery.GalleryIndex``
+Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
+Evaluation   ``metrics.evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
+Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
+Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
+Deployment   ``export``, ``deploy.ExportedModel``
+
+Importing stmga imports torch and nothing heavier; a submodule such as ``stmga.train`` is imported by name. Every
+object has examples: help(stmga.Gallery). The command line does the same work: stmga --help.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

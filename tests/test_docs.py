@@ -1,13 +1,31 @@
 """What the pages show works as it stands there, and points to files that exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import stmga
+from stmga.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CARDS = sorted((ROOT / "stmga" / "weights").glob("*/README.md"))
+README = PAGES[0].read_text()
+EXAMPLES = [*PAGES, *sorted((ROOT / "examples").glob("*")), *sorted((ROOT / "stmga" / "cli").glob("*.py"))]
+
+
+def code_of(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_readme_fits_on_one_screen():
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    assert [line for line in lines if len(line) > 160] == []
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "blocks.md"], ids=lambda p: p.name)
@@ -22,13 +40,118 @@ def test_the_block_example_runs_and_ends_in_a_vector_a_clip(page):
 def test_the_five_lines_run(tmp_path, monkeypatch):
     from stmga.data import write_walkers
 
-    (code,) = [b for b in re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL) if "crops/" in b]
+    (code,) = [b for b in code_of(README, "python") if "crops/" in b]
     monkeypatch.chdir(tmp_path)
     write_walkers("crops", 2)
     assert "pretrained=True" in code
     exec(code, names := {})  # as they stand: the weights are in the package
     assert len(names["matches"]) == 4
     assert [len(found) for found in names["matches"]] == [3] * 4
+
+
+def test_help_begins_with_the_five_lines_of_the_readme():
+    (code,) = [b for b in code_of(README, "python") if "crops/" in b]
+    shown = [line.split("  #")[0].strip() for line in stmga.__doc__.splitlines()]
+    wanted = [line.split("  #")[0].strip() for line in code.splitlines() if line]
+    start = shown.index(wanted[0])
+    assert [line for line in shown[start : start + 6] if line] == wanted
+
+
+def test_help_names_only_what_exists():
+    missing = []
+    for name in re.findall(r"``([\w.]+)(?:\(.*?\))?``", stmga.__doc__):
+        try:
+            resolve(name)
+        except (ImportError, AttributeError) as error:
+            missing.append(f"{name}: {error}")
+    assert missing == []
+    assert len(re.findall(r"``", stmga.__doc__)) > 30
+
+
+def resolve(name: str) -> object:
+    """What a dotted name stands for, below stmga."""
+    import importlib
+
+    found: object = stmga
+    for part in name.removeprefix("stmga").strip(".").split("."):
+        if part and not hasattr(found, part):
+            importlib.import_module(f"{found.__name__}.{part}")
+        found = getattr(found, part) if part else found
+    return found
+
+
+def test_the_table_of_weights_says_what_the_records_say():
+    """Columns: name, input, parameters, GMAC, file, mAP, rank-1, time; the last two costs are of 8 frames."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.splitlines() if line.startswith("| `")]
+    wanted = []
+    for name in stmga.list_weights():
+        record = stmga.get_weights(name)
+        config, score, speed = record.config, record.metrics[0], record.speed[0]
+        assert score["data"].startswith("mars8-dev")
+        assert speed["what"].startswith("network alone")
+        assert "Xeon" in speed["processor"]
+        assert speed["threads"] == 2
+        shape = " x ".join(map(str, (config.clip_length, *config.size)))
+        model = stmga.STMGA(config).eval()
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            model(torch.rand(1, config.clip_length, 3, *config.size))
+        wanted.append([
+            f"`{name}`",
+            shape,
+            f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M",
+            f"{counter.get_total_flops() / 2e9 * 8 / config.clip_length:.1f}",
+            f"{record.file_size / 1e6:.1f} MB",
+            f"{score['mAP']:.1f}",
+            f"{score['rank-1']:.1f}",
+            f"{8000 / speed['frames/s']:.0f} ms",
+        ])  # fmt: skip
+    assert rows == wanted
+
+
+def test_contributing_names_files_that_exist():
+    """Every path in backticks that begins in the tree; `<name>` and capitals stand for what is added."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:stmga|tests|docs|benchmarks|examples)/[\w./*]*|\w+\.(?:md|toml|py|cff))`", text)
+    assert len(paths) > 40
+    placeholders = {"config.json", "log.jsonl"}  # of a weight's folder
+    inside = {p for p in paths if not re.search(r"[A-Z]{4}/", p)} - placeholders
+    places = [ROOT, ROOT / "stmga"]
+    assert sorted(p for p in inside if not any(list(place.glob(p.rstrip("/"))) for place in places)) == []
+
+
+def test_every_page_names_the_version_of_the_package():
+    """So that a release leaves no older one behind."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [stmga.__version__]
+    for page in (ROOT / "README.md", ROOT / "examples" / "04_torch_hub.py"):
+        found = set(re.findall(r"stmga[:-]v?(\d+\.\d+\.\d+)", page.read_text()))
+        assert found == {stmga.__version__}, page.name
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_crops_is_one_folder_for_each_tracklet_and_labelled_has_persons_and_cameras(page):
+    """`crops/` needs no layout, `labelled/` always the same one."""
+    text = page.read_text().replace("\\\n", " ")
+    labelled_crops = r"""\bcrops/? .*--layout|["']crops/?["'], layout=|crops/\{(?!tracklet\})"""
+    wrong = [line for line in text.splitlines() if re.search(labelled_crops, line)]
+    for line in text.splitlines():
+        if re.search(r"\blabelled/? |\"labelled\"", line) and "layout" in line:
+            wrong += [line] if '"{person}/{camera}/{tracklet}"' not in line else []
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_are_spelled_as_the_parser_reads_them(page):
+    """Every `stmga ...` line of a shell block; `...` stands for what a page leaves out."""
+    parser, read = build_parser(), 0
+    for block in code_of(page.read_text(), "(?:sh|bash)"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            start = next((i + 1 for i, word in enumerate(words) if word == "stmga"), None)
+            if start and words[0] in ("stmga", "torchrun") and not {"...", "$D"} & set(words):
+                parser.parse_args(words[start:])
+                read += 1
+    assert read or page.name != "README.md"
 
 
 def test_no_placeholder_is_left():

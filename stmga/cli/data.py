@@ -19,7 +19,7 @@ def add_arguments(commands: Any) -> None:
 
 def _add_pack(commands: Any) -> None:
     example = """  stmga pack /data/MARS mars.pack
-  stmga pack crops/ crops.pack --layout "{person}/c{camera}/{tracklet}"
+  stmga pack labelled/ labelled.pack --layout "{person}/{camera}/{tracklet}"
   stmga pack tracklets.jsonl tracklets.pack
 
 Killed or out of disk? Run the same command again: it resumes where it stopped."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
-    example = """  stmga embed crops/ -o crops.safetensors --layout "{person}/{camera}/{tracklet}"
+    example = """  stmga embed crops/ -o crops.safetensors
+  stmga embed labelled/ -o labelled.safetensors --layout "{person}/{camera}/{tracklet}"
   stmga embed tracklets.jsonl -o all.safetensors --workers 2
   stmga embed cam1.txt -o cam1.safetensors --mot-frames cam1.mp4 --camera 1
   torchrun --nproc-per-node 2 -m stmga embed tracklets.jsonl -o all.safetensors"""

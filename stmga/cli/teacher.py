@@ -12,8 +12,8 @@ from stmga.cli.parser import check_writable, command, count, say
 
 def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
-    example = """  stmga teacher stmga_resnet50_c4.market_cuhk03 --data crops/ -o teacher.safetensors
-  stmga train --teacher teacher.safetensors --data crops/ --model stmga_resnet18_c4 -o runs/small
+    example = """  stmga teacher stmga_resnet50_c4.market_cuhk03 --data labelled.pack -o teacher.safetensors
+  stmga train --teacher teacher.safetensors --data labelled.pack --model stmga_resnet18_c4 -o runs/small
 
 The data options must be those of the training, --test and --holdout too: they decide which tracklets are trained on.
 Killed? Run the same command again: it resumes."""

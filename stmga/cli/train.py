@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 def add_arguments(commands: Any) -> None:
     """Add these commands to the parser."""
-    example = """  stmga train --data crops/ --layout "{role}/{person}/{camera}/{tracklet}" -o runs/mine
+    example = """  stmga train --data labelled/ --layout "{person}/{camera}/{tracklet}" --holdout 0.2 -o runs/mine
   stmga train --data MARS/ --model stmga_resnet50 --backbone-weights imagenet -o runs/mars --precision bf16
-  stmga train --data crops/ --holdout 0.2 --from stmga_resnet18_c4 --recipe small -o runs/fine-tuned
+  stmga train --data labelled.pack --holdout 0.2 --from stmga_resnet18_c4 --recipe small -o runs/tuned
   stmga train --data cuhk03/ market.jsonl --test mine.jsonl --recipe crops -o runs/crops
   stmga train --data market/ cuhk03/ --test mine/ --model stmga_resnet18_c4_baseline --recipe crops -o runs/trunk
   stmga train --data market/ cuhk03/ --test mine/ --after runs/trunk --recipe clips -o runs/heads

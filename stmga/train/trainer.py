@@ -260,9 +260,7 @@ class Trainer:
         raise StoppedError(f"stopped at {place}; {self._kept()}; run the same command to resume", wish.signum or 15)
 
     def _kept(self) -> str:
-        return (
-            f"the last checkpoint is {self.folder.checkpoint}" if self.folder.begun else "there is no checkpoint yet"
-        )
+        return f"the last checkpoint is {self.folder.checkpoint}" if self.folder.begun else "there is no checkpoint yet"
 
     # ---- validation
 
