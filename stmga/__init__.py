@@ -8,17 +8,17 @@
     print(embeddings.ids[0], "->", [(m.id, round(m.similarity, 3)) for m in matches[0]])
 
 Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
-Weights      ``list_weights``, ``get_weights``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
-Tracklets    ``Tracklet``, ``Frame``, ``tracklets.read_tracklets``, ``tracklets.read_mot``, ``ClipTransform``
+Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
+Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``, ``ClipTransform``
 Embedding    ``TrackletEmbedder``, ``Embeddings``
 Search       ``Gallery``, ``gallery.GalleryIndex``
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
-Evaluation   ``metrics.evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
+Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
 Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
 Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
 Deployment   ``export``, ``deploy.ExportedModel``
 
-Importing stmga imports torch and nothing heavier; a submodule such as ``stmga.train`` is imported by name. Every
+Importing stmga imports torch and nothing heavier; submodules such as ``stmga.train`` load on first use. Every
 object has examples: help(stmga.Gallery). The command line does the same work: stmga --help.
 """
 
