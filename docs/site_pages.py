@@ -66,7 +66,7 @@ def command_pages() -> dict[str, str]:
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    formatter = argparse.HelpFormatter(parser.prog, width=100)
+    formatter = argparse.HelpFormatter(parser.prog, width=84)
     formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups, prefix="")
     blocks = [f"# stmga {name}", parser.description or "", f"```text\n{formatter.format_help().strip()}\n```"]
     for group in parser._action_groups:
@@ -110,7 +110,7 @@ def weight_pages() -> dict[str, str]:
     from stmga.zoo import get_weights, list_weights
 
     head = "| weight | input | parameters | vector | file | mAP | rank-1 | same person from |"
-    lines = ["# Weights", "", "Trained weights by name. The name links to the card: training data, terms, figures, limits.", ""]
+    lines = ["# Weights", "", "Each name links to the card: training data, terms, figures, limits.", ""]
     lines += [head, "| --- " * 8 + "|", *(_weight(get_weights(name)) for name in list_weights()), ""]
     lines += [WEIGHTS_NOTES]
     made = {"reference/weights/index.md": "\n".join(lines)}
@@ -121,7 +121,8 @@ def weight_pages() -> dict[str, str]:
 
 
 WEIGHTS_NOTES = """\
-Each figure is of the data set that the card names (`mars8-dev` is a half-resolution subset of the MARS test set: these are not MARS figures).
+Scores are in % and of the data set that the card names. `mars8-dev` is a half-resolution subset of the MARS test set:
+these are not MARS figures. Input is frames x height x width.
 *Same person from* is the similarity that 0.1 % of the pairs of different persons reach there.
 How to load a weight: [Weights and loading](../../use/weights.md).
 """
