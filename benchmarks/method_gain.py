@@ -2,9 +2,9 @@
 
     python benchmarks/method_gain.py DATA --after runs/crops -o runs/gain
 
-DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/trials.md). Each arm is
-the command that it prints: 900 batches of 16 identities x 4 crops at 128 x 64, and after them 600 at 192 x 96. Runs
-that are finished are not run again, so an interrupted benchmark goes on. The figures are of mars8-dev, not of MARS;
+DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/train/trials.md). Each
+arm is the command that it prints: 900 batches of 16 identities x 4 crops at 128 x 64, and after them 600 at 192 x 96.
+Finished runs are not repeated, so an interrupted benchmark resumes. The figures are of mars8-dev, not of MARS;
 45 minutes a seed on two cores.
 """
 
@@ -24,7 +24,7 @@ STAGES = {
     "192 x 96": (["--size", 192, 96, "--epochs", 24], [*COMMON, "trunk_lr=0.6"]),
 }
 # The baseline goes on with the triplet loss of its first stage; with the other's, seed 0 is no better at 128 x 64, and
-# 192 x 96 was not tried (docs/trials.md).
+# 192 x 96 was not tried (docs/train/trials.md).
 ARMS = {
     "baseline": ["--model", "stmga_resnet18_c4_baseline", "--set", "distance=euclidean", "--set", "triplet_on=pre_bn"],
     "whole": ["--model", "stmga_resnet18_c4"],

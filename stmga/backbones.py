@@ -41,7 +41,8 @@ class Trunk(nn.Sequential):
         """Leave these first stages as they are, weights and running statistics; those frozen before are free again.
 
         No gradient goes through them and no activation of theirs is kept, and the first ones have the largest maps: a
-        step of a ResNet-50 that ends at layer3 takes a third less time without conv1 to layer1 (docs/training.md).
+        step of a ResNet-50 that ends at layer3 takes a third less time without conv1 to layer1
+        (docs/train/training.md).
 
         Raises:
             ValueError: they are not the first stages, so that a gradient would have to go through them.

@@ -210,7 +210,7 @@ def test_manifest_moves_with_its_folder_and_refuses_memory(tmp_path):
 
 
 def test_the_manifest_lines_of_the_docs_are_read(tmp_path):
-    text = (Path(__file__).parent.parent / "docs" / "tracklets.md").read_text("utf-8")
+    text = (Path(__file__).parent.parent / "docs" / "use" / "tracklets.md").read_text("utf-8")
     lines = text.split("```json\n")[1].split("```")[0]
     path = tmp_path / "index.jsonl"
     path.write_text(lines)

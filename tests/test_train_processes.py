@@ -1,4 +1,4 @@
-"""Two processes under torchrun: the same order of data, and the end that docs/training.md promises."""
+"""Two processes under torchrun: the same order of data, and the end that docs/train/training.md promises."""
 
 import json
 import os

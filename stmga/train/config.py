@@ -187,7 +187,8 @@ _CROPS: dict[str, Any] = {
     "steps": 100, "eval_every": 10,
 }  # fmt: skip
 # For a trunk with average pooling from ImageNet: features before the neck bring it off the ground sooner. Not for the
-# whole network, whose later features are several times as large, so that their triplets drown all else: docs/trials.md.
+# whole network, whose later features are several times as large, so that their triplets drown all else:
+# docs/train/trials.md.
 _RAW: dict[str, Any] = {"distance": "euclidean", "triplet_on": "pre_bn"}
 
 # The paper's; a hundred to some thousand tracklets, from a trained trunk or network; minutes on a CPU, from nothing;
