@@ -41,14 +41,14 @@ def on_page_content(content: str, **_: Any) -> str:
     """Render ``\\(...\\)`` and ``\\[...\\]`` as MathML, which browsers draw without a script or a font of ours."""
     from latex2mathml.converter import convert
 
-    def inline(match: re.Match[str]) -> str:
-        return convert(html.unescape(match[1]).strip(), display="inline")
+    def mathml(found: re.Match[str]) -> str:
+        display = "block" if found["tag"] == "div" else "inline"
+        equation = convert(html.unescape(found["tex"]).strip(), display=display)
+        return f'<div class="equation">{equation}</div>' if display == "block" else equation
 
-    def block(match: re.Match[str]) -> str:
-        return f'<div class="equation">{convert(html.unescape(match[1]).strip(), display="block")}</div>'
-
-    content = re.sub(r'<span class="arithmatex">\\\((.*?)\\\)</span>', inline, content, flags=re.DOTALL)
-    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', block, content, flags=re.DOTALL)
+    return re.sub(
+        r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', mathml, content, flags=re.DOTALL
+    )
 
 
 def command_pages() -> dict[str, str]:
@@ -109,21 +109,28 @@ def weight_pages() -> dict[str, str]:
     from stmga.hub.card import model_card
     from stmga.zoo import get_weights, list_weights
 
-    head = "| weight | input | parameters | vector | file | mAP | rank-1 | same person from |"
-    lines = ["# Weights", "", "Each name links to the card: training data, terms, figures, limits.", ""]
-    lines += [head, "| --- " * 8 + "|", *(_weight(get_weights(name)) for name in list_weights()), ""]
-    lines += [WEIGHTS_NOTES]
-    made = {"reference/weights/index.md": "\n".join(lines)}
+    head = "| weight | input | parameters | vector | file | mAP | rank-1 | threshold |"
+    rows = [head, "| --- " * 8 + "|", *(_weight(get_weights(name)) for name in list_weights())]
+    made = {"reference/weights/index.md": "\n".join([WEIGHTS_HEAD, *rows, "", WEIGHTS_NOTES])}
     for name in list_weights():
         card = re.sub(r"\A---\n.*?\n---\n", "", model_card(get_weights(name)), flags=re.DOTALL)
         made[f"reference/weights/{name}.md"] = card
     return made
 
 
+WEIGHTS_HEAD = """\
+---
+hide: [toc]
+---
+# Weights
+
+Each name links to the card: training data, terms, figures, limits.
+"""
 WEIGHTS_NOTES = """\
 Scores are in % and of the data set that the card names. `mars8-dev` is a half-resolution subset of the MARS test set:
 these are not MARS figures. Input is frames x height x width.
-*Same person from* is the similarity that 0.1 % of the pairs of different persons reach there.
+*Threshold* is the similarity that 0.1 % of the pairs of different persons reach there
+([choosing a threshold](../../train/evaluation.md#choosing-a-threshold)).
 How to load a weight: [Weights and loading](../../use/weights.md).
 """
 
@@ -142,7 +149,7 @@ def _weight(record: Any) -> str:
     shape = f"{record.config.clip_length} x {height} x {width}"
     cells = [f"[`{record.name}`]({record.name}.md)", shape, parameters, model.dim, record.megabytes]
     cells += [scores.get("mAP", ""), scores.get("rank-1", ""), same]
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
+    return f"| {' | '.join(str(cell).replace(' ', '&nbsp;') for cell in cells)} |"
 
 
 def _cell(text: str) -> str:
