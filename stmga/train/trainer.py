@@ -91,6 +91,10 @@ class Trainer:
         self.folder = open_run(folder, spec, world)
         self.state = Progress()
 
+    def __repr__(self) -> str:
+        persons, epochs = len(self.inputs.data.identities), f"epoch {self.state.epoch} of {self.config.epochs}"
+        return f"Trainer({str(self.folder.path)!r}, {persons:,} persons, {epochs}, {self.world.device})"
+
     # ---- the run
 
     def run(self) -> Result:
