@@ -4,13 +4,8 @@
 
 DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the first stage (docs/train/trials.md). Each
 arm is the command that it prints: 900 batches of 16 identities x 4 crops at 128 x 64, and after them 600 at 192 x 96.
-<<<<<<< HEAD
 Finished runs are not repeated, so an interrupted benchmark resumes. The figures are of mars8-dev, not of MARS;
 45 minutes a seed on two cores.
-=======
-Runs that are finished are not run again, so an interrupted benchmark goes on. The figures are of mars8-dev, not of
-MARS; 45 minutes a seed on two cores.
->>>>>>> site
 """
 
 import argparse
