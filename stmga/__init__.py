@@ -7,6 +7,8 @@
     matches = stmga.Gallery(embeddings).search(embeddings, k=5)
     print(embeddings.ids[0], "->", [(m.id, round(m.similarity, 3)) for m in matches[0]])
 
+What there is, below ``stmga``; names with a dot are in submodules (from stmga.metrics import evaluate):
+
 Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
 Weights      ``list_weights``, ``get_weights``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
 Tracklets    ``Tracklet``, ``Frame``, ``tracklets.read_tracklets``, ``tracklets.read_mot``, ``ClipTransform``
@@ -18,8 +20,8 @@ Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
 Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
 Deployment   ``export``, ``deploy.ExportedModel``
 
-Importing stmga imports torch and nothing heavier; a submodule such as ``stmga.train`` is imported by name. Every
-object has examples: help(stmga.Gallery). The command line does the same work: stmga --help.
+Importing stmga imports torch and nothing heavier. Each object has examples of its own: help(stmga.Gallery). The command
+line does the same work: stmga --help.
 """
 
 from stmga._version import __version__
