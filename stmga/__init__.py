@@ -7,6 +7,8 @@
     matches = stmga.Gallery(embeddings).search(embeddings, k=5)
     print(embeddings.ids[0], "->", [(m.id, round(m.similarity, 3)) for m in matches[0]])
 
+What there is, below ``stmga``; names with a dot are in submodules, as ``stmga.train.train``:
+
 Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
 Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
 Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``, ``ClipTransform``
@@ -18,8 +20,8 @@ Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
 Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
 Deployment   ``export``, ``deploy.ExportedModel``
 
-Importing stmga imports torch and nothing heavier; submodules such as ``stmga.train`` load on first use. Every
-object has examples: help(stmga.Gallery). The command line does the same work: stmga --help.
+Importing stmga imports torch and nothing heavier; submodules such as ``stmga.train`` load on first use. Each object has
+examples of its own: help(stmga.Gallery). The command line does the same work: stmga --help.
 """
 
 from importlib import import_module

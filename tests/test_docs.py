@@ -1,5 +1,6 @@
 """What the pages show works as it stands there, and points to files that exist."""
 
+import importlib
 import importlib.util
 import os
 import re
@@ -85,8 +86,6 @@ def test_help_names_only_what_exists():
 
 def resolve(name: str) -> object:
     """What a dotted name stands for, below stmga."""
-    import importlib
-
     found: object = stmga
     for part in name.removeprefix("stmga").strip(".").split("."):
         if part and not hasattr(found, part):
