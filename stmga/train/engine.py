@@ -309,7 +309,7 @@ class Trainer:
                 bar.update()
 
     def _bar(self, epoch: int) -> Any:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         title = f"epoch {epoch + 1}/{self.config.epochs}"
         return tqdm(
