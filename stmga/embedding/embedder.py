@@ -253,7 +253,7 @@ class TrackletEmbedder:
                 self._shared_bar, self._digest = None, ""
 
     def _bar(self, total: int) -> AbstractContextManager[Any]:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         if self._shared_bar is not None:
             return nullcontext(self._shared_bar)

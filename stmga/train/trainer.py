@@ -228,7 +228,7 @@ class Trainer:
                 bar.update()
 
     def _bar(self, epoch: int) -> Any:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         title, silent = f"epoch {epoch + 1}/{self.config.epochs}", not self.options.progress
         return tqdm(
