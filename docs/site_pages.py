@@ -11,6 +11,8 @@ import re
 import textwrap
 from typing import Any
 
+from stmga.cli.parser import EXIT_CODES
+
 
 def pages() -> dict[str, str]:
     """Every generated page: path below docs/ -> Markdown."""
@@ -53,7 +55,6 @@ def on_page_content(content: str, **_: Any) -> str:
 def command_pages() -> dict[str, str]:
     """One page for each command, and their list."""
     from stmga.cli.main import build_parser
-    from stmga.cli.parser import EXIT_CODES
 
     (commands,) = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     summaries = {action.dest: action.help or "" for action in commands._choices_actions}
@@ -78,8 +79,6 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
 
 def _epilog(text: str) -> list[str]:
     """The examples as code, and what the help says after them."""
-    from stmga.cli.parser import EXIT_CODES
-
     examples, *notes = text.removesuffix(EXIT_CODES).strip().removeprefix("example:\n").split("\n\n")
     return [f"## Example\n\n```bash\n{textwrap.dedent(examples)}\n```", *notes]
 
