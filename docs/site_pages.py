@@ -11,6 +11,8 @@ import re
 import textwrap
 from typing import Any
 
+from stmga.cli.parser import EXIT_CODES
+
 
 def pages() -> dict[str, str]:
     """Every generated page: path below docs/ -> Markdown."""
@@ -19,12 +21,11 @@ def pages() -> dict[str, str]:
 
 def on_config(config: Any) -> Any:
     """Add the generated pages to the navigation, below the two entries that mkdocs.yml names."""
-    made = list(pages())
     reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
     for part in ("commands", "weights"):
         entry = next(e for e in reference if f"reference/{part}/index.md" in e.values())
         (title,) = entry
-        entry[title] = [page for page in made if page.startswith(f"reference/{part}/")]
+        entry[title] = [page for page in pages() if page.startswith(f"reference/{part}/")]
     return config
 
 
@@ -54,7 +55,6 @@ def on_page_content(content: str, **_: Any) -> str:
 def command_pages() -> dict[str, str]:
     """One page for each command, and their list."""
     from stmga.cli.main import build_parser
-    from stmga.cli.parser import EXIT_CODES
 
     (commands,) = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     summaries = {action.dest: action.help or "" for action in commands._choices_actions}
@@ -72,16 +72,13 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
     for group in parser._action_groups:
         rows = [_option(action) for action in group._group_actions if action.help != argparse.SUPPRESS]
         if rows:
-            title = (group.title or "").capitalize()
-            blocks += [f"## {title}", *filter(None, [group.description])]
+            blocks += [f"## {(group.title or '').capitalize()}", *filter(None, [group.description])]
             blocks.append("\n".join(["| argument | meaning |", "| --- | --- |", *rows]))
     return "\n\n".join([*blocks, *_epilog(parser.epilog or "")]) + "\n"
 
 
 def _epilog(text: str) -> list[str]:
     """The examples as code, and what the help says after them."""
-    from stmga.cli.parser import EXIT_CODES
-
     examples, *notes = text.removesuffix(EXIT_CODES).strip().removeprefix("example:\n").split("\n\n")
     return [f"## Example\n\n```bash\n{textwrap.dedent(examples)}\n```", *notes]
 
@@ -90,11 +87,8 @@ def _option(action: argparse.Action) -> str:
     """One row: flags and value, then the help text, the choices and the default."""
     value = action.metavar or (action.dest if not action.option_strings else action.dest.upper())
     value = " ".join(value) if isinstance(value, tuple) else value
-    if not action.option_strings:
-        flags = f"`{value}`"
-    else:
-        takes = "" if action.nargs == 0 or action.choices else f" {value}"
-        flags = ", ".join(f"`{flag}{takes}`" for flag in action.option_strings)
+    takes = "" if action.nargs == 0 or action.choices else f" {value}"
+    flags = ", ".join(f"`{flag}{takes}`" for flag in action.option_strings) or f"`{value}`"
     text = argparse.HelpFormatter("stmga")._expand_help(action) if action.help else ""
     if action.choices:
         text += f" ({', '.join(f'`{choice}`' for choice in action.choices)})"
@@ -143,10 +137,9 @@ def _weight(record: Any) -> str:
     with torch.device("meta"):
         model = STMGA(record.config)
     parameters = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M"
-    height, width = record.config.size
     scores = dict(record.metrics[0]) if record.metrics else {}
     same = f"{record.calibration.threshold(1e-3).similarity:.3f}" if record.calibration else ""
-    shape = f"{record.config.clip_length} x {height} x {width}"
+    shape = " x ".join(map(str, (record.config.clip_length, *record.config.size)))
     cells = [f"[`{record.name}`]({record.name}.md)", shape, parameters, model.dim, record.megabytes]
     cells += [scores.get("mAP", ""), scores.get("rank-1", ""), same]
     return f"| {' | '.join(str(cell).replace(' ', '&nbsp;') for cell in cells)} |"
