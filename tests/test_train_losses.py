@@ -165,7 +165,7 @@ def test_part_attention_loss_has_the_invariants_of_the_method():
     assert target.grad is None  # the teacher is not taught (D11)
     assert parts.grad.abs().sum() > 0
     assert float(part_attention_loss(torch.full((1, 1, 4, 16, 8), 0.5), torch.full((1, 1, 1, 16, 8), 0.4))) == (
-        pytest.approx(1.6 + 4 * 0.4)  # |4 x 0.5 - 0.4|, and four times |0.5 - 0.1|: the 3.2 of the method notes
+        pytest.approx(1.6 + 4 * 0.4)  # |4 x 0.5 - 0.4|, and four times |0.5 - 0.1|
     )
 
 

@@ -26,7 +26,7 @@ class CPASupervision(NamedTuple):
 class CPA(nn.Module):
     """(b t c h w) -> (b t n h w), n part attentions in 0..1 for every frame (eq. 1).
 
-    The parts are learnt as residuals over the background (``direct`` of the method notes): nothing is subtracted from
+    The parts are learnt as residuals over the background (mode ``direct``, D8): nothing is subtracted from
     them, only the global attention that teaches them has its minimum removed. So ``forward`` needs the part heads
     alone; the global head and the pooled features that the losses want are computed by :meth:`supervise`. Train through
     that: with ``forward`` alone the global head gets no gradient. The residual comes as it is; the loss of the parts

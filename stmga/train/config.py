@@ -22,7 +22,7 @@ CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run as data; the defaults are the paper's recipe (D31-D42 of the method notes).
+    """A training run as data; the defaults are the paper's recipe (D31-D42 in docs/method/decisions.md).
 
     Attributes:
         persons, clips: P identities and K clips of each in a batch, over all processes.

@@ -17,7 +17,7 @@ def triplet_loss(
     distance: str = "cosine",
     others: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """(b c), (b) -> the batch-hard triplet loss, D31 of the method notes.
+    """(b c), (b) -> the batch-hard triplet loss (D31).
 
     Every anchor against the farthest clip p of its own person and the nearest clip n of another:
 

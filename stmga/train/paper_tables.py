@@ -22,7 +22,7 @@ from stmga.utils.text import did_you_mean
 
 SHOWN = ("mAP", "rank-1", "rank-5", "rank-10")
 
-# mAP, rank-1, rank-5, rank-10 on MARS as printed (method notes, section 4). 86.7 is the paper's slip for 96.7.
+# mAP, rank-1, rank-5, rank-10 on MARS as printed in the paper. 86.7 is the paper's slip for 96.7.
 _BASELINE = (85.2, 89.1, 86.7, 97.5)
 PAPER: dict[str, tuple[float, float, float, float]] = {
     "table4/baseline": _BASELINE,
