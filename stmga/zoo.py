@@ -159,7 +159,7 @@ def _resolve(
         )
     arch, _, tag = name.partition(".")
     if arch not in ARCHITECTURES:
-        raise WeightsError(f"There is not an architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
+        raise WeightsError(f"There is no architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
     if tag:
         if weights is not None and weights not in (name, tag):
             raise WeightsError(f"{name!r} names its weights already; leave out weights={weights!r}, or write {arch!r}.")

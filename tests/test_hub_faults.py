@@ -154,7 +154,7 @@ def test_a_cached_file_that_rots_while_the_hub_is_away(hub, files, tmp_path, mon
 def test_a_spoilt_config_is_not_kept(hub, files, model):
     hub.commit(REPO, files)
     hub.fault(r"GET .*/config\.json", change=lambda body: body.replace(b"{", b"[", 1), times=1)
-    refuse("config.json", "no JSON")
+    refuse("config.json", "not valid JSON")
     assert same(STMGA.from_pretrained(REPO), model)
 
 
