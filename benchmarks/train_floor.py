@@ -12,7 +12,6 @@ does.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from itertools import repeat
 
 import torch
 from torch.nn import functional as F
-from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
+from turns import Side, keep_or_refuse, report_apart, where
 
 import stmga
 from stmga.data.benchmark import Benchmark
@@ -97,12 +96,7 @@ def main() -> None:
     print(f"{where(args.device)}, {args.device}, {args.precision}, memory kept")
     print(f"{args.model}, 64 crops of {args.size[0]} x {args.size[1]}, {args.rounds} rounds\n")
     sides = {name: partial(side, name, args) for name in ("floor", "baseline", "whole")}
-    found = in_turns_apart(sides, args.rounds, device=args.device)
-    print(table_apart(found))
-    if args.json:
-        with open(args.json, "w") as file:
-            settings = {key: value for key, value in vars(args).items() if key != "json"}
-            json.dump({"where": where(args.device), "settings": settings, "sides": found}, file, indent=1)
+    report_apart(sides, args)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ that of `stmga train` does.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from turns import Side, in_turns_apart, keep_or_refuse, table_apart, where
+from turns import Side, keep_or_refuse, report_apart, where
 
 import stmga
 from stmga.utils.cpu import keep_freed_memory
@@ -80,12 +79,7 @@ def main() -> None:
         "baseline": partial(side, "baseline", (), args.kept, args),
         whole: partial(side, "whole", tuple(args.recompute), args.kept, args),
     }
-    found = in_turns_apart(sides, args.rounds, device=args.device)
-    print(table_apart(found))
-    if args.json:
-        with open(args.json, "w") as file:
-            settings = {key: value for key, value in vars(args).items() if key != "json"}
-            json.dump({"where": where(args.device), "settings": settings, "sides": found}, file, indent=1)
+    report_apart(sides, args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the benchmarks share: both sides of a comparison in turns, in one run, on a CPU or with events on a GPU."""
 
 import argparse
+import json
 import multiprocessing
 import platform
 import resource
@@ -125,6 +126,16 @@ def in_turns_apart(
             "memory_ratio": peaks[name] / peaks[base],
         }
     return found
+
+
+def report_apart(sides: Mapping[str, Builder], args: argparse.Namespace) -> None:
+    """Run :func:`in_turns_apart` as ``args`` says (rounds, device), print its table, and write it to ``args.json``."""
+    found = in_turns_apart(sides, args.rounds, device=args.device)
+    print(table_apart(found))
+    if args.json:
+        settings = {key: value for key, value in vars(args).items() if key != "json"}
+        text = json.dumps({"where": where(args.device), "settings": settings, "sides": found}, indent=1)
+        Path(args.json).write_text(text)
 
 
 def _apart(pipe: Connection, build: Builder, device: str) -> None:
