@@ -3,8 +3,8 @@
     python benchmarks/imitations.py DATA --after runs/heads -o runs/imitations
 
 DATA holds market1501-867/, cuhk03/ and mars8-dev/, unpacked; --after is the second stage (docs/train/trials.md). Each
-arm is the command that it prints, 150 batches of 16 identities x 2 clips x 4 frames, same start and same batches. Runs
-that are finished are not run again, so an interrupted benchmark goes on. The figures are of mars8-dev, not of MARS.
+arm is the command that it prints, 150 batches of 16 identities x 2 clips x 4 frames, same start and same batches.
+Finished runs are not repeated, so an interrupted benchmark resumes. The figures are of mars8-dev, not of MARS.
 """
 
 import argparse

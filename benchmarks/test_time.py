@@ -1,6 +1,6 @@
 """What choices at test time bring and cost, for each weight: mirrored clips, two sizes, re-ranking.
 
-    python benchmarks/test_time.py mars8-dev/index.jsonl --model stmga_resnet18_c4.market_cuhk03 --work /tmp/vectors
+    python benchmarks/test_time.py mars8-dev/index.jsonl --model stmga_resnet18_c4.market_cuhk03 --work vectors
 
 - plain: one size, cosine
 - flip: `TrackletEmbedder(flip=True)`, the mean over each clip and its mirror image

@@ -9,6 +9,7 @@ from torch import Tensor
 
 # RGB to luma and two axes of colour (YIQ, NTSC 1953): a turn of the two is a change of hue, their length saturation.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_RGB = torch.linalg.inv(_YIQ)
 
 
 def shift_colour(clips: Tensor, turn: Tensor, saturation: Tensor) -> Tensor:
@@ -25,6 +26,6 @@ def shift_colour(clips: Tensor, turn: Tensor, saturation: Tensor) -> Tensor:
     cos, sin = saturation * angle.cos(), saturation * angle.sin()
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
     rotate = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
-    there, back = (m.to(clips.device, non_blocking=True) for m in (_YIQ, torch.linalg.inv(_YIQ)))
+    there, back = (m.to(clips.device, non_blocking=True) for m in (_YIQ, _RGB))
     matrix = back @ rotate @ there  # (b 3 3)
     return (matrix[:, None] @ clips.flatten(3)).view_as(clips).clamp_(0, 1)

@@ -18,6 +18,11 @@ _LUMA = torch.tensor(
 _CHROMA = torch.full((8, 8), 99)
 _CHROMA[:4, :4] = torch.tensor([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]])
 _YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF
+_RGB = torch.linalg.inv(_YCC)
+_k = torch.arange(8)
+_DCT = torch.cos(pi / 8 * (_k + 0.5) * _k[:, None]) / 2  # orthonormal, by rows
+_DCT[0] /= 2**0.5
+_BASIS = torch.kron(_DCT, _DCT)  # (64 64): the cosine transform of a block of 8 x 8, orthonormal too
 LEAST = 0.25  # the smallest share of its height and width that a frame keeps
 QUALITY = (30, 95)
 
@@ -44,7 +49,7 @@ def compress(frames: Tensor, quality: float) -> Tensor:
     """
     h, w = frames.shape[-2:]
     padded = F.pad(frames, (0, -w % 16, 0, -h % 16), mode="replicate") * 255
-    matrix, back = (m.to(frames.device, non_blocking=True) for m in (_YCC, torch.linalg.inv(_YCC)))
+    matrix, back = (m.to(frames.device, non_blocking=True) for m in (_YCC, _RGB))
     ycc = (matrix @ padded.flatten(2)).view_as(padded)
     luma = _quantised(ycc[:, :1] - 128, _steps(_LUMA, quality)) + 128
     chroma = _quantised(F.avg_pool2d(ycc[:, 1:], 2), _steps(_CHROMA, quality))
@@ -61,10 +66,7 @@ def _steps(table: Tensor, quality: float) -> Tensor:
 
 def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
     """(n c h w), (64,) -> the planes that a decoder makes of the rounded coefficients of their 8 x 8 blocks."""
-    k = torch.arange(8)
-    dct = torch.cos(pi / 8 * (k + 0.5) * k[:, None]) / 2  # orthonormal, by rows
-    dct[0] /= 2**0.5
-    basis = torch.kron(dct, dct).to(planes.device, non_blocking=True)  # (64 64), orthonormal too
+    basis = _BASIS.to(planes.device, non_blocking=True)
     h, w = planes.shape[-2:]
     blocks = rearrange(planes, "n c (h p) (w q) -> n (c h w) (p q)", p=8, q=8)
     steps = steps.to(planes.device, non_blocking=True)

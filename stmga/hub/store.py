@@ -225,8 +225,8 @@ def _contents(
     data = to_bytes(model, half=bool(half))
     if half is None and model.record is not None and model.record.file_size < len(data):
         rounded = to_bytes(model, half=True)
-        again = from_bytes(rounded, model.config, "it", build=build)
-        if _sha256(rounded) == model.record.sha256 and to_bytes(again) == data:
+        same_file = _sha256(rounded) == model.record.sha256
+        if same_file and to_bytes(from_bytes(rounded, model.config, "it", build=build)) == data:
             data = rounded  # what it came from, and nothing has changed since that rounding would hide
     sha256 = _sha256(data)
     record = _own_record(model, sha256) if record is None else record
