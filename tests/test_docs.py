@@ -5,7 +5,6 @@ import importlib.util
 import os
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import stmga
 from stmga.cli.main import build_parser
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CARDS = sorted((ROOT / "stmga" / "weights").glob("*/README.md"))
 README = PAGES[0].read_text()

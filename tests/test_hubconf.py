@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from stmga.config import ARCHITECTURES
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 ENTRIES = [*ARCHITECTURES, "transforms"]
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from embedder_fixtures import TINY
 
 from stmga import STMGA, ClipTransform, TrackletEmbedder, WeightRecord
 from stmga.config import STMGAConfig
@@ -13,6 +12,7 @@ from stmga.data import Benchmark
 from stmga.metrics import Protocol
 from stmga.tracklets.tracklet import Tracklet
 from stmga.train import Result
+from tests.support.embedder import TINY
 
 PLAIN = STMGAConfig(
     backbone="resnet18", stage="c4", parts="none", part_scales=(1,), temporal_scales=(), t_mga=False, s_mga=False,

@@ -9,10 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
-import chromium
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import chromium
+from tests.support.paths import ROOT
+
 needs_docs = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml")),
     reason='the site needs pip install ".[docs]"',

@@ -8,7 +8,6 @@ from PIL import Image, ImageColor
 from stmga import visualize
 from stmga.visualize import RIGHT, UNKNOWN, WRONG, Card, part_overlay, ranked_picture, stack, verdict
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 CROP = np.full((128, 64, 3), (250, 250, 120), np.uint8)
 
 
@@ -129,7 +128,7 @@ def test_text_stays_in_its_place():
     assert all(font.getlength(line) <= 100 for line in lines)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_attentions_straight_from_the_network(device, dtype):
     frames = torch.full((2, 64, 32, 3), 120, dtype=torch.uint8, device=device)

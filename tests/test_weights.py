@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hub_fixtures import flip
 from huggingface_hub import ModelCard
 
 from stmga import STMGA, TrackletEmbedder, create_model, list_weights
@@ -18,6 +17,7 @@ from stmga.data.walkers.render import render_walkers
 from stmga.hub.card import model_card
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightsError, bundled_records, read_record
 from stmga.zoo import DEFAULT_TAGS
+from tests.support.hub import flip
 
 RECORDS = bundled_records()
 HERE = {name: record for name, record in RECORDS.items() if (record.folder / record.file).is_file()}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_fixtures import REPO, hub_fixture, same, tiny  # noqa: F401
 
 from stmga import zoo
 from stmga.config import ARCHITECTURES
@@ -17,6 +16,8 @@ from stmga.hub import records
 from stmga.hub import store as library
 from stmga.hub.records import WeightRecord, WeightsError
 from stmga.model import STMGA
+from tests.support.hub import REPO, same, tiny
+from tests.support.paths import ROOT
 
 ARCH = "stmga_tiny"
 
@@ -276,6 +277,5 @@ def test_importing_stays_light():
     code = (
         "import stmga.hub.store, stmga.zoo, sys; print(*({'torchvision', 'huggingface_hub', 'PIL'} & set(sys.modules)))"
     )
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

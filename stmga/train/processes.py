@@ -102,6 +102,8 @@ def reading_fault(error: Exception) -> str:
     text = str(error).strip()
     if isinstance(error, TrackletError):
         return f"{text.splitlines()[-1]}: repair or remove it"
+    if isinstance(error, ConnectionError | EOFError):  # killed while it handed its tensors over
+        return "a DataLoader worker exited unexpectedly: it may have run out of memory: take fewer workers"
     if "DataLoader worker" in text:
         return f"{text.splitlines()[0]}: it may have run out of memory: take fewer workers"
     return ""

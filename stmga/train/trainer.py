@@ -215,7 +215,7 @@ class Trainer:
                     batch = next(batches)
                 except StopIteration:
                     return
-                except (RuntimeError, TrackletError) as error:
+                except (RuntimeError, TrackletError, ConnectionError, EOFError) as error:
                     fault = reading_fault(error)
                     if not fault:
                         raise

@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
 
     Every batch on a CPU frees its maps and takes new ones of the same size. glibc gives such large blocks back to the
     kernel at once, and gets them anew page by page, each filled with zeros: a good part of the time of a batch
-    (`benchmarks/allocator.py`). The price is that freed memory stays with the process until it ends.
+    (`benchmarks/speed/allocator.py`). The price is that freed memory stays with the process until it ends.
 
     It holds for the whole process, so the command `stmga` does it for its own, and a library does it for nobody: call
     it in a program of yours, before the first batch. Where there is no glibc nothing happens; another allocator

@@ -1,0 +1,109 @@
+"""Fine-tuning on a few cameras of one's own: half of the identities of mars8-dev to train on, the other half to test.
+
+    python -m benchmarks.accuracy.fine_tuning ../shared/data -o runs/fine-tuning --weights stmga_resnet18_c4
+    python -m benchmarks.accuracy.fine_tuning ../shared/data -o runs/tuned --weights stmga_resnet18_c4 --only zero-shot
+
+In order of their number every other identity is trained on, from the first, and the rest is the test, whose tracklets
+keep their roles. Four figures on that test, beside each other: the weight as it is; the weight fine-tuned; the weight
+fine-tuned with no camera known while training; the same number of the same steps from the ImageNet trunk. Each is the
+command that it prints. The figures are of half of mars8-dev, not of MARS; such weights do not ship.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import stmga as library
+from benchmarks.turns import where
+
+STEPS = [
+    "--recipe", "clips", "--clip-length", 4, "--epochs", 6,
+    "--set", "steps=25", "--set", "warmup=0.5", "--set", "eval_every=0", "--set", 'frozen=["conv1","bn1","layer1"]',
+]  # fmt: skip
+TUNED = ["--lr", 2e-4, "--set", "trunk_lr=0.5"]
+START = ["--lr", 3.5e-4, "--set", "trunk_lr=1"]  # an ImageNet trunk has further to go
+
+
+def stmga(*arguments: object) -> float:
+    """Run the command as a user would; its CPU seconds."""
+    import resource
+
+    words = [str(argument) for argument in arguments]
+    print("\n$ stmga", *words, flush=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "stmga", *words], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def write_halves(folder: Path) -> None:
+    """``half.jsonl`` with roles, and ``half-no-cameras.jsonl`` whose training tracklets name no camera."""
+    rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    train_on = set(sorted({row["person"] for row in rows})[::2])
+    rows = [row | {"role": "train"} if row["person"] in train_on else row for row in rows]
+    blind = [
+        {k: v for k, v in row.items() if k not in ("camera", "camera_candidates")} if row["role"] == "train" else row
+        for row in rows
+    ]
+    for name, every in (("half.jsonl", rows), ("half-no-cameras.jsonl", blind)):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in every))
+
+
+def scores_of(model: object, folder: Path, out: Path) -> dict[str, float]:
+    stmga("eval", folder / "half.jsonl", "--model", model, "-o", out, "-q")
+    return json.loads(out.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with mars8-dev.zip and the ImageNet trunk")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the runs; finished ones are kept")
+    parser.add_argument("--weights", default="stmga_resnet18_c4", help="what is fine-tuned")
+    parser.add_argument("--only", nargs="+", help="some of the rows")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the table here")
+    args = parser.parse_args()
+    folder = args.out / "data"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(folder)
+    write_halves(folder)
+    arch = library.get_weights(args.weights).arch if "." in args.weights else args.weights
+    trunk = args.data / "resnet18-imagenet-to-layer3.safetensors"
+    own = library.create_model(args.weights, pretrained=True).config  # frames are as large as the weight's
+    raw = ["--model", arch, "--backbone-weights", trunk, "--size", *own.size]
+    known, blind = folder / "half.jsonl", folder / "half-no-cameras.jsonl"
+    trainings = {
+        "fine-tuned": ["--data", known, "--from", args.weights, *STEPS, *TUNED],
+        "fine-tuned, no cameras": ["--data", blind, "--from", args.weights, *STEPS, *TUNED],
+        "from ImageNet": ["--data", known, *raw, *STEPS, *START],
+    }
+    rows = []
+    for name in args.only or ["zero-shot", *trainings]:
+        for seed in range(args.seeds if name in trainings else 1):
+            model, seconds, start = args.weights, 0.0, time.time()
+            if name in trainings:
+                run = args.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+                seconds = stmga("train", *trainings[name], "--seed", seed, "-o", run, "-q")
+                model = run / "last"
+            found = scores_of(model, folder, args.out / "eval.json")
+            rows.append({"start": name, "seed": seed, "cpu_seconds": round(seconds), **figures(found)})
+            print(rows[-1], f"{time.time() - start:.0f} s", flush=True)
+    print(f"\n{'':24}{'mAP':>7}{'rank-1':>8}{'rank-5':>8}{'CPU s':>8}")
+    for row in rows:
+        print(f"{row['start']:24}{row['mAP']:7.1f}{row['rank-1']:8.1f}{row['rank-5']:8.1f}{row['cpu_seconds']:8}")
+    if args.json:
+        text = {"where": where(), "weights": args.weights, "test": "second half of mars8-dev, not MARS", "rows": rows}
+        args.json.write_text(json.dumps(text, indent=1) + "\n")
+
+
+def figures(found: dict) -> dict[str, float]:
+    return {name: round(100 * found[name], 2) for name in ("mAP", "rank-1", "rank-5", "rank-10")}
+
+
+if __name__ == "__main__":
+    main()
