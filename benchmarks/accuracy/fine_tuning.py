@@ -58,7 +58,7 @@ def scores_of(model: object, folder: Path, out: Path) -> dict[str, float]:
     return json.loads(out.read_text())
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with mars8-dev.zip and the ImageNet trunk")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the runs; finished ones are kept")
@@ -66,7 +66,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="some of the rows")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the table here")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     folder = args.out / "data"
     if not folder.is_dir():
         folder.mkdir(parents=True)

@@ -123,7 +123,7 @@ def table_rows(found: dict) -> Iterator[Row]:
             yield Row(words, row["queries_per_s"], unit=" queries/s")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=256)
@@ -132,7 +132,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kinds", nargs="*", default=["ivf", "ivf-int8", "hnsw"])
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     result: dict = {"where": where(), "settings": {k: v for k, v in vars(args).items() if k != "json"}}
     print(f"{result['where']}; {args.count:,} x {args.dim}, {args.queries} queries, top {args.top}")
     vectors, wanted = people(args.count, args.dim, args.queries)
