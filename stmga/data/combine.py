@@ -53,5 +53,4 @@ def _owned(tracklet: Tracklet, name: str) -> Tracklet:
     """The tracklet with the name of its set before every label."""
     person, camera = (None if x is None else f"{name}/{x}" for x in (tracklet.person, tracklet.camera))
     owned = replace(tracklet, id=f"{name}/{tracklet.id}", person=person, camera=camera)
-    object.__setattr__(owned, "_checked", tracklet._checked)  # its files were opened, its boxes counted
-    return owned
+    return owned.as_checked() if tracklet.checked else owned

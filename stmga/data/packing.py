@@ -21,13 +21,19 @@ from stmga.metrics.protocol import Protocol
 from stmga.tracklets.images import close_shards
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
+from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
-from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
 
 ABOUT, PROTOCOL, MANIFEST = "pack.json", "protocol.json", "manifest.jsonl"
 VERSION = 1
+CLAIM = FolderClaim(
+    file=ABOUT,
+    what="a pack",
+    other="is a pack of other data or other settings",
+    named={"fingerprint": "files, labels or protocol differ"},
+)
 
 
 def pack(
@@ -73,7 +79,8 @@ def pack(
     tracklets = _tracklets(source)
     _check_source(tracklets)
     about = _about(source, tracklets, shard_bytes)
-    if _claim(folder, about):
+    CLAIM.take(folder, about)
+    if (folder / MANIFEST).is_file():
         logger.info("%s is whole already: %s tracklets", folder, f"{len(tracklets):,}")
         return folder / MANIFEST
     close_shards()
@@ -150,30 +157,6 @@ def _parts(source: Benchmark | Sequence[Tracklet], tracklets: list[Tracklet]) ->
             yield str(frame.file)
             if frame.box or frame.span:
                 yield f"{frame.box} {frame.span}"
-
-
-def _claim(folder: Path, about: dict[str, Any]) -> bool:
-    """Take a folder for this pack; True if it is whole already. ValueError if it holds anything else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_pack(folder):
-        try:
-            there = json.loads((folder / ABOUT).read_text("utf-8"))
-            differs = [key for key in about if there.get(key) != about[key]]
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"{folder / ABOUT} is damaged ({error}): give another folder") from error
-        if differs:
-            plain = [f"{key} {there.get(key)}, now {about[key]}" for key in differs if key != "fingerprint"]
-            words = "; ".join(plain) or "other files, labels or protocol"
-            raise ValueError(
-                f"{folder} is a pack of other data or other settings ({words}): give another folder, or delete that one"
-            )
-        return (folder / MANIFEST).is_file()
-    for left in folder.glob(f".{ABOUT}.*.tmp"):  # of a run that was killed here
-        left.unlink(missing_ok=True)
-    if others := sorted(entry.name for entry in folder.iterdir()):
-        raise ValueError(f"{folder} is not a pack and not empty ({preview(others)}): give a new or an empty folder")
-    atomic_write(folder / ABOUT, _json(about))
-    return False
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -37,8 +37,6 @@ class Shards:
 
     def write(self) -> bytes:
         """Write what is not there yet; all lines of the manifest."""
-        for left in self.folder.glob(".*.tmp"):  # of a run that was killed
-            left.unlink(missing_ok=True)
         done, lines = self._finished()
         todo = self.tracklets[sum(line.count(b"\n") for line in lines) :]
         if done:

@@ -15,8 +15,8 @@ import torch
 
 from stmga.embedding.embeddings import Embeddings
 from stmga.tracklets.tracklet import Tracklet, TrackletError
+from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
-from stmga.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from stmga.embedding.embedder import TrackletEmbedder
@@ -24,11 +24,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PIECE = 256  # tracklets in a piece; how many processes there are changes nothing, so the vectors are the same bits
-ABOUT = "about.json"
 
 
 class PiecesError(ValueError):
     """Pieces that belong to something else, or processes that do not compute the same."""
+
+
+CLAIM = FolderClaim(
+    file="about.json",
+    what="a folder of pieces",
+    other="holds the pieces of another run",
+    new="Remove it, or write somewhere else",
+    resume="Remove it, or write somewhere else",
+    error=PiecesError,
+)
 
 
 def embed_in_pieces(
@@ -59,7 +68,8 @@ def embed_in_pieces(
     about = _about(embedder, tracklets)
     _agree(about, all_gather_objects(about))
     if world.is_main:
-        _open(folder, about)
+        out.parent.resolve(strict=True)  # a folder that is not there is an error, as where `out` is written at once
+        CLAIM.take(folder, about)
     all_gather_objects(None)  # the folder is there before anybody writes into it
     pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
     todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
@@ -107,27 +117,6 @@ def _agree(own: dict[str, object], all_of_them: Sequence[dict[str, object]]) -> 
                 f"process {rank} has {_told(other, unlike)}, this one {_told(own, unlike)}: all must be started with "
                 "the same weights, tracklets and options"
             )
-
-
-def _open(folder: Path, about: dict[str, object]) -> None:
-    folder.mkdir(exist_ok=True)
-    file = folder / ABOUT
-    try:
-        found = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        found = about
-        if any(folder.iterdir()):
-            raise PiecesError(f"{folder} holds other files; remove it, or write somewhere else") from None
-    except ValueError as error:
-        raise PiecesError(f"{file} cannot be read ({error}); remove {folder}, or write somewhere else") from error
-    if unlike := [key for key in about if found.get(key) != about[key]]:
-        raise PiecesError(
-            f"{folder} holds the pieces of another run, with {_told(found, unlike)}; this one has "
-            f"{_told(about, unlike)}. Remove it, or write somewhere else"
-        )
-    atomic_write(file, json.dumps(about, indent=1).encode())
-    for left in folder.glob(".*.tmp"):  # of a process that was killed
-        left.unlink(missing_ok=True)
 
 
 def _told(about: dict[str, object], keys: Sequence[str]) -> str:

@@ -36,8 +36,7 @@ def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bo
     if not tracklets and not faults:
         faults.append(f'{root} has no tracklets: no folders at the depth of layout "{layout}"')
     place = lambda n, i: str(root / tracklets[n].id)  # noqa: E731
-    check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
-    return tracklets
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

@@ -39,8 +39,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> list[Trackle
     if not tracklets and not faults:
         faults.append(f"{path} has no tracklets: it is empty")
     place = lambda n, i: f"{path}:{lines[n]}"  # noqa: E731
-    check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
-    return tracklets
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
 
 
 def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:

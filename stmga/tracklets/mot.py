@@ -62,8 +62,7 @@ def read_mot(
     if not tracklets and not faults:
         faults.append(f"{tracks} has no tracks" + (f" of {min_frames} frames or more" if short else ""))
     place = lambda n, i: f"{tracks}:{lines[n][i or 0]}"  # noqa: E731
-    check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
-    return tracklets
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
 
 
 def _frame(where: dict[int, Path] | Path, number: int, box: Box, first_index: int) -> Frame:

@@ -45,8 +45,7 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
         raise TypeError(f"expected a folder, a manifest, a dict or a list of tracklets, got {kind}; write [frames]")
     named = source.items() if isinstance(source, Mapping) else ((str(i), item) for i, item in enumerate(source))
     tracklets = [item if isinstance(item, Tracklet) else Tracklet(name, item) for name, item in named]
-    check_tracklets(tracklets, check_files=check_files)
-    return tracklets
+    return check_tracklets(tracklets, check_files=check_files)
 
 
 # ---- folders

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from stmga.tracklets.images import checked_range, crop, outside, read_image, to_
 
 if TYPE_CHECKING:
     from PIL import Image
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Tracklet:
     camera: str | int | None = None
     time: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    _checked: bool = field(default=False, init=False, repr=False)  # set by check_tracklets: files are not opened twice
+    _checked: bool = field(default=False, init=False, repr=False)
     _clipping_said: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +108,24 @@ class Tracklet:
         if isinstance(self.frames, (list, tuple)):
             frames = tuple(Frame(Path(f).absolute()) if isinstance(f, (str, Path)) else f for f in self.frames)
             object.__setattr__(self, "frames", frames)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its files were opened and its boxes compared with them, so that neither is done again."""
+        return self._checked
+
+    def as_checked(self) -> Self:
+        """A copy with the same frames that counts as checked; itself if it does already.
+
+        >>> t = Tracklet("a", ["1.jpg"])
+        >>> t.checked, t.as_checked().checked
+        (False, True)
+        """
+        if self._checked:
+            return self
+        checked = copy(self)
+        object.__setattr__(checked, "_checked", True)
+        return checked
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -185,6 +205,5 @@ def load_cover(row: Mapping[str, Any]) -> Image.Image | None:
         return None
     box, span = (tuple(cover[key]) if key in cover else None for key in ("box", "span"))
     frame = Frame(Path(cover["file"]), box, cover.get("index"), span)
-    tracklet = Tracklet(str(row.get("tracklet")), (frame,))
-    object.__setattr__(tracklet, "_clipping_said", True)  # when the tracklet itself was read
+    tracklet = Tracklet(str(row.get("tracklet")), (frame,)).as_checked()  # the warning came when it was read
     return Image.fromarray(tracklet.load()[0].permute(1, 2, 0).numpy())

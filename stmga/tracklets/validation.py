@@ -34,8 +34,8 @@ def check_tracklets(
     check_files: bool = True,
     place: Place | None = None,
     faults: Iterable[str] = (),
-) -> None:
-    """Raise one `TrackletError` with every fault of every tracklet, or return None.
+) -> list[Tracklet]:
+    """The tracklets, marked as checked; one `TrackletError` with every fault of every tracklet if there are any.
 
     Looks at ids, labels, array shapes and types, and opens the header of every file once (tracklets checked before are
     not opened again). Content is not decoded: a truncated image shows when it is loaded. Boxes that reach over the
@@ -43,7 +43,7 @@ def check_tracklets(
     (it says so itself, once a tracklet, where no files were checked).
 
     Args:
-        check_files: False opens no file: what is wrong with one shows when its tracklet is loaded.
+        check_files: False opens no file and marks nothing: what is wrong with a file shows when its tracklet is loaded.
         place: says where a tracklet or frame stands in the user's file; default: the tracklet's id.
         faults: what a reader has found already, to be reported with the rest.
 
@@ -63,8 +63,7 @@ def check_tracklets(
         found += _files(tracklets, place)
     if found:
         raise TrackletError(found)
-    for tracklet in tracklets if check_files else ():
-        object.__setattr__(tracklet, "_checked", True)
+    return [tracklet.as_checked() for tracklet in tracklets] if check_files else list(tracklets)
 
 
 def _ids(tracklets: Sequence[Tracklet], place: Place) -> Iterator[str]:
@@ -147,7 +146,7 @@ def _files(tracklets: Sequence[Tracklet], place: Place) -> list[str]:
     on_disk = [
         (number, i, frame)
         for number, tracklet in enumerate(tracklets)
-        if not tracklet._checked and isinstance(tracklet.frames, tuple)
+        if not tracklet.checked and isinstance(tracklet.frames, tuple)
         for i, frame in enumerate(tracklet.frames)
         if isinstance(frame, Frame)
     ]

@@ -152,8 +152,7 @@ def _frames(tracklets: Sequence[Tracklet], *, mirrored: bool) -> Iterable[Trackl
         for i in range(len(tracklet)):
             name = f"{tracklet.id}, frame {i}{', mirrored' if mirrored else ''}"
             frame = _SingleFrame(name, tracklet.frames[i : i + 1], mirrored=mirrored)
-            object.__setattr__(frame, "_checked", tracklet._checked)  # its boxes were counted with those of all
-            yield frame
+            yield frame.as_checked() if tracklet.checked else frame
 
 
 def _data(tracklets: Sequence[Tracklet]) -> dict[str, Any]:

@@ -16,12 +16,21 @@ from stmga.model import STMGA
 from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.train.config import TrainConfig
 from stmga.train.errors import TrainingError
+from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
 CONFIG, LOG, CHECKPOINT = "run.json", "log.jsonl", "checkpoint.safetensors"
+CLAIM = FolderClaim(
+    file=CONFIG,
+    what="the folder of a run",
+    other="is the run of another configuration",
+    resume="Ask for the same to resume it, name a new folder, or start a new run from its weights with --from "
+    "{folder}/last",
+    error=TrainingError,
+)
 
 
 class RunFolder:
@@ -38,36 +47,11 @@ class RunFolder:
     def __init__(self, path: str | Path, asked: Mapping[str, Any], *, leads: bool = True) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / CHECKPOINT
-        wanted: dict[str, Any] = json.loads(json.dumps({"stmga": __version__, **asked}))
-        config = self.path / CONFIG
+        spec = {"stmga": __version__, **asked}
         if leads:
-            self._sweep()
-        if config.is_file():
-            self._check_same(config, wanted)
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise TrainingError(f"{self.path} holds something, but no {CONFIG} of a run; name a new folder")
-        if leads:
-            self.path.mkdir(parents=True, exist_ok=True)
-            atomic_write(config, (json.dumps(wanted, indent=1) + "\n").encode())
-
-    def _sweep(self) -> None:
-        """Remove the halves of files that a kill left."""
-        for place in (self.path, self.path / "last", self.path / "best"):
-            for half in place.glob(".*.tmp"):
-                half.unlink(missing_ok=True)
-
-    def _check_same(self, config: Path, asked: dict[str, Any]) -> None:
-        try:
-            had = json.loads(config.read_bytes())
-        except ValueError as error:
-            raise TrainingError(f"{config} is not valid JSON ({error}); name a new folder") from error
-        differ = [f"{name} was {before!r}, now {now!r}" for name, before, now in _differences(had, asked)]
-        if differ:
-            raise TrainingError(
-                f"{self.path} is the run of another configuration: {'; '.join(differ)}. Ask for the same to resume "
-                f"it, name a new folder, or start a new run from its weights with --from {self.path / 'last'}"
-            )
+            CLAIM.take(self.path, spec)
+        else:
+            CLAIM.check(self.path, spec)
 
     @property
     def begun(self) -> bool:
@@ -96,18 +80,6 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
-
-
-def _differences(had: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[tuple[str, Any, Any]]:
-    """(name, value before, value now) of every setting that is not the same, nested ones with a dotted name."""
-    found: list[tuple[str, Any, Any]] = []
-    for key in [*had, *(k for k in now if k not in had)]:
-        before, after, name = had.get(key), now.get(key), f"{at}{key}"
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, f"{name}.")
-        elif before != after:
-            found.append((name, before, after))
-    return found
 
 
 def run_spec(

@@ -33,11 +33,10 @@ def test_ids_persons_and_cameras_of_two_sets_never_meet():
 
 
 def test_all_else_of_a_tracklet_stays():
-    before = walk(time=3.5, extra={"role": "train"})
-    object.__setattr__(before, "_checked", True)
+    before = walk(time=3.5, extra={"role": "train"}).as_checked()
     (after,) = side_by_side([of("a", before)]).train
     assert after.frames is before.frames and (after.time, after.extra) == (3.5, {"role": "train"})
-    assert after._checked and before.id == "1"
+    assert after.checked and before.id == "1"
     assert side_by_side([of("a", walk(person=None))]).train[0].person is None
 
 

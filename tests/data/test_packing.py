@@ -152,10 +152,10 @@ def test_foreign_folders_are_refused(crops, tmp_path):
     before = content(tmp_path / "pack")
     other = Benchmark(name="walk", train=source.train, query=[], gallery=[], protocol=RULES, terms="rendered")
     for wrong, size, words in (
-        (source, 999, "shard_bytes 268435456, now 999"),
-        (other, 2**28, "tracklets 13, now 6; frames 50, now 22"),
+        (source, 999, "shard_bytes was 268435456, now 999"),
+        (other, 2**28, "tracklets was 13, now 6; frames was 50, now 22"),
         (Benchmark(name="walk", train=source.train, query=source.query, gallery=source.gallery, protocol=Protocol()),
-         2**28, "other files, labels or protocol"),
+         2**28, "files, labels or protocol differ"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="is a pack of other data or other settings") as caught:
             pack(wrong, tmp_path / "pack", shard_bytes=size)

@@ -82,21 +82,21 @@ def test_what_was_done_before_a_kill_is_not_done_again(model, tmp_path: Path, mo
 def test_pieces_of_another_run_are_left_alone(model, tmp_path: Path) -> None:
     every = tracklets(1, 5, 4, 2)
     folder = tmp_path / "all.safetensors.parts"
-    pieces._open(folder, pieces._about(TrackletEmbedder(model), every))
-    with pytest.raises(PiecesError, match=r"another run, with tracklets .*count 4; this one has .*count 3"):
+    pieces.CLAIM.take(folder, pieces._about(TrackletEmbedder(model), every))
+    with pytest.raises(PiecesError, match=r"another run: tracklets was .*; count was 4, now 3\. Remove it"):
         embed_in_pieces(TrackletEmbedder(model), every[:3], tmp_path / "all.safetensors")
     with torch.no_grad():
         other = build(TINY).eval()
         other.neck.bias.add_(1)
-    with pytest.raises(PiecesError, match=r"another run, with weights"):
+    with pytest.raises(PiecesError, match=r"another run: weights was"):
         embed_in_pieces(TrackletEmbedder(other), every, tmp_path / "all.safetensors")
     (folder / "about.json").write_text("{")
-    with pytest.raises(PiecesError, match=r"cannot be read.*remove"):
+    with pytest.raises(PiecesError, match=r"about\.json is damaged.*Remove it"):
         embed_in_pieces(TrackletEmbedder(model), every, tmp_path / "all.safetensors")
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(PiecesError, match="holds other files"):
+    with pytest.raises(PiecesError, match=r"not empty \(holiday\.jpg\)\. Remove it"):
         embed_in_pieces(TrackletEmbedder(model), every, tmp_path / "all.safetensors")
     assert (folder / "holiday.jpg").exists()
 

@@ -15,6 +15,7 @@ from stmga.tracklets.folders import natural_key, read_folder
 from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.readers import read_tracklets
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
+from stmga.tracklets.validation import RESERVED
 from tests.support.paths import ROOT
 from tests.support.tracklets import faults_of, manifest, picture
 
@@ -158,7 +159,7 @@ def test_manifest_faults_come_together_with_line_numbers(tmp_path):
 LABELS = st.none() | st.integers(-(2**53), 2**53) | st.text(max_size=5)
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 JSON = st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x, max_size=3))
-KEYS = st.text(max_size=5).filter(lambda key: key not in ("tracklet", "person", "camera", "time", "frames", "cover"))
+KEYS = st.text(max_size=5).filter(lambda key: key not in RESERVED)
 SIDES = st.floats(1, 30) | st.integers(1, 30)
 
 

@@ -150,7 +150,7 @@ def test_a_run_does_not_resume_with_another_teacher(whole, benchmark, teacher, t
 
     message = refused(tiny(seed=8, config=TEACHER))  # other weights
     assert "teacher.weights was 'larger', now 'other'" in message
-    assert f"teacher.digest was '{teacher.digest()}'" in message
+    assert f"teacher.digest was '{teacher.digest()[:12]}...'" in message
     assert "teacher.size" not in message
     smaller = tiny(config=TINY)  # another size
     assert "teacher.size was [80, 40], now [64, 32]" in refused(smaller)

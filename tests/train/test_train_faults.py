@@ -81,7 +81,7 @@ def test_a_run_that_trained_other_parameters_is_named(run, benchmark, monkeypatc
 
 def test_a_folder_of_something_else_is_left_alone(benchmark, tmp_path):
     (tmp_path / "thesis.txt").write_text("all my work")
-    assert "holds something, but no run.json" in refused(benchmark, tmp_path)
+    assert "is not the folder of a run and not empty (thesis.txt). Name a new" in refused(benchmark, tmp_path)
 
 
 def spoilt(after):

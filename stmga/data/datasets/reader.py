@@ -128,7 +128,8 @@ class Reading:
         tracklets = [t for part in roles.values() for t in part if t.id not in bad]
         if tracklets or not self.faults:
             try:
-                check_tracklets(tracklets, check_files=check_files, faults=self.faults)
+                checked = {t.id: t for t in check_tracklets(tracklets, check_files=check_files, faults=self.faults)}
+                roles = {role: [checked.get(t.id, t) for t in part] for role, part in roles.items()}
             except TrackletError as error:
                 self.faults = error.faults
         self.stop_if_faulty()
