@@ -1,15 +1,11 @@
-"""Packs: the same pixels, labels and protocol come back; kills, full disks and foreign folders do no harm."""
+"""Packs: the same pixels, labels and protocol come back; foreign folders are refused."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pickle
-import signal
-import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 
@@ -17,46 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-import stmga.data.shards as shards_module
 from stmga.cli.main import main
 from stmga.data import Benchmark, load_benchmark, pack
 from stmga.metrics.protocol import Protocol
-from stmga.tracklets.images import OPEN_SHARDS, close_shards, read_span
+from stmga.tracklets.images import OPEN_SHARDS, read_span
 from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
-from tests.support.paths import ROOT
-from tests.support.tracklets import faults_of, manifest, noise
-
-RULES = Protocol(data="the walk, test", junk=(-1,), distractors=(0,), queries_in_gallery=False, unknown_camera="keep")
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory):
-    root = tmp_path_factory.mktemp("crops")
-    for person in range(12):
-        for i in range(4):
-            noise(root / f"{person:02d}" / f"{i}.{'png' if i % 2 else 'jpg'}", seed=10 * person + i, size=(16, 32))
-    return root
-
-
-def benchmark(crops):
-    tracklets = [
-        Tracklet(f"t{p}", sorted((crops / f"{p:02d}").iterdir()), p - 1, p % 3 or None, extra={"note": [p]})
-        for p in range(12)
-    ]
-    boxed = Tracklet("boxes", [Frame(crops / "00/0.jpg", (1, 2, 8, 16)), Frame(crops / "00/0.jpg")], "x", "door", 2.5)
-    return Benchmark(
-        name="walk", train=[*tracklets[:5], boxed], query=tracklets[5:8], gallery=tracklets[8:], protocol=RULES,
-        terms="rendered",
-    )  # fmt: skip
-
-
-def all_of(made):
-    return [*made.train, *made.query, *made.gallery]
-
-
-def content(folder):
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+from tests.support.packs import RULES, all_of, benchmark, content
+from tests.support.tracklets import faults_of
 
 
 def test_round_trip(crops, tmp_path):
@@ -120,9 +84,6 @@ def test_plain_tracklets_and_persons_held_out_of_a_pack(crops, tmp_path):
     assert made.protocol == Protocol(data="tracklets, 30 % of its persons held out with seed 0")
 
 
-# ---- what cannot be packed, and where
-
-
 def test_sources_that_cannot_be_packed(crops, tmp_path):
     video = Tracklet("v", [Frame(tmp_path / "walk.mp4", None, 3)])
     memory = Tracklet("m", np.zeros((1, 4, 4, 3), np.uint8))
@@ -167,157 +128,6 @@ def test_foreign_folders_are_refused(crops, tmp_path):
         pack(source, tmp_path / "pack")
 
 
-# ---- kills and full disks
-
-KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {root!r})
-    import stmga.data.shards as shards
-    from tests.data.test_packing import benchmark
-    from stmga.data import pack
-    from pathlib import Path
-
-    put, left = shards.Shards._fill, [{after}]
-
-    def fill(self, out, *rest):
-        left[0] -= 1
-        if left[0] < 0:
-            out.write(b"half a shard"), out.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return put(self, out, *rest)
-
-    shards.Shards._fill = fill
-    pack(benchmark(Path({crops!r})), {folder!r}, shard_bytes=20_000)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_killed_and_taken_up_again_gives_the_same_bytes(crops, tmp_path):
-    source = benchmark(crops)
-    pack(source, tmp_path / "whole", shard_bytes=20_000)
-    for after in (0, 2):
-        folder = tmp_path / f"killed{after}"
-        code = KILLED.format(root=str(ROOT), after=after, crops=str(crops), folder=str(folder))
-        done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-        assert len(list(folder.glob("shard-*.bin"))) == after
-        assert list(folder.glob(".shard-*.tmp")) and not (folder / "manifest.jsonl").exists()
-        with pytest.raises(TrackletError, match="is a pack that is not finished: run `stmga pack` again to resume"):
-            load_benchmark(folder)
-        kept = {file: file.stat().st_mtime_ns for file in folder.glob("shard-*.bin")}
-        pack(source, folder, shard_bytes=20_000)
-        assert content(folder) == content(tmp_path / "whole")
-        assert all(file.stat().st_mtime_ns == then for file, then in kept.items())  # not written again
-
-
-def test_killed_at_every_step_of_the_end(crops, tmp_path, monkeypatch):
-    """Whatever file was the last to be put in place, the next run ends the same."""
-    source = benchmark(crops)
-    pack(source, tmp_path / "whole", shard_bytes=20_000)
-    replace, step = os.replace, 0
-    while True:
-        folder, left = tmp_path / f"step{step}", [step]
-
-        def stopped(a, b, left=left):
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-            return replace(a, b)
-
-        monkeypatch.setattr(os, "replace", stopped)
-        try:
-            pack(source, folder, shard_bytes=20_000)
-        except KeyboardInterrupt:
-            pass
-        else:
-            break
-        finally:
-            monkeypatch.undo()
-        pack(source, folder, shard_bytes=20_000)
-        assert content(folder) == content(tmp_path / "whole")
-        step += 1
-    assert step > 8  # pack.json, two for each shard, protocol.json, manifest.jsonl
-
-
-def test_a_full_disk_keeps_what_is_done(crops, tmp_path, monkeypatch):
-    source, folder = benchmark(crops), tmp_path / "pack"
-    pack(source, tmp_path / "whole", shard_bytes=20_000)
-    fill, left = shards_module.Shards._fill, [2]
-
-    def full(self, out, *rest):
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return fill(self, out, *rest)
-
-    monkeypatch.setattr(shards_module.Shards, "_fill", full)
-    with pytest.raises(OSError, match=r"No space left on device.*the 2 shards finished before it stay") as caught:
-        pack(source, folder, shard_bytes=20_000)
-    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(folder / "shard-00002.bin")
-    assert len(list(folder.glob("shard-*.bin"))) == 2 and not list(folder.glob(".*.tmp"))
-    monkeypatch.undo()
-    pack(source, folder, shard_bytes=20_000)
-    assert content(folder) == content(tmp_path / "whole")
-
-
-def test_a_shard_that_was_cut_is_written_again(crops, tmp_path):
-    source = benchmark(crops)
-    pack(source, tmp_path / "whole", shard_bytes=20_000)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards_module.Shards, "tidy", lambda self: None)
-        pack(source, tmp_path / "pack", shard_bytes=20_000)
-    (tmp_path / "pack/manifest.jsonl").unlink()
-    os.truncate(tmp_path / "pack/shard-00001.bin", 100)
-    pack(source, tmp_path / "pack", shard_bytes=20_000)
-    assert content(tmp_path / "pack") == content(tmp_path / "whole")
-
-
-# ---- damaged packs, and reading
-
-
-def test_damaged_packs_are_named_by_shard(crops, tmp_path):
-    pack(benchmark(crops), tmp_path / "pack", shard_bytes=20_000)
-    os.truncate(tmp_path / "pack/shard-00000.bin", 1000)
-    (tmp_path / "pack/shard-00002.bin").unlink()
-    one, two = faults_of(load_benchmark, tmp_path / "pack")
-    assert "shard-00000.bin has 1,000 bytes, its frames go up to " in one and "copy the pack again" in one
-    assert "shard-00002.bin does not exist" in two and "manifest.jsonl:" in two
-    made = load_benchmark(tmp_path / "pack", check_files=False)
-    close_shards()
-    with pytest.raises(
-        TrackletError, match=r'tracklet "t0": cannot read .*shard-00000\.bin: the file ends before byte'
-    ):
-        made.train[0].load()
-    with pytest.raises(TrackletError, match="No such file"):
-        next(t for t in all_of(made) if t.frames[0].file.name == "shard-00002.bin").load()
-    assert made.train[-1].load()
-    (tmp_path / "pack/protocol.json").write_text("{}")
-    with pytest.raises(TrackletError, match=r"protocol\.json cannot be read"):
-        load_benchmark(tmp_path / "pack")
-
-
-def test_wrong_lines_of_packed_frames(tmp_path):
-    (tmp_path / "s.bin").write_bytes(bytes(100))
-    rows = {
-        '{"tracklet": "a", "frames": {"file": "s.bin", "spans": []}}': "has no frames",
-        '{"tracklet": "b", "frames": {"file": "s.bin"}}': 'frames must be a list, or {"file": name, "spans": ',
-        '{"tracklet": "c", "frames": {"file": "s.bin", "spans": [[0, 1.5]]}}': "frames must be a list, or",
-        '{"tracklet": "d", "frames": {"file": "s.bin", "spans": [[0, 9]], "boxes": []}}': "boxes must be a list of as",
-        '{"tracklet": "e", "frames": {"file": "s.bin", "spans": [[0, 9]], "boxes": [[1]]}}': "frame 0: box must be",
-        '{"tracklet": "f", "frames": {"file": "s.bin", "spans": [[0, 9]], "x": 1}}': "unknown key 'x' in frames",
-        '{"tracklet": "g", "frames": {"file": "s.bin", "spans": [[-1, 9], [3, 9]]}}': "frame 0: ",
-        '{"tracklet": "h", "frames": {"file": "s.bin", "spans": [[0, 101]]}}': "has 100 bytes, its frames go up to 101",
-        '{"tracklet": "i", "frames": [{"file": "s.bin", "span": 3}]}': "span must be [offset, length]",
-        '{"tracklet": "j", "frames": [{"file": "s.bin", "span": [0, 3], "index": 2}]}': "and of no video",
-    }
-    path = manifest(tmp_path, *rows)
-    faults = faults_of(read_manifest, path)
-    for number, words in enumerate(rows.values(), 1):
-        mine = [words in fault for fault in faults if fault.startswith(f"{path}:{number}: ")]
-        assert mine == [True], (number, faults)
-    assert len(faults) == len(rows)
-
-
 def _sums(tracklets):
     return [int(sum(frame.sum() for frame in tracklet.load())) for tracklet in tracklets]
 
@@ -337,9 +147,6 @@ def test_reading_from_threads_and_forked_processes_with_few_open_files(crops, tm
     if sys.platform == "linux":
         with get_context("fork").Pool(2) as pool:  # they share the positions of the files opened before
             assert all(result == expected for result in pool.map(_sums, [packed] * 8))
-
-
-# ---- the command
 
 
 def test_the_command(crops, tmp_path, capsys):
