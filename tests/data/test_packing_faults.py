@@ -1,4 +1,4 @@
-"""Packs that were killed, cut or damaged, and full disks: nothing wrong is read, and the same bytes come out in the end."""
+"""Packs that were killed, cut or damaged, and full disks: nothing wrong is read, the same bytes come out in the end."""
 
 from __future__ import annotations
 
