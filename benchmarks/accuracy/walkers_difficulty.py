@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark
+from stmga.data import DIFFICULTIES, Difficulty, walkers_benchmark
 from stmga.metrics import rank_scores
 
 ALONE = {

@@ -88,7 +88,8 @@ def walkers(args: argparse.Namespace) -> None:
     """Rendered walkers as crops and a manifest."""
     from dataclasses import replace
 
-    from stmga.data.walkers.generate import DIFFICULTIES, write_benchmark
+    from stmga.data.walkers.generate import write_benchmark
+    from stmga.data.walkers.spec import DIFFICULTIES
 
     if len(args.frames) > 2:
         raise ValueError(f"--frames takes one number, or least and most, got {len(args.frames)}")

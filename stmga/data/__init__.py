@@ -16,9 +16,10 @@ from stmga.data.roles import benchmark_from
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate, cut_pieces, train_clip
 from stmga.data.walkers.canvas import Label
-from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
+from stmga.data.walkers.generate import walkers_benchmark, write_benchmark
 from stmga.data.walkers.labels import LabelledWalkers
 from stmga.data.walkers.render import render_labelled, render_tracklet, render_walkers, write_walkers
+from stmga.data.walkers.spec import DIFFICULTIES, Difficulty, WalkerSpec
 
 __all__ = [
     "DATASETS",
@@ -33,6 +34,7 @@ __all__ = [
     "LabelledWalkers",
     "PKSampler",
     "TrainingSet",
+    "WalkerSpec",
     "benchmark_from",
     "collate",
     "cut_pieces",

@@ -59,7 +59,7 @@ def embed_in_pieces(
         All embeddings in the order of the tracklets, for the leader; None for the others.
 
     Raises:
-        PiecesError: the pieces of another run lie there, one is missing or cut short, or processes have other weights.
+        PiecesError: ``out.parts/`` holds something else, a piece is missing or damaged, or other processes differ.
         TrackletError: as the embedder's; pieces that are done stay.
         OSError: a file cannot be written.
     """

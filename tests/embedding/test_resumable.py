@@ -101,6 +101,12 @@ def test_pieces_of_another_run_are_left_alone(model, tmp_path: Path) -> None:
     assert (folder / "holiday.jpg").exists()
 
 
+def test_a_folder_that_does_not_exist_is_not_made(model, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        embed_in_pieces(TrackletEmbedder(model), tracklets(1), tmp_path / "nowhere" / "all.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_piece_that_is_missing_at_the_end_is_named(model, tmp_path: Path, monkeypatch) -> None:
     joined = pieces._joined
 

@@ -65,7 +65,7 @@ def test_a_killed_teacher_resumes(benchmark, teacher, file, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         teacher_vectors(teacher, benchmark.train, out)
     assert not out.exists()
-    with pytest.raises(PiecesError, match="pieces of another run, with weights"):
+    with pytest.raises(PiecesError, match="pieces of another run: weights was"):
         teacher_vectors(tiny(seed=8, config=TEACHER), benchmark.train, out)
     teacher_vectors(teacher, benchmark.train, out)
     assert seen == [40, 40, 40, 40, 24]  # 144 frames in all: two pieces were there, the third comes again

@@ -17,8 +17,9 @@ from PIL import Image
 from stmga.cli.main import main
 from stmga.data import Label, render_labelled, render_walkers
 from stmga.data.walkers import generate as module
-from stmga.data.walkers.generate import DIFFICULTIES, Difficulty, walkers_benchmark, write_benchmark
+from stmga.data.walkers.generate import walkers_benchmark, write_benchmark
 from stmga.data.walkers.looks import make_look
+from stmga.data.walkers.spec import DIFFICULTIES, Difficulty
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics import Protocol, evaluate
 from stmga.tracklets.manifest import read_manifest
@@ -130,13 +131,13 @@ def test_interrupted_it_goes_on_and_finished_it_rests(tmp_path: Path, monkeypatc
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ValueError, match="no empty folder"):
+    with pytest.raises(ValueError, match=r"not a folder of walkers and not empty \(mine\.txt\)"):
         write_benchmark(tmp_path, 1, 0, **SMALL)
-    with pytest.raises(ValueError, match="no folder"):
+    with pytest.raises(ValueError, match=r"mine\.txt is a file, not a folder"):
         write_benchmark(tmp_path / "mine.txt", 1, 0, **SMALL)
     write_benchmark(tmp_path / "set", 1, 0, **SMALL)
     before = digest(tmp_path)
-    with pytest.raises(ValueError, match="holds other walkers"):
+    with pytest.raises(ValueError, match=r"holds other walkers: seed was 0, now 1\. Name a new folder"):
         write_benchmark(tmp_path / "set", 1, 0, seed=1, **SMALL)
     assert digest(tmp_path) == before
 
@@ -206,6 +207,11 @@ def test_mistakes_are_named(tmp_path: Path, wrong: dict[str, Any], message: str)
     with pytest.raises(ValueError, match=message):
         write_benchmark(tmp_path / "set", **given)
     assert not (tmp_path / "set").exists()
+
+
+def test_a_benchmark_takes_a_difficulty_and_not_its_values() -> None:
+    with pytest.raises(TypeError, match=r"'shift', expected frames, size, seed; give difficulty=Difficulty\("):
+        walkers_benchmark(1, 1, shift=0.5)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "0.5", True])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from stmga.data import Label, render_labelled, render_tracklet, render_walkers, 
 from stmga.data.walkers.canvas import SUPERSAMPLING, Box, Canvas
 from stmga.data.walkers.figures import draw_figure
 from stmga.data.walkers.looks import make_look
+from stmga.data.walkers.spec import WalkerOptions, WalkerSpec
+from stmga.tracklets.manifest import read_manifest, write_manifest
 from tests.support.paths import ROOT
 
 DIGEST = """
@@ -205,9 +209,33 @@ def test_write(tmp_path: Path) -> None:
 
 def test_write_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ValueError, match="no empty folder"):
+    with pytest.raises(ValueError, match=r"not a folder of walkers and not empty \(mine\.txt\)"):
         write_walkers(tmp_path, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_write_resumes_and_refuses_another_set(tmp_path: Path) -> None:
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    given = {"cameras": 1, "tracklets": 2, "frames": (2, 4), "size": (32, 16)}
+    manifest = write_walkers(tmp_path / "set", 2, **given)
+    whole = contents(manifest.parent)
+    manifest.unlink()
+    shutil.rmtree(manifest.parent / "p0001_c0_t0")
+    (manifest.parent / ".p0001_c0_t0.99.tmp").mkdir()  # as a killed process leaves it
+    assert write_walkers(tmp_path / "set", 2, **given) == manifest
+    assert contents(manifest.parent) == whole
+    assert not list(manifest.parent.glob(".*"))
+    with pytest.raises(ValueError, match=r"holds other walkers: persons was 2, now 3; seed was 0, now 7\. Name"):
+        write_walkers(tmp_path / "set", 3, seed=7, **given)
+    assert contents(manifest.parent) == whole
+
+
+def test_the_manifest_is_written_as_that_of_any_tracklets(tmp_path: Path) -> None:
+    manifest = write_walkers(tmp_path / "set", 1, frames=2, size=(32, 16))
+    write_manifest(read_manifest(manifest), tmp_path / "set" / "again.jsonl")
+    assert (tmp_path / "set" / "again.jsonl").read_bytes() == manifest.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -225,6 +253,25 @@ def test_write_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:
         ({"seed": -1}, "seed=-1"),
     ],
 )
-def test_mistakes_are_named(wrong: dict, message: str) -> None:
+def test_mistakes_are_named(tmp_path: Path, wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         render_walkers(**({"persons": 1} | wrong))
+    with pytest.raises(ValueError, match=message):
+        write_walkers(tmp_path / "set", **({"persons": 1} | wrong))
+    assert not (tmp_path / "set").exists()
+
+
+def test_unknown_arguments_are_named() -> None:
+    for render in (render_walkers, partial(render_tracklet, 0, 0), partial(render_labelled, 0, 0)):
+        with pytest.raises(TypeError, match=r"unknown argument 'oclusion', expected frames.*did you mean 'occlusion'"):
+            render(oclusion=0.5)
+
+
+def test_one_tracklet_has_one_length() -> None:
+    with pytest.raises(ValueError, match=r"frames=\(2, 4\): give a whole number"):
+        render_tracklet(0, 0, frames=(2, 4))
+
+
+def test_type_checkers_know_the_arguments_of_a_spec() -> None:
+    named = {field.name: field.type for field in fields(WalkerSpec)}
+    assert {name: hint.__forward_arg__ for name, hint in WalkerOptions.__annotations__.items()} == named

@@ -1,0 +1,125 @@
+"""Sets of walkers: rendered in memory, or written as JPEG crops with a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stmga.data.walkers.shot import Shot
+from stmga.data.walkers.spec import WalkerSpec, whole
+from stmga.tracklets.manifest import manifest_line
+from stmga.tracklets.tracklet import Tracklet
+from stmga.utils.claim import FolderClaim
+from stmga.utils.files import atomic_write
+
+MANIFEST = "manifest.jsonl"
+CLAIM = FolderClaim(file="walkers.json", what="a folder of walkers", other="holds other walkers")
+
+
+class Walk(NamedTuple):
+    """One tracklet of a set."""
+
+    role: str
+    person: int
+    camera: int
+    number: int
+    frames: int
+
+    @property
+    def name(self) -> str:
+        return f"p{self.person:04d}_c{self.camera}_t{self.number}"
+
+    def tracklet(self, frames: Any) -> Tracklet:
+        return Tracklet(self.name, frames, self.person, self.camera, extra={"role": self.role})
+
+
+def rendered(spec: WalkerSpec, walk: Walk) -> Tracklet:
+    """The tracklet in memory, its frames uint8 (t, h, w, 3)."""
+    shot = Shot(spec, walk.person, walk.camera, walk.number, walk.frames)
+    return walk.tracklet(shot.render(labels=False)[0])
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A set on disk: one folder of JPEG crops per tracklet, and ``manifest.jsonl``, which is written last.
+
+    Args:
+        folder: new, empty, or of the same set: then what is there is kept.
+        spec: how walkers are rendered.
+        layout: of a tracklet's folder, with ``{role}`` and ``{tracklet}``.
+        quality: of the JPEG files.
+    """
+
+    folder: Path
+    spec: WalkerSpec
+    layout: str = "{tracklet}"
+    quality: int = 90
+
+    def write(
+        self,
+        walks: Iterable[Walk],
+        about: Mapping[str, Any],
+        *,
+        beside: Mapping[str, bytes] | None = None,
+        workers: int = 0,
+        progress: bool = False,
+    ) -> Path:
+        """Render what is not there yet; gives the path of the manifest.
+
+        Args:
+            walks: the tracklets, in the order of the manifest.
+            about: the arguments, kept in ``walkers.json``: a folder with others is refused.
+            beside: files of the folder that are written before the manifest, by name.
+            workers: processes that render; 0 is this one.
+            progress: show a bar.
+
+        Raises:
+            ValueError: the folder holds anything else, or ``workers`` is below 0.
+            OSError: a file cannot be written; whole tracklets stay, and the same call resumes.
+        """
+        from tqdm import tqdm
+
+        whole("workers", workers, 0)
+        manifest = self.folder / MANIFEST
+        CLAIM.take(self.folder, json.loads(json.dumps(about, default=int)))  # a numpy integer is not a JSON value
+        if manifest.is_file():
+            return manifest
+        walks = list(walks)
+        with ExitStack() as stack:
+            run: Any = map
+            if workers:
+                pool = stack.enter_context(ProcessPoolExecutor(workers))
+                stack.callback(pool.shutdown, cancel_futures=True)
+                run = partial(pool.map, chunksize=max(1, min(16, len(walks) // (4 * workers))))
+            bar = tqdm(run(self._write, walks), total=len(walks), unit="tracklet", disable=not progress)
+            lines = list(bar)
+        for name, data in (beside or {}).items():
+            atomic_write(self.folder / name, data)
+        atomic_write(manifest, "".join(lines).encode())  # last: a manifest is there only if all its files are
+        return manifest
+
+    def _write(self, walk: Walk) -> str:
+        """One tracklet, whole or not at all; its line of the manifest."""
+        from PIL import Image
+
+        folder = self.folder / self.layout.format(role=walk.role, tracklet=walk.name)
+        files = [folder / f"{i:04d}.jpg" for i in range(walk.frames)]
+        if not folder.is_dir():
+            temp = folder.with_name(f".{walk.name}.{os.getpid()}.tmp")
+            shutil.rmtree(temp, ignore_errors=True)
+            temp.mkdir(parents=True)
+            try:
+                for file, pixels in zip(files, rendered(self.spec, walk).frames, strict=True):
+                    Image.fromarray(pixels).save(temp / file.name, quality=self.quality)
+                temp.rename(folder)
+            finally:
+                shutil.rmtree(temp, ignore_errors=True)
+        return manifest_line(walk.tracklet(files), self.folder)
