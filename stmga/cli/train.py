@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_training_data, trained, training_data
 from stmga.cli.parser import command, count, say
-from stmga.utils.text import did_you_mean
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -206,12 +205,7 @@ def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     from stmga.train.config import INPUTS
 
     asked = INPUTS.get(args.recipe, {}) | _input(args)
-    changes = _changes(args.network, "--net")
-    for key in changes:
-        if key not in net.to_dict():
-            hint = did_you_mean(key, net.to_dict()) or ", ".join(net.to_dict())
-            raise ValueError(f"--net: a network has no setting {key!r}; {hint}")
-    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | changes))
+    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | _changes(args.network, "--net")))
     if args.backbone_weights:
         name, missing = model.config.backbone, tuple(args.backbone_missing)
         load_backbone(model.backbone, args.backbone_weights, name=name, missing=missing)
