@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.resumable import embed_in_pieces
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
+from stmga.train.network import with_input
 from stmga.train.run_folder import tracklets_digest
 from stmga.utils.distributed import World
 from stmga.utils.files import atomic_path
@@ -68,8 +68,7 @@ def teacher_vectors(
         TrackletError: a frame that cannot be read.
         OSError: the file cannot be written; an old one is untouched.
     """
-    single = copy.copy(model)  # the same weights, for clips of one frame
-    single.config = replace(model.config, clip_length=1)
+    single = with_input(model, clip_length=1)
     single.fused_from = digest = model.digest()  # still what it is known by
     embedder = TrackletEmbedder(
         single, device=device, precision=precision, batch_size=batch_size, workers=workers, progress=progress

@@ -15,8 +15,7 @@ from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
 from stmga.train.config import TrainConfig
-from stmga.train.engine import train
-from stmga.utils.distributed import process_group
+from stmga.train.engine import train, training_process
 from stmga.utils.files import atomic_write
 from stmga.utils.text import did_you_mean
 
@@ -126,7 +125,7 @@ def run_table(
     if not benchmark.query:
         raise ValueError("a table needs a test: queries and a gallery (roles in the manifest, or --holdout)")
     found = [Row(name.partition("/")[2], PAPER[name]) for name in names]
-    with process_group(options.get("device")) as world:  # once for all runs
+    with training_process(options.get("device")) as world:  # once for all runs
         for seed in range(config.seed, config.seed + seeds):
             for name, row in zip(names, found, strict=True):
                 asked = replace(config, seed=seed, **TRAINING.get(name, {}))

@@ -69,6 +69,8 @@ class Trainer:
         self.options = options or RunOptions()
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
         self.started_from, self.terms = started_from, after.terms if after is not None else ""
+        if after is not None:
+            after.start_network(model)
         model.backbone.to(memory_format=torch.channels_last)
         self.inputs = TrainInputs(
             benchmark, model.config, config, world, workers=self.options.workers,
