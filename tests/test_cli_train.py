@@ -217,7 +217,7 @@ def test_the_trunk_of_a_changed_network_is_loaded_by_its_own_name(fails, data, t
         seen["name"] = name
         raise ValueError("enough")
 
-    monkeypatch.setattr("stmga.backbones.load_backbone", peek)
+    monkeypatch.setattr("stmga.train.network.load_backbone", peek)
     fails("train", "--data", data / "data/manifest.jsonl", "--net", "backbone=resnet34", "--backbone-weights",
           "imagenet", "-o", tmp_path / "run")  # fmt: skip
     assert seen == {"name": "resnet34"}
@@ -382,16 +382,18 @@ def test_the_rows_of_table_4_differ_in_their_losses():
     [
         (["--recipe", "papre"], "did you mean 'paper'"),
         (["--set", "persons"], "--set takes KEY=VALUE"),
-        (["--set", "margins=1"], "did you mean 'margin'"),
-        (["--set", "persons=99"], "only 6 identities"),
+        (["--set", "margins=1"], "--set has no setting 'margins'; did you mean 'margin'"),
+        (["--set", "persons=99"], "needs more: use --set persons=6 or fewer"),
+        (["--lr", "0", "--set", "flip=2"], "--lr must be > 0, got 0.0; --set flip must be in 0..1, got 2"),
+        (["--from", "stmga_resnet50"], "no trained weights 'stmga_resnet50', and no such folder; `stmga weights`"),
         (["--model", "stmga_resnet18"], "did you mean 'stmga_resnet18_c4'"),
         (["--model", "stmga_resnet18_c4", "--from", "x"], "leave out --model"),
         (["--net", "attend=mask", "--from", "x"], "leave out --net"),
         (["--net", "attend"], "--net takes KEY=VALUE"),
-        (["--net", "atend=mask"], "STMGAConfig has no setting 'atend'; did you mean 'attend'"),
-        (["--net", "attend=all"], "attend must be one of 'residual', 'scaled', 'mask', got 'all'"),
-        (["--net", "t_mga=False"], "t_mga must be true or false, got 'False'"),
-        (["--net", "tau=hot"], "tau must be a finite number, got 'hot'"),
+        (["--net", "atend=mask"], "--net has no setting 'atend'; did you mean 'attend'"),
+        (["--net", "attend=all"], "--net attend must be one of 'residual', 'scaled', 'mask', got 'all'"),
+        (["--net", "t_mga=False"], "--net t_mga must be true or false, got 'False'"),
+        (["--net", "tau=hot"], "--net tau must be a finite number, got 'hot'"),
         (["--backbone-missing", "layer4"], "give that file as --backbone-weights"),
         (["--holdout", "0.5"], "has a test of its own"),
     ],

@@ -83,8 +83,11 @@ def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
 def trained(name: str) -> tuple[STMGA, str]:
     """A network with trained weights, by its name, folder or Hub id; and what these weights are called."""
     from stmga.model import STMGA
-    from stmga.zoo import create_model, is_name
+    from stmga.zoo import create_model, is_name, list_weights
 
+    known = bool("." in name or list_weights(f"{name}.*")) if is_name(name) else "/" in name or Path(name).is_dir()
+    if not known:
+        raise ValueError(f"there are no trained weights {name!r}, and no such folder; `stmga weights` lists the names")
     model = create_model(name, pretrained="." not in name) if is_name(name) else STMGA.from_pretrained(name)
     record = model.record
     return model, (record and record.name) or _ending(name)
