@@ -1,4 +1,4 @@
-"""The `stmga` command. Every command imports what it needs when it runs, so that help and errors come at once."""
+"""The ``stmga`` command. Every command imports what it needs when it runs, so that help and errors come at once."""
 
 from __future__ import annotations
 

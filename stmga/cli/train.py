@@ -141,11 +141,11 @@ def _changes(texts: Sequence[str], option: str) -> dict[str, Any]:
         key, sign, value = text.partition("=")
         if not sign:
             raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
-        found[key] = _plain(value)
+        found[key] = _value(value)
     return found
 
 
-def _plain(text: str) -> Any:
+def _value(text: str) -> Any:
     """``"0.3"`` as a number, ``"null"`` as None, ``"[1,2]"`` as a list, other text as it is."""
     try:
         return json.loads(text)
@@ -235,7 +235,7 @@ def ablate(args: argparse.Namespace) -> None:
     from stmga.train.paper_tables import run_table, show_table, table_rows
 
     config = _config(args)
-    table_rows(args.table, args.rows)  # what is wrong with them is said before the data is read
+    table_rows(args.table, args.rows)  # their errors come before the data is read
     trunk = {"backbone": args.backbone, "stage": args.stage}
     STMGAConfig(**trunk)
     benchmark = _benchmark(args)

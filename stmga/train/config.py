@@ -43,12 +43,12 @@ class TrainConfig(Settings):
         smoothing: label smoothing of the identity loss.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
         weight_regions: weight of a loss that is not the paper's: on rendered walkers, whose pixels are labelled, the
-            parts are told to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
+            parts learn to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
         weight_teacher: weight of the loss that a teacher adds, where one is given (not the paper's). 0 leaves it out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
         lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
-            weights as they are, while its batch norms go on following the data. attention_lr: the same of the part
+            weights as they are, while its batch norms still follow the data. attention_lr: the same of the part
             and the global attention.
         schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` lets it fall
             to 0. warmup: epochs in which lr rises to its value.

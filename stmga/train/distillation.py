@@ -111,7 +111,7 @@ class Teacher:
     """
 
     def __init__(self, path: str | Path, tracklets: Sequence[Tracklet]) -> None:
-        self._about, self._plain, self._mirrored = _read(Path(path))
+        self._about, self._plain, self._mirrored = _read_vectors(Path(path))
         known, asked = self._about["data"], _data(tracklets)
         if known != asked:
             raise TeacherError(
@@ -179,7 +179,7 @@ def _write(found: Embeddings, path: Path, about: dict[str, Any]) -> None:
             raise OSError(str(error)) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
+def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
     """What the file says about itself, and the vectors of plain and mirrored frames."""
     if not path.exists():
         raise FileNotFoundError(f"there is no teacher's file {path}; {_COMMAND}")

@@ -57,10 +57,10 @@ def start_trunk(model: STMGA, source: str | Path, *, missing: Sequence[str] = ()
         FileNotFoundError: no such file.
     """
     load_backbone(model.backbone, source, name=model.config.backbone, missing=tuple(missing))
-    model.record = _record_of(Path(source))
+    model.record = _record_beside(Path(source))
 
 
-def _record_of(file: Path) -> WeightRecord | None:
+def _record_beside(file: Path) -> WeightRecord | None:
     """The record of the saved network that a file belongs to; None for other files."""
     try:
         return read_record(file.parent) if file.name == WEIGHTS_FILE else None

@@ -131,8 +131,8 @@ def run_table(
                 asked = replace(config, seed=seed, **TRAINING.get(name, {}))
                 torch.manual_seed(seed)
                 model = build(replace(paper_config(name), **trunk))
-                place = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
-                done = train(model, benchmark, asked, place, **options).log[-1]["validation"]
+                run = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
+                done = train(model, benchmark, asked, run, **options).log[-1]["validation"]
                 row.scores.append({key: 100 * done[key] for key in SHOWN})
                 if world.is_main:
                     write_table(folder, table, benchmark, found)

@@ -52,7 +52,7 @@ class Settings:
 
     def must(self, name: str, what: str) -> str:
         """A fault as text: the setting ``name`` must ``what``, and is something else."""
-        return f"{name} must {what}, got {_plain(getattr(self, name))!r}"
+        return f"{name} must {what}, got {_as_list(getattr(self, name))!r}"
 
     def _faults(self) -> Iterable[str]:
         """Values out of range, and values that contradict each other, by name; all are of their types."""
@@ -77,7 +77,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; tuples become lists."""
-        return {name: _plain(value) for name, value in asdict(self).items()}  # type: ignore[call-overload]
+        return {name: _as_list(value) for name, value in asdict(self).items()}  # type: ignore[call-overload]
 
     @classmethod
     def from_dict(cls: type[S], data: Mapping[str, Any]) -> S:
@@ -105,7 +105,7 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {field.name: found[field.name] for field in fields(cls)}
 
 
-def _plain(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
