@@ -1,10 +1,11 @@
 """STMGAConfig: everything needed to rebuild a network, as plain data; and the configurations that have a name."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from stmga._version import __version__
+from stmga.utils.settings import Settings, hints
 from stmga.utils.text import did_you_mean
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -19,7 +20,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class STMGAConfig:
+class STMGAConfig(Settings):
     """A network as plain data: :meth:`to_dict` and :meth:`from_dict` go through JSON.
 
     Attributes:
@@ -39,12 +40,15 @@ class STMGAConfig:
         clip_length: frames in a clip. size: height and width of a frame in pixels. mean, std: of RGB in 0..1.
 
     Raises:
-        ValueError: a value that is none of its choices, or values that contradict each other.
+        ValueError: values of another type, values that are none of their choices, and values that contradict each
+            other, all in one message.
 
     Example:
         >>> STMGAConfig.from_dict(STMGAConfig(backbone="resnet18").to_dict()).backbone
         'resnet18'
     """
+
+    CHOICES: ClassVar = CHOICES
 
     backbone: str = "resnet50"
     stage: str = "c5"
@@ -67,23 +71,11 @@ class STMGAConfig:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    def __post_init__(self) -> None:
-        for name in ("part_scales", "temporal_scales", "size", "mean", "std"):  # JSON knows only lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for fault in self._faults():
-            raise ValueError(f"invalid STMGAConfig: {fault}")
-
     def _faults(self) -> Iterable[str]:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}"
-        for name in ("t_mga", "s_mga", "partwise", "scalewise"):  # the text "False" would be true
-            if not isinstance(getattr(self, name), bool):
-                yield f"{name} is {getattr(self, name)!r}, expected true or false"
         if not self.part_scales or any(s < 1 or max(self.part_scales) % s for s in self.part_scales):
-            yield f"part_scales is {self.part_scales}, expected part counts that all divide the largest, as (1, 2, 4)"
+            yield self.must("part_scales", "be part counts that all divide the largest, as [1, 2, 4]")
         if any(k < 1 or k % 2 == 0 for k in self.temporal_scales):
-            yield f"temporal_scales is {self.temporal_scales}, expected odd numbers of frames, as (1, 3, 5)"
+            yield self.must("temporal_scales", "be odd numbers of frames, as [1, 3, 5]")
         if self.parts == "none" and (self.part_scales != (1,) or self.s_mga):
             yield 'parts="none" is one part: it goes with part_scales=(1,) and s_mga=False'
         if self.parts != "none" and not (self.s_mga or self.t_mga):
@@ -94,13 +86,15 @@ class STMGAConfig:
             yield "temporal_scales without t_mga would never be used; take temporal_scales=()"
         if self.order == "st" and not (self.s_mga and self.t_mga):
             yield 'order="st" needs both s_mga and t_mga'
-        if len(self.size) != 2 or min(self.size) < 16:
-            yield f"size is {self.size}, expected (height, width) of at least 16 pixels"
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            yield f"mean is {self.mean}, std {self.std}, expected one value each for R, G, B, std above 0"
-        relation = 1 if self.relation_dim is None else self.relation_dim
-        if self.tau <= 0 or min(self.gamma, self.eta, self.clip_length, relation) < 1:
-            yield "tau must be above 0; gamma, eta, clip_length and relation_dim at least 1"
+        if min(self.size) < 16:
+            yield self.must("size", "be (height, width) of at least 16 pixels")
+        if min(self.std) <= 0:
+            yield self.must("std", "be > 0")
+        if self.tau <= 0:
+            yield self.must("tau", "be > 0")
+        for name in ("gamma", "eta", "clip_length", "relation_dim"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                yield self.must(name, "be >= 1")
 
     @property
     def n_parts(self) -> int:
@@ -112,27 +106,20 @@ class STMGAConfig:
         """The clips that it takes as frames x height x width: ``"8 x 256 x 128"``."""
         return " x ".join(map(str, (self.clip_length, *self.size)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; tuples become lists."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, written_by: str | None = None) -> "STMGAConfig":
         """Rebuild from :meth:`to_dict`; ``written_by`` is the stmga version that wrote it, for the error.
 
         Raises:
-            ValueError: keys that this version does not know, or values that are none of their choices.
+            ValueError: keys that this version does not know, or wrong values.
         """
-        unknown = sorted(set(data) - {f.name for f in fields(cls)})
-        if unknown:
+        unknown = sorted(set(data) - set(hints(cls)))
+        if unknown and written_by is not None:
             raise ValueError(
                 f"the configuration has keys that stmga {__version__} does not know: {', '.join(unknown)}. "
-                f"It was written by stmga {written_by or '(unknown version)'}: install that version or a newer one"
+                f"It was written by stmga {written_by}: install that version or a newer one"
             )
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise ValueError(f"the configuration has a value of the wrong type: {error}") from error
+        return super().from_dict(data)
 
 
 LIGHT: dict[str, Any] = {"temporal_conv": "depthwise", "relation_dim": 128}

@@ -1,1 +1,1 @@
-"""The `stmga` command: a file for each group of commands; `stmga.cli.main.main` is where it starts."""
+"""The ``stmga`` command: a file for each group of commands; it starts in ``stmga.cli.main.main``."""

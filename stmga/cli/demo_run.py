@@ -1,4 +1,4 @@
-"""What `stmga demo` does: rendered figures through the whole library, into one table and one picture."""
+"""What ``stmga demo`` does: rendered figures through the whole library, into one table and one picture."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _add_calibrate(commands: Any) -> None:
 
 
 def protocol_of(args: argparse.Namespace, base: Protocol) -> Protocol:
-    """``base`` with what the options of `stmga eval` state otherwise."""
+    """``base`` with what the options of ``stmga eval`` state otherwise."""
     from dataclasses import replace
 
     from stmga.metrics import Reranking

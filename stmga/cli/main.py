@@ -1,4 +1,4 @@
-"""The `stmga` command. Every command imports what it needs when it runs, so that help and errors come at once."""
+"""The ``stmga`` command. Every command imports what it needs when it runs, so that help and errors come at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from stmga._version import __version__
 from stmga.cli import data, demo, embed, evaluate, export, search, teacher, train, weights
+from stmga.cli.flags import flags_of, in_flags
 from stmga.cli.parser import EXIT_CODES
 from stmga.utils.cpu import keep_freed_memory
 
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # ids are file names: not every one can be printed as it is
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
     own = argv is None  # not called by another program, whose memory this would be
     if own and args.command in COMPUTING and os.environ.get("STMGA_KEEP_MEMORY") != "0":
         keep_freed_memory()
@@ -43,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("STMGA_DEBUG"):
             raise
-        unforeseen = type(error) in (TypeError, RuntimeError)
-        print(f"stmga: error: {error}{' (STMGA_DEBUG=1 shows where)' if unforeseen else ''}", file=sys.stderr)
+        hint = " (STMGA_DEBUG=1 shows where)" if type(error) in (TypeError, RuntimeError) else ""
+        message = in_flags(str(error), flags_of(parser, args))
+        print(f"stmga: error: {message}{hint}", file=sys.stderr)
         return 1
     return 0
 

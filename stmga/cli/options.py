@@ -59,11 +59,11 @@ def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
     from stmga.zoo import create_model, is_name, list_weights
 
     name, trunk = args.model, args.backbone_weights
-    place = not is_name(name) and (Path(name).is_dir() or "/" in name)
-    trained = place or "." in name or (not trunk and bool(list_weights(f"{name}.*")))
+    is_path = not is_name(name) and (Path(name).is_dir() or "/" in name)
+    trained = is_path or "." in name or (not trunk and bool(list_weights(f"{name}.*")))
     if trained and trunk:
         raise ValueError(f"{name} has weights already; --backbone-weights is for an architecture by its bare name")
-    if place:
+    if is_path:
         model = STMGA.from_pretrained(name, revision=args.revision)
     elif args.revision:
         raise ValueError(f"--revision is for a Hub id such as org/name, not for {name!r}")
@@ -83,8 +83,11 @@ def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
 def trained(name: str) -> tuple[STMGA, str]:
     """A network with trained weights, by its name, folder or Hub id; and what these weights are called."""
     from stmga.model import STMGA
-    from stmga.zoo import create_model, is_name
+    from stmga.zoo import create_model, is_name, list_weights
 
+    known = bool("." in name or list_weights(f"{name}.*")) if is_name(name) else "/" in name or Path(name).is_dir()
+    if not known:
+        raise ValueError(f"there are no trained weights {name!r}, and no such folder; `stmga weights` lists the names")
     model = create_model(name, pretrained="." not in name) if is_name(name) else STMGA.from_pretrained(name)
     record = model.record
     return model, (record and record.name) or _ending(name)

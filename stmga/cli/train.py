@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import sys
@@ -13,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_training_data, trained, training_data
 from stmga.cli.parser import command, count, say
-from stmga.utils.text import did_you_mean
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
     from stmga.data.benchmark import Benchmark
-    from stmga.hub.records import WeightRecord
     from stmga.model import STMGA
     from stmga.train import Stage, TrainConfig
 
@@ -144,11 +141,11 @@ def _changes(texts: Sequence[str], option: str) -> dict[str, Any]:
         key, sign, value = text.partition("=")
         if not sign:
             raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
-        found[key] = _plain(value)
+        found[key] = _value(value)
     return found
 
 
-def _plain(text: str) -> Any:
+def _value(text: str) -> Any:
     """``"0.3"`` as a number, ``"null"`` as None, ``"[1,2]"`` as a list, other text as it is."""
     try:
         return json.loads(text)
@@ -180,55 +177,35 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
     import torch
 
     from stmga.config import ARCHITECTURES
+    from stmga.train import with_input
     from stmga.zoo import create_model
 
     if args.start is not None:
         model, name = trained(args.start)
-        model.config = dataclasses.replace(model.config, **_input(args))
-        return model.train(), name
+        return with_input(model, **_input(args)).train(), name
     name = args.model or "stmga_resnet18_c4"
     if name not in ARCHITECTURES:
         create_model(name)  # says what is wrong with it
         raise ValueError(f"{name} has trained weights; to fine-tune them write --from {name}")
     torch.manual_seed(config.seed)
     model = _built(args, ARCHITECTURES[name])
-    if after is not None:
-        after.start_network(model)
-        return model, f"{name}, after {after.words}"
-    return model, f"{name}, {_trunk_words(args)}"
+    return model, f"{name}, {f'after {after.words}' if after is not None else _trunk_words(args)}"
 
 
 def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     """An untrained network, its trunk filled as asked."""
-    from stmga.backbones import load_backbone
     from stmga.config import STMGAConfig
     from stmga.model import STMGA
+    from stmga.train import start_trunk
     from stmga.train.config import INPUTS
 
     asked = INPUTS.get(args.recipe, {}) | _input(args)
-    changes = _changes(args.network, "--net")
-    for key in changes:
-        if key not in net.to_dict():
-            hint = did_you_mean(key, net.to_dict()) or ", ".join(net.to_dict())
-            raise ValueError(f"--net: a network has no setting {key!r}; {hint}")
-    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | changes))
+    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | _changes(args.network, "--net")))
     if args.backbone_weights:
-        name, missing = model.config.backbone, tuple(args.backbone_missing)
-        load_backbone(model.backbone, args.backbone_weights, name=name, missing=missing)
-        model.record = _record_of(Path(args.backbone_weights))
+        start_trunk(model, args.backbone_weights, missing=args.backbone_missing)
     elif args.backbone_missing:
         raise ValueError("--backbone-missing says what a trunk's file lacks; give that file as --backbone-weights")
     return model
-
-
-def _record_of(file: Path) -> WeightRecord | None:
-    """Of the saved network that a trunk comes from: its terms hold for what is trained on it. None for other files."""
-    from stmga.hub.records import WEIGHTS_FILE, WeightsError, read_record
-
-    try:
-        return read_record(file.parent) if file.name == WEIGHTS_FILE else None
-    except WeightsError:  # other libraries name their files alike
-        return None
 
 
 def _input(args: argparse.Namespace) -> dict[str, Any]:
@@ -258,7 +235,7 @@ def ablate(args: argparse.Namespace) -> None:
     from stmga.train.paper_tables import run_table, show_table, table_rows
 
     config = _config(args)
-    table_rows(args.table, args.rows)  # what is wrong with them is said before the data is read
+    table_rows(args.table, args.rows)  # their errors come before the data is read
     trunk = {"backbone": args.backbone, "stage": args.stage}
     STMGAConfig(**trunk)
     benchmark = _benchmark(args)
@@ -283,16 +260,16 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _flushed(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """The command, from its first computation on without denormal numbers: torch's threads take that from this one."""
+def _training(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The command in a training process, from its first computation on."""
 
-    def flushed(args: argparse.Namespace) -> None:
-        from stmga.utils.cpu import flushed_denormals
+    def inside(args: argparse.Namespace) -> None:
+        from stmga.train import training_process
 
-        with flushed_denormals():
+        with training_process(args.device):
             run(args)
 
-    return flushed
+    return inside
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": _flushed(train), "ablate": _flushed(ablate)}
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": _training(train), "ablate": _training(ablate)}

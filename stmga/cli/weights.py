@@ -60,19 +60,19 @@ def _facts(record: WeightRecord) -> list[tuple[str, str]]:
 
 
 def _places(record: WeightRecord) -> list[str]:
-    """Where its bytes are: on this machine, on the Hub, or in neither place."""
+    """Where its bytes are: on this machine, on the Hub, or nowhere."""
     from stmga.hub.records import is_checkout
 
     here = record.folder is not None and (record.folder / record.file).is_file()
-    place = ("in this checkout" if is_checkout() else "bundled with the package") if here else "not in this package"
+    local = ("in this checkout" if is_checkout() else "bundled with the package") if here else "not in this package"
     hub = f"on the Hub as {record.repo_id}@{(record.revision or '')[:12]}" if record.published else ""
-    return [place, hub or "not published on the Hub yet"]
+    return [local, hub or "not published on the Hub yet"]
 
 
 def _figures(row: Mapping[str, Any]) -> str:
     """``"mAP 57.1, rank-1 75.2 on DATA"``; the rules of the measurement are in the card."""
-    told = {key: value for key, value in row.items() if isinstance(value, int | float)}
-    return ", ".join(f"{key} {value}" for key, value in told.items()) + f" on {row.get('data', 'data not named')}"
+    figures = {key: value for key, value in row.items() if isinstance(value, int | float)}
+    return ", ".join(f"{key} {value}" for key, value in figures.items()) + f" on {row.get('data', 'data not named')}"
 
 
 def push(args: argparse.Namespace) -> None:

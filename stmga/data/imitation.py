@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil, inf, isfinite
+from math import ceil, inf
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from stmga.data.colour import shift_colour
 from stmga.data.softening import LEAST, QUALITY, soften
+from stmga.utils.settings import Settings
 
 # Random numbers of a clip before and after those of its frames. Later effects take theirs last, so that a seed gives
 # the earlier effects what it always gave them.
@@ -23,7 +25,7 @@ _MOST = {"drift": 0.5, "passing": 1.0, "blur": inf, "light": 1.0, "hue": 0.5, "s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imitation:
+class Imitation(Settings):
     """``(b, t, 3, h, w)`` in 0..1, b rows of random numbers -> the same shape: more like video of an imperfect tracker.
 
     A clip depends on its own pixels and its own numbers alone. :class:`stmga.data.ClipAugment` applies this before it
@@ -61,11 +63,10 @@ class Imitation:
     saturation: float = 0.0
     soften: float = 0.0
 
-    def __post_init__(self) -> None:
+    def _faults(self) -> Iterable[str]:
         for name, most in _MOST.items():
-            if not (0 <= (value := getattr(self, name)) <= most and isfinite(value)):
-                expected = f"in 0..{most:g}" if isfinite(most) else "finite and at least 0"
-                raise ValueError(f"{name} is {value!r}, expected {expected}")
+            if not 0 <= getattr(self, name) <= most:
+                yield self.must(name, f"be in 0..{most:g}" if most < inf else "be >= 0")
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in _MOST)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from stmga.utils.settings import Settings
 
 CHOICES = {
     "distance": ("cosine", "euclidean"),
@@ -16,20 +18,23 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reranking:
+class Reranking(Settings):
     """k-reciprocal re-ranking of Zhong et al. 2017: neighbours k1, expansion k2, weight of the first distance."""
 
     k1: int = 20
     k2: int = 6
     weight: float = 0.3
 
-    def __post_init__(self) -> None:
-        if self.k1 < 1 or self.k2 < 1 or not 0 <= self.weight <= 1:
-            raise ValueError(f"re-ranking needs k1 and k2 of at least 1 and a weight in 0..1, got {self}")
+    def _faults(self) -> Iterable[str]:
+        for name in ("k1", "k2"):
+            if getattr(self, name) < 1:
+                yield self.must(name, "be >= 1")
+        if not 0 <= self.weight <= 1:
+            yield self.must("weight", "be in 0..1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(Settings):
     """How an evaluation counts; two figures compare only where their protocols are equal.
 
     Attributes:
@@ -52,6 +57,8 @@ class Protocol:
 or unknown camera removed; AP over hits; all frames; no re-ranking
     """
 
+    CHOICES: ClassVar = CHOICES
+
     data: str = ""
     queries_in_gallery: bool = True
     junk: tuple[str | int, ...] = ()
@@ -65,17 +72,13 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     reranking: Reranking | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if self.flip not in (True, False, None):
-            raise ValueError(f"flip must be True, False or None (some), got {self.flip!r}")
-        for name in ("junk", "distractors"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON knows only lists
-        if both := set(self.junk) & set(self.distractors):
-            raise ValueError(f"persons {sorted(map(str, both))} cannot be both junk and distractors")
         if isinstance(self.reranking, Mapping):
-            object.__setattr__(self, "reranking", Reranking(**self.reranking))
+            object.__setattr__(self, "reranking", Reranking.from_dict(self.reranking))
+        super().__post_init__()
+
+    def _faults(self) -> Iterable[str]:
+        if both := set(self.junk) & set(self.distractors):
+            yield f"persons {sorted(map(str, both))} cannot be both junk and distractors"
 
     def describe(self) -> str:
         """All rules in one line."""
@@ -100,12 +103,5 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``flip`` only where it is on, so that runs and packs from before it stay the same."""
-        data = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        data = super().to_dict()
         return data if self.flip is not False else {k: v for k, v in data.items() if k != "flip"}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Protocol:
-        """The inverse of :meth:`to_dict`; an unknown key is a ValueError."""
-        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise ValueError(f"unknown protocol keys {unknown}; they come from a newer stmga")
-        return cls(**data)

@@ -3,10 +3,11 @@
 from stmga.train.config import RECIPES, TrainConfig, recipe
 from stmga.train.continuation import Stage
 from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
-from stmga.train.engine import train
+from stmga.train.engine import train, training_process
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.heads import IdentityHeads
 from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, relation_loss, triplet_loss
+from stmga.train.network import start_trunk, with_input
 from stmga.train.objective import Objective
 from stmga.train.result import Result
 from stmga.train.trainer import RunOptions, Trainer
@@ -30,7 +31,10 @@ __all__ = [
     "part_class_loss",
     "recipe",
     "relation_loss",
+    "start_trunk",
     "teacher_vectors",
     "train",
+    "training_process",
     "triplet_loss",
+    "with_input",
 ]

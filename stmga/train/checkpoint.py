@@ -70,7 +70,7 @@ def load_checkpoint(
         TrainingError: the file is cut short, is not a checkpoint, or is one of another version or network, or of a run
             that trained other parameters.
     """
-    about, tensors = _read(path)
+    about, tensors = _read_tensors(path)
     try:
         objective.load_state_dict(_named(tensors, OWN))
         if average is not None:
@@ -102,7 +102,7 @@ def read_checkpoint(path: Path) -> CheckpointContents:
     Raises:
         TrainingError: as :func:`load_checkpoint`.
     """
-    about, tensors = _read(path)
+    about, tensors = _read_tensors(path)
     moments: dict[str, dict[str, Tensor]] = {name: {} for name in about["parameters"]}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
@@ -113,7 +113,7 @@ def read_checkpoint(path: Path) -> CheckpointContents:
     return CheckpointContents(Progress(**about["progress"]), objective, moments)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a checkpoint says about itself, and its tensors."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -153,7 +153,7 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None
 
 
 def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """A moment lies in memory as its parameter does, channels last or not; a count of steps where the parameter is."""
+    """A moment in the memory layout of its parameter; a count of steps on the device of its parameter."""
     return torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.to(like.device, copy=True)
 
 

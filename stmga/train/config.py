@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from math import cos, isfinite, pi
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from math import cos, pi
+from typing import Any, ClassVar
 
 from stmga.data.imitation import Imitation
 from stmga.train.losses import DISTANCES
+from stmga.utils.settings import Settings
 from stmga.utils.text import did_you_mean
 
 CHOICES = {
@@ -18,10 +19,16 @@ CHOICES = {
     "schedule": ("step", "cosine"),
     "precision": ("fp32", "bf16", "fp16"),
 }
+# The least that makes sense.
+LEAST = {
+    "persons": 2, "clips": 1, "stride": 1, "epochs": 1, "steps": 1, "dense_step": 0, "eval_every": 0, "seed": 0,
+    "trunk_lr": 0, "attention_lr": 0, "warmup": 0, "weight_regions": 0, "weight_teacher": 0, "weight_pa": 0,
+    "lambda_pce": 0, "weight_decay": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """A training run as data; the defaults are the paper's recipe (D31-D42 in docs/method/decisions.md).
 
     Attributes:
@@ -36,12 +43,12 @@ class TrainConfig:
         smoothing: label smoothing of the identity loss.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
         weight_regions: weight of a loss that is not the paper's: on rendered walkers, whose pixels are labelled, the
-            parts are told to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
+            parts learn to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
         weight_teacher: weight of the loss that a teacher adds, where one is given (not the paper's). 0 leaves it out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
         lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
-            weights as they are, while its batch norms go on following the data. attention_lr: the same of the part
+            weights as they are, while its batch norms still follow the data. attention_lr: the same of the part
             and the global attention.
         schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` lets it fall
             to 0. warmup: epochs in which lr rises to its value.
@@ -57,8 +64,10 @@ class TrainConfig:
         eval_every: validate each so many epochs and after the last; 0 only after the last.
 
     Raises:
-        ValueError: a value that is none of its choices or makes no sense.
+        ValueError: everything that is wrong: types, choices, ranges, and settings that exclude each other.
     """
+
+    CHOICES: ClassVar = CHOICES
 
     persons: int = 16
     clips: int = 4
@@ -100,53 +109,22 @@ class TrainConfig:
     compile: bool = False
     eval_every: int = 10
 
-    def __post_init__(self) -> None:
-        for name in ("milestones", "frozen", "recompute"):  # JSON knows only lists, and one may stand for itself
-            value = getattr(self, name)
-            object.__setattr__(self, name, tuple(value) if isinstance(value, (list, tuple)) else (value,))
-        for fault in [*self._misfits()] or self._faults():
-            raise ValueError(f"invalid TrainConfig: {fault}")
-
-    def _misfits(self) -> Iterable[str]:
-        """Values of another kind than the default's."""
-        kinds = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
-        for field in fields(self):
-            value, default = getattr(self, field.name), field.default
-            if isinstance(value, tuple):
-                item = int if field.name == "milestones" else str
-                if not all(isinstance(v, item) for v in value):
-                    yield f"{field.name} is {list(value)!r}, expected a list of {item.__name__}"
-                continue
-            if value is None and field.name in ("margin", "steps"):
-                continue
-            kind = int if field.name == "steps" else type(default)
-            wrong = not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind is not bool)
-            if wrong or (isinstance(value, float) and not isfinite(value)):
-                yield f"{field.name} is {value!r}, expected {kind.__name__}"
-
     def _faults(self) -> Iterable[str]:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}"
-        counts = {"persons": 2, "clips": 1, "stride": 1, "epochs": 1, "dense_step": 0, "eval_every": 0, "seed": 0}
-        for name, least in counts.items():
-            if getattr(self, name) < least:
-                yield f"{name} is {getattr(self, name)}, expected at least {least}"
+        for name, least in LEAST.items():
+            if (value := getattr(self, name)) is not None and value < least:
+                yield self.must(name, f"be >= {least}")
+        for name in ("lr", "decay"):
+            if getattr(self, name) <= 0:
+                yield self.must(name, "be > 0")
         for name in ("flip", "erase", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
-                yield f"{name} is {getattr(self, name)}, expected a share in 0..1"
+                yield self.must(name, "be in 0..1")
         if not 0 <= self.average < 1:
-            yield f"average is {self.average}, expected a decay in 0..1, less than 1"
-        weights = ("weight_regions", "weight_teacher", "weight_pa", "lambda_pce", "weight_decay")
-        for name in ("trunk_lr", "attention_lr", "warmup", *weights):
-            if getattr(self, name) < 0:
-                yield f"{name} is {getattr(self, name)}, expected at least 0"
+            yield self.must("average", "be in 0..1, and less than 1")
         try:
             _ = self.imitation
         except ValueError as error:
-            yield str(error)
-        if self.lr <= 0 or self.decay <= 0 or (self.steps is not None and self.steps < 1):
-            yield f"lr {self.lr} and decay {self.decay} must be above 0, steps {self.steps} at least 1 or None"
+            yield str(error).removeprefix("invalid Imitation: ")
         if self.compile and self.recompute:
             yield "compile and recompute exclude each other: the compiler chooses itself what to compute again"
 
@@ -166,19 +144,6 @@ class TrainConfig:
         if self.schedule == "cosine":
             return self.lr * (1 + cos(pi * (epoch - self.warmup) / max(self.epochs - self.warmup, 1e-9))) / 2
         return self.lr * self.decay ** sum(epoch >= m for m in self.milestones)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of :meth:`to_dict`; an unknown key is a ValueError."""
-        known = [f.name for f in fields(cls)]
-        for name in data:
-            if name not in known:
-                raise ValueError(f"training has no setting {name!r}; {did_you_mean(name, known) or ', '.join(known)}")
-        return cls(**data)
 
 
 # What groups of still crops are trained with: they become clips that look like video.

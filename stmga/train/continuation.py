@@ -30,7 +30,7 @@ class Stage:
     is pooled, after its neck it still says about the same channel by channel, so most is learnt already.
     :meth:`start_optimizer` gives all of them Adam's moments of the run.
 
-    The run's own network, perhaps with another size of frame or length of clip, goes on as it was: blocks, necks,
+    The run's own network, perhaps with another size of frame or length of clip, is kept whole: blocks, necks,
     classifiers and all moments.
     """
 
@@ -131,9 +131,9 @@ class Stage:
         """Whether this is the run's own network, whatever its input."""
         return replace(config, size=self.config.size, clip_length=self.config.clip_length) == self.config
 
-    def _of(self, place: str) -> dict[str, Tensor]:
+    def _of(self, part: str) -> dict[str, Tensor]:
         """The tensors of a part of the run's objective."""
-        return {name.removeprefix(f"{place}."): t for name, t in self.tensors.items() if name.startswith(f"{place}.")}
+        return {name.removeprefix(f"{part}."): t for name, t in self.tensors.items() if name.startswith(f"{part}.")}
 
     def _source(self, name: str) -> str:
         """Which parameter of the run this one of the new objective began as."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.resumable import embed_in_pieces
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
+from stmga.train.network import with_input
 from stmga.train.run_folder import tracklets_digest
 from stmga.utils.distributed import World
 from stmga.utils.files import atomic_path
@@ -68,8 +68,7 @@ def teacher_vectors(
         TrackletError: a frame that cannot be read.
         OSError: the file cannot be written; an old one is untouched.
     """
-    single = copy.copy(model)  # the same weights, for clips of one frame
-    single.config = replace(model.config, clip_length=1)
+    single = with_input(model, clip_length=1)
     single.fused_from = digest = model.digest()  # still what it is known by
     embedder = TrackletEmbedder(
         single, device=device, precision=precision, batch_size=batch_size, workers=workers, progress=progress
@@ -112,7 +111,7 @@ class Teacher:
     """
 
     def __init__(self, path: str | Path, tracklets: Sequence[Tracklet]) -> None:
-        self._about, self._plain, self._mirrored = _read(Path(path))
+        self._about, self._plain, self._mirrored = _read_vectors(Path(path))
         known, asked = self._about["data"], _data(tracklets)
         if known != asked:
             raise TeacherError(
@@ -179,7 +178,7 @@ def _write(found: Embeddings, path: Path, about: dict[str, Any]) -> None:
             raise OSError(str(error)) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
+def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
     """What the file says about itself, and the vectors of plain and mirrored frames."""
     if not path.exists():
         raise FileNotFoundError(f"there is no teacher's file {path}; {_COMMAND}")

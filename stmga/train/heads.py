@@ -29,8 +29,8 @@ class IdentityHeads(nn.Module):
     Example:
         >>> import torch
         >>> heads = IdentityHeads(16, identities=5, features=("z_f", "z_c"), final="z_c")
-        >>> judged = heads({name: torch.rand(4, 16) for name in ("z_f", "z_c")}, neck=nn.BatchNorm1d(16))
-        >>> judged["z_f"].logits.shape
+        >>> outputs = heads({name: torch.rand(4, 16) for name in ("z_f", "z_c")}, neck=nn.BatchNorm1d(16))
+        >>> outputs["z_f"].logits.shape
         torch.Size([4, 5])
     """
 
@@ -43,11 +43,11 @@ class IdentityHeads(nn.Module):
         self.classifiers = nn.ModuleDict({name: _classifier(dim, identities) for name in features})
 
     def forward(self, features: Mapping[str, Tensor], neck: nn.Module) -> dict[str, HeadOutput]:
-        judged = {}
+        outputs = {}
         for name, classifier in self.classifiers.items():
             feature = neck(features[name]) if name == self.final else self.necks[name](features[name])
-            judged[name] = HeadOutput(feature, classifier(feature))
-        return judged
+            outputs[name] = HeadOutput(feature, classifier(feature))
+        return outputs
 
 
 def _classifier(dim: int, identities: int) -> nn.Linear:

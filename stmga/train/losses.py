@@ -82,11 +82,11 @@ def identity_loss(logits: Tensor, persons: Tensor, *, smoothing: float = 0.0) ->
 def part_attention_loss(parts: Tensor, target: Tensor) -> Tensor:
     """(b t n h w), (b t 1 h w) -> L_PA (eq. 4, with 1/K as in D12), mean over frames and batch.
 
-    With K = h w places, part attentions r^n and their target r^g:
+    With K = h w positions, part attentions r^n and their target r^g:
 
         1/K sum_k |sum_n r^n_k - r^g_k|  +  sum_n 1/K |sum_k r^n_k - 1/n sum_k r^g_k|
 
-    The parts add up to the target at every place, and have equal shares of it. The target is their teacher: it is
+    The parts add up to the target at every position, and have equal shares of it. The target is their teacher: it is
     detached (D11).
 
     >>> target = torch.rand(2, 3, 1, 16, 8)
@@ -149,9 +149,9 @@ def _off_diagonal(x: Tensor) -> Tensor:
 
 
 def region_loss(parts: Tensor, whole: Tensor, regions: Tensor) -> Tensor:
-    """(b t n h w), (b t 1 h w) attentions in 0..1, (b t n h w) shares of a place -> cross-entropy of each with its own.
+    """(b t n h w), (b t 1 h w) attentions in 0..1, (b t n h w) shares per pixel -> cross-entropy of each with its own.
 
-    Not of the paper: where pixels are labelled, part n is told region n, and the global attention all of them together.
+    Not of the paper: where pixels are labelled, part n learns region n, and the global attention all of them together.
 
     >>> shares = torch.tensor([1.0, 0.0]).view(1, 1, 2, 1, 1)
     >>> region_loss(shares, shares.sum(2, keepdim=True), shares)

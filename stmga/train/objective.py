@@ -77,20 +77,20 @@ class Objective(nn.Module):
         with torch.autocast(clips.device.type, dtype=dtype) if dtype else nullcontext():
             found = self.model.forward_features(clips)
             features = {name: feature[:b] for name, feature in features_of(found).items()}
-            judged = self.heads(features, self.model.neck)
+            outputs = self.heads(features, self.model.neck)
             cpa = CPASupervision(*(x[:b] for x in found.cpa)) if found.cpa is not None else None
             part_logits = None
             if self.part_classifier is not None and cpa is not None:
                 part_logits = self.part_classifier(cpa.pooled_parts)
         with no_autocast(clips.device.type):  # losses in float32
             terms: dict[str, Tensor] = {}
-            for name, (feature, logits) in judged.items():
+            for name, (feature, logits) in outputs.items():
                 terms[f"ce/{name}"] = identity_loss(logits, labels, smoothing=self.config.smoothing)
                 raw = feature if self.config.triplet_on == "post_bn" else features[name]
                 terms[f"triplet/{name}"] = self._triplet(raw, labels)
             total = torch.stack(list(terms.values())).sum()
             if taught is not None and self.config.weight_teacher > 0:
-                feature = judged[self.heads.final].feature
+                feature = outputs[self.heads.final].feature
                 terms["teacher"] = relation_loss(all_gather_grad(feature.float()), all_gather_grad(taught))
                 total = total + self.config.weight_teacher * terms["teacher"]
             if cpa is not None and self.config.weight_pa > 0:

@@ -15,8 +15,7 @@ from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
 from stmga.train.config import TrainConfig
-from stmga.train.engine import train
-from stmga.utils.distributed import process_group
+from stmga.train.engine import train, training_process
 from stmga.utils.files import atomic_write
 from stmga.utils.text import did_you_mean
 
@@ -126,14 +125,14 @@ def run_table(
     if not benchmark.query:
         raise ValueError("a table needs a test: queries and a gallery (roles in the manifest, or --holdout)")
     found = [Row(name.partition("/")[2], PAPER[name]) for name in names]
-    with process_group(options.get("device")) as world:  # once for all runs
+    with training_process(options.get("device")) as world:  # once for all runs
         for seed in range(config.seed, config.seed + seeds):
             for name, row in zip(names, found, strict=True):
                 asked = replace(config, seed=seed, **TRAINING.get(name, {}))
                 torch.manual_seed(seed)
                 model = build(replace(paper_config(name), **trunk))
-                place = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
-                done = train(model, benchmark, asked, place, **options).log[-1]["validation"]
+                run = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
+                done = train(model, benchmark, asked, run, **options).log[-1]["validation"]
                 row.scores.append({key: 100 * done[key] for key in SHOWN})
                 if world.is_main:
                     write_table(folder, table, benchmark, found)

@@ -1,4 +1,4 @@
-"""Rendered walkers beside a batch, whose labelled pixels tell the parts where head, torso, legs and shoes are."""
+"""Rendered walkers beside a batch, whose labelled pixels show the parts where head, torso, legs and shoes are."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PartSupervision:
         still = replace(augment.imitation, drift=0.0, passing=0.0)
         self.augment = replace(augment, flip=0.0, erase=0.0, imitation=still)
 
-    def after(self, clips: Tensor, *place: int) -> tuple[Tensor, Tensor]:
-        """The batch with its lessons behind it, and their regions; ``place`` (epoch, step, rank) decides which."""
-        rng = np.random.default_rng([self.seed, *place])
+    def after(self, clips: Tensor, *position: int) -> tuple[Tensor, Tensor]:
+        """The batch followed by labelled clips, and their regions; ``position`` (epoch, step, rank) decides which."""
+        rng = np.random.default_rng([self.seed, *position])
         frames, regions = self.walkers.draw(max(1, len(clips) // 8), rng=rng)
         draws = rng.integers(2**62, size=len(frames)).tolist()
         shown = self.augment(frames.to(clips.device), draws)

@@ -29,13 +29,13 @@ class StopRequest:
 
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Inside, the first SIGINT or SIGTERM is kept as a wish; a second one acts at once, as it would have before.
+    """Inside, the first SIGINT or SIGTERM is kept as a request; a second one acts at once, as it would have before.
 
     In another thread than the main one signals cannot be caught, and nothing is done.
     """
-    wish = StopRequest()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield request
         return
     before: dict[int, Any] = {}
 
@@ -44,13 +44,13 @@ def catch_signals() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
-        wish.signum = number
+        request.signum = number
         restore()
 
     for number in SIGNALS:
         before[number] = signal.signal(number, note)
     try:
-        yield wish
+        yield request
     finally:
         restore()
 
@@ -58,7 +58,7 @@ def catch_signals() -> Iterator[StopRequest]:
 def ignore_signals(number: int) -> None:
     """For ``DataLoader(worker_init_fn=...)``: a signal to all processes stops the run, which then ends its workers.
 
-    Were they to die of it first, there would be no batch to go on to a checkpoint with.
+    If the workers ended first, no batch would come and the run could not reach a checkpoint.
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)

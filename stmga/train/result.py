@@ -132,8 +132,11 @@ def _once(*texts: str) -> str:
 
 
 @contextmanager
-def board(folder: Path, wanted: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Gives what draws a row of the log for TensorBoard, or does nothing; a row drawn again replaces the old one."""
+def tensorboard_writer(folder: Path, *, wanted: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A function that writes a row of the log for TensorBoard; a row written again replaces the old one.
+
+    Without ``wanted`` the function does nothing.
+    """
     if not wanted:
         yield lambda row: None
         return
@@ -143,9 +146,9 @@ def board(folder: Path, wanted: bool) -> Iterator[Callable[[Mapping[str, Any]], 
         raise ImportError('tensorboard is not installed: pip install "stmga[tensorboard]"') from error
     writer: Any = None
 
-    def draw(row: Mapping[str, Any]) -> None:
+    def write(row: Mapping[str, Any]) -> None:
         nonlocal writer
-        if writer is None:  # the first row of this process: what was drawn from here on before it was killed goes
+        if writer is None:  # the first row of this process: later rows of a run that was killed are removed
             writer = SummaryWriter(str(folder / "tensorboard"), purge_step=row["epoch"])
         values = {f"loss/{name}": value for name, value in row["loss"].items()}
         values |= {f"validation/{name}": value for name, value in row.get("validation", {}).items()}
@@ -154,7 +157,7 @@ def board(folder: Path, wanted: bool) -> Iterator[Callable[[Mapping[str, Any]], 
         writer.flush()
 
     try:
-        yield draw
+        yield write
     finally:
         if writer is not None:
             writer.close()

@@ -25,7 +25,7 @@ from stmga.train.inputs import TrainInputs
 from stmga.train.objective import build_objective
 from stmga.train.optimizer import build_optimizer
 from stmga.train.processes import StopRequest, batches_of, catch_signals, reading_fault
-from stmga.train.result import Result, board, weight_record
+from stmga.train.result import Result, tensorboard_writer, weight_record
 from stmga.train.run_folder import open_run, run_spec
 from stmga.train.validation import validate
 from stmga.utils.distributed import (
@@ -69,6 +69,8 @@ class Trainer:
         self.options = options or RunOptions()
         self.model, self.benchmark, self.config, self.world = model.to(world.device), benchmark, config, world
         self.started_from, self.terms = started_from, after.terms if after is not None else ""
+        if after is not None:
+            after.start_network(model)
         model.backbone.to(memory_format=torch.channels_last)
         self.inputs = TrainInputs(
             benchmark, model.config, config, world, workers=self.options.workers,
@@ -99,24 +101,25 @@ class Trainer:
 
     def run(self) -> Result:
         """All epochs that are left."""
-        with catch_signals() as wish, board(self.folder.path, self.options.tensorboard and self.world.is_main) as draw:
+        curves = self.options.tensorboard and self.world.is_main
+        with catch_signals() as request, tensorboard_writer(self.folder.path, wanted=curves) as write_curves:
             self._resume()
             self.objective.train()
             for epoch in range(self.state.epoch, self.config.epochs):
-                row = self._epoch(epoch, wish)
+                row = self._epoch(epoch, request)
                 if self.world.is_main:
                     self.folder.append(row)
-                    draw(row)
+                    write_curves(row)
                 self.state = replace(self.state, epoch=epoch + 1, step=0, sums={})
                 self._save()
-        all_gather_objects(None)  # the leader has written its last line before anybody reads it
+        all_gather_objects(None)  # the main process has written its last line before any process reads it
         return Result(self.folder.path, self.folder.lines(), dict(self.state.best))
 
-    def _epoch(self, epoch: int, wish: StopRequest) -> dict[str, Any]:
+    def _epoch(self, epoch: int, request: StopRequest) -> dict[str, Any]:
         start, first = time.perf_counter(), self.state.step
         with closing(self._batches(epoch)) as batches:  # an exception here ends the workers too
             for batch in batches:
-                self._advance(batch, epoch, wish)
+                self._advance(batch, epoch, request)
         seconds = time.perf_counter() - start
         self.state.seconds += seconds
         steps = len(self.inputs.sampler)
@@ -137,7 +140,7 @@ class Trainer:
             row["skipped"] = int(skipped)  # steps whose gradient overflowed
         if self.world.device.type == "cuda":
             row["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
-        shared_buffers(self.scored)  # running statistics are the leader's, in what is scored as in what is saved
+        shared_buffers(self.scored)  # score with the running statistics that are saved, the main process's
         if self._is_validated(epoch):
             self._save()  # validation may take minutes, and fail
             row["validation"] = self._validate(epoch)
@@ -145,12 +148,12 @@ class Trainer:
             self._save_weights("last", epoch + 1, row.get("validation"))
         return row
 
-    def _advance(self, batch: Mapping[str, Any], epoch: int, wish: StopRequest) -> None:
+    def _advance(self, batch: Mapping[str, Any], epoch: int, request: StopRequest) -> None:
         """One step further, or a stop after it."""
         try:
-            values = self.step(batch, epoch, wish)
+            values = self.step(batch, epoch, request)
         except RuntimeError as error:
-            if fault := reading_fault(error):  # torch tells of a lost worker at any moment
+            if fault := reading_fault(error):  # torch may report a lost worker in any step
                 raise TrainingError(f"{fault}; {self._kept()}; run the same command to resume") from error
             raise
         stop = values.pop("stop")
@@ -158,9 +161,9 @@ class Trainer:
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value
         self.state.step += 1
         if stop:  # after the last step too: then validation is what is left of the epoch
-            self._stop(epoch, wish)
+            self._stop(epoch, request)
 
-    def step(self, batch: Mapping[str, Any], epoch: int, wish: StopRequest | None = None) -> dict[str, float]:
+    def step(self, batch: Mapping[str, Any], epoch: int, request: StopRequest | None = None) -> dict[str, float]:
         """One step of the optimiser; the value of each term, the norm of the gradient, and whether to stop.
 
         Raises:
@@ -175,7 +178,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.objective.parameters() if p.grad is not None])
         names, own = [*terms, "grad_norm"], torch.stack([*(t.detach() for t in terms.values()), norm.float()])
-        stop = own.new_tensor([float(wish is not None and wish.signum is not None)])
+        stop = own.new_tensor([float(request is not None and request.signum is not None)])
         values = dict(zip([*names, "stop"], mean_of(torch.cat([own, stop])).tolist(), strict=True))
         self._check_finite(values, dict(zip(names, own.tolist(), strict=True)), batch, epoch)
         self.scaler.step(self.optimizer)
@@ -251,17 +254,21 @@ class Trainer:
         if len(set(all_gather_objects((self.state.epoch, self.state.step)))) > 1:
             raise TrainingError(f"the processes do not see the same {self.folder.path}; put it where all of them do")
         if self.world.is_main:
-            self.folder.rewind(self.state.epoch)  # a run killed before its checkpoint has logged what comes again
+            self.folder.rewind(
+                self.state.epoch
+            )  # a run killed before its checkpoint has logged steps that are computed again
 
     def _save(self) -> None:
         self.state.scaler = self.scaler.state_dict()
         if self.world.is_main:
             save_checkpoint(self.folder.checkpoint, self.state, self.objective, self.optimizer, self.average)
 
-    def _stop(self, epoch: int, wish: StopRequest) -> None:
+    def _stop(self, epoch: int, request: StopRequest) -> None:
         self._save()
-        place = f"epoch {epoch + 1}, step {self.state.step} of {len(self.inputs.sampler)}"
-        raise StoppedError(f"stopped at {place}; {self._kept()}; run the same command to resume", wish.signum or 15)
+        position = f"epoch {epoch + 1}, step {self.state.step} of {len(self.inputs.sampler)}"
+        raise StoppedError(
+            f"stopped at {position}; {self._kept()}; run the same command to resume", request.signum or 15
+        )
 
     def _kept(self) -> str:
         return f"the last checkpoint is {self.folder.checkpoint}" if self.folder.begun else "there is no checkpoint yet"

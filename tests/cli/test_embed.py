@@ -130,7 +130,7 @@ def test_embed_mot_tracks_that_begin_at_zero_and_are_long_enough(place, run, fai
     tracks = tmp_path / "t.txt"
     tracks.write_text("0,7,10,5,20,40,1\n1,7,12,5,20,40,1\n0,8,50,5,20,40,1\n")
     asked = ("embed", tracks, "-o", tmp_path / "o.safetensors", "--model", place / "tiny", "-q")
-    assert "first_index=0" in fails(*asked, "--mot-frames", frames)
+    assert "--first-index 0" in fails(*asked, "--mot-frames", frames)
     code, text, _ = run(*asked, "--mot-frames", frames, "--first-index", "0", "--min-frames", "2")
     assert code == 0
     assert "1 tracklets, 2 frames" in text

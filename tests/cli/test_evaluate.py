@@ -73,7 +73,9 @@ def test_eval_refuses(files, fails):
     assert "role None; every item needs the role query or gallery" in fails("eval", files / "x")
     assert ".json" in fails("eval", files / "all", "-o", files / "r.txt")
     assert "create it first" in fails("eval", files / "all", "-o", files / "no" / "r.json")
-    assert "cannot be both junk and distractors" in fails("eval", files / "all", "--junk", "1", "--distractors", "1")
+    assert "cannot be both --junk and --distractors" in fails(
+        "eval", files / "all", "--junk", "1", "--distractors", "1"
+    )
     for item in g.items:
         item["person"] = "nobody"
     g.save(files / "g")

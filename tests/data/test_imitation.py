@@ -226,15 +226,15 @@ def test_nothing_is_asked_for_by_default():
 @pytest.mark.parametrize(
     ("effects", "message"),
     [
-        (dict(drift=-0.1), "drift is -0.1, expected in 0..0.5"),
-        (dict(drift=0.6), "drift is 0.6, expected in 0..0.5"),  # a box could turn over
-        (dict(passing=1.1), "passing is 1.1, expected in 0..1"),
-        (dict(light=float("nan")), "light is nan, expected in 0..1"),
-        (dict(hue=0.6), "hue is 0.6, expected in 0..0.5"),
-        (dict(saturation=2), "saturation is 2, expected in 0..1"),
-        (dict(soften=-1), "soften is -1, expected in 0..1"),
-        (dict(blur=-1), "blur is -1, expected finite and at least 0"),
-        (dict(blur=float("inf")), "blur is inf"),
+        (dict(drift=-0.1), "drift must be in 0..0.5, got -0.1"),
+        (dict(drift=0.6), "drift must be in 0..0.5, got 0.6"),  # a box could turn over
+        (dict(passing=1.1), "passing must be in 0..1, got 1.1"),
+        (dict(light=float("nan")), "light must be a finite number, got nan"),
+        (dict(hue=0.6), "hue must be in 0..0.5, got 0.6"),
+        (dict(saturation=2), "saturation must be in 0..1, got 2"),
+        (dict(soften=-1), "soften must be in 0..1, got -1"),
+        (dict(blur=-1), "blur must be >= 0, got -1"),
+        (dict(blur=float("inf")), "blur must be a finite number, got inf"),
     ],
 )
 def test_a_setting_out_of_its_range_is_an_error(effects, message):

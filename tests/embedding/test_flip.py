@@ -90,7 +90,7 @@ def test_a_result_says_what_its_vectors_are() -> None:
             with pytest.raises(ValueError, match=r"flip=True, but .*were made without"):
                 evaluate(side("a", flip=q), side("a", "b", flip=g), Protocol(flip=True))
     assert "flip" not in rules.to_dict()  # so that a run from before this is the same run
-    with pytest.raises(ValueError, match="flip must be True, False or None"):
+    with pytest.raises(ValueError, match="flip must be true or false or None"):
         Protocol(flip="yes")
 
 

@@ -265,3 +265,12 @@ def test_agrees_with_the_data_sets_own_scorer():
     assert (ours.scores.queries, ours.gallery) == (theirs["queries"], theirs["gallery"])
     assert ours.mAP == pytest.approx(theirs["mAP"], abs=1e-6)
     assert [ours.rank(k) for k in (1, 5, 10)] == pytest.approx([theirs[f"rank-{k}"] for k in (1, 5, 10)], abs=2e-3)
+
+
+def test_all_faults_of_a_protocol_are_in_one_message():
+    with pytest.raises(ValueError, match=r"^invalid Protocol: ap must be one of .*, got 'x'; distance must be one of"):
+        Protocol(ap="x", distance="y")
+    with pytest.raises(ValueError, match="Protocol has no setting 'junks'; did you mean 'junk'"):
+        Protocol.from_dict({"junks": [-1]})
+    with pytest.raises(ValueError, match="Reranking has no setting 'k3'"):
+        Protocol.from_dict({"reranking": {"k3": 1}})

@@ -103,8 +103,8 @@ def test_one_query_and_one_gallery_entry():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(k1=0), "k1 and k2 of at least 1"),
-        (dict(weight=1.5), "weight in 0..1"),
+        (dict(k1=0), "k1 must be >= 1, got 0"),
+        (dict(weight=1.5), "weight must be in 0..1, got 1.5"),
         (dict(distance="hamming"), "cosine, euclidean"),
         (dict(gallery=torch.zeros(3, 5)), r"got \(2, 4\) and \(3, 5\)"),
         (dict(gallery=torch.zeros(0, 4)), "needs queries and a gallery"),

@@ -37,11 +37,11 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
     """SIGTERM at the beginning of this step of all that come; the epochs of the steps, as they come."""
     epochs, real = [], Trainer.step
 
-    def stopping(self, batch, epoch, wish=None):
+    def stopping(self, batch, epoch, request=None):
         epochs.append(epoch)
         if len(epochs) == number:
             signal.raise_signal(signal.SIGTERM)
-        return real(self, batch, epoch, wish)
+        return real(self, batch, epoch, request)
 
     monkeypatch.setattr(Trainer, "step", stopping)
     return epochs

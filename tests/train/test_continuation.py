@@ -39,7 +39,6 @@ def first_fixture(benchmark, tmp_path_factory):
 def second(first, benchmark, folder, config=ONCE, net=TINY, seed=0):
     """The second stage's trainer, before its first step."""
     after, model = Stage.of(first), tiny(seed, net)
-    after.start_network(model)
     return Trainer(model, benchmark, config, folder, World(), started_from=f"x, after {after.words}", after=after)
 
 

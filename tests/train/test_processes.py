@@ -91,12 +91,12 @@ def literal_loss(objective, augment, batches, config):
             for name, buffer in buffers.items():
                 setattr(norm, name, buffer.clone())  # a new one: backward still needs the old
         found = objective.model.forward_features(augment(batch["clip"], batch["draw"]))
-        judged = objective.heads(features_of(found), objective.model.neck)
-        seen.insert(0, (found, judged, batch["label"]))
+        outputs = objective.heads(features_of(found), objective.model.neck)
+        seen.insert(0, (found, outputs, batch["label"]))
     labels = torch.cat([label for _, _, label in seen])
     loss = 0.0
-    for found, judged, label in seen:
-        for name, (feature, logits) in judged.items():
+    for found, outputs, label in seen:
+        for name, (feature, logits) in outputs.items():
             everybody = torch.cat([other[name].feature for _, other, _ in seen])
             loss = loss + identity_loss(logits, label) + triplet_loss(feature, label, others=(everybody, labels))
         loss = loss + part_attention_loss(found.cpa.part_attention, found.cpa.residual)
