@@ -70,7 +70,8 @@ def ways(found: dict[str, dict[int, Embeddings]]) -> dict[str, dict[str, float]]
 def table(weights: dict[str, dict]) -> str:
     """For the docs: a row per weight and way."""
     lines = [
-        "| weight | these people in its training data | query -> gallery | rank-1 | mAP | mean cosine of different people |"
+        "| weight | these people in its training data | query -> gallery | rank-1 | mAP "
+        "| mean cosine of different people |"
     ]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for name, entry in weights.items():

@@ -35,7 +35,7 @@ def attended_max(x: Tensor, weight: Tensor) -> Tensor:
 @cache
 def runs_kernels(device: torch.device) -> bool:
     """Whether there is a Triton that can launch one: it needs a C compiler for that, and does not know every GPU."""
-    one = torch.ones(1, 1, 1, 1, 1, device=device)
+    one = torch.ones(1, 1, 1, 1, 1, dtype=torch.float32, device=device)
     try:
         from stmga.blocks.fused_max import fused_max
 

@@ -68,8 +68,8 @@ class ClipAugment:
         plan = torch.from_numpy(self._plan(draws, h, w)).to(clips.device, non_blocking=True)
         flip, top, bottom, left, right = (column.view(-1, 1, 1) for column in plan.unbind(1))
         clips = torch.where(flip[..., None, None] > 0, clips.flip(-1), clips)
-        y = torch.arange(h, device=clips.device).view(1, h, 1)
-        x = torch.arange(w, device=clips.device).view(1, 1, w)
+        y = torch.arange(h, dtype=torch.int64, device=clips.device).view(1, h, 1)
+        x = torch.arange(w, dtype=torch.int64, device=clips.device).view(1, 1, w)
         erased = (top <= y) & (y < bottom) & (left <= x) & (x < right)
         pixels = clips.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         if self.imitation:
@@ -79,7 +79,9 @@ class ClipAugment:
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         """The steps of `ClipTransform`, in its order: the numbers are the same to the last bit."""
-        values = torch.tensor([self.mean, self.std]).to(pixels.device, non_blocking=True)
+        values = torch.tensor([self.mean, self.std], dtype=torch.float32, device="cpu").to(
+            pixels.device, non_blocking=True
+        )
         mean, std = values.view(2, 3, 1, 1)
         return pixels.sub_(mean).div_(std)
 

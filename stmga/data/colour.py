@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 # RGB to luma and two axes of colour (YIQ, NTSC 1953): a turn of the two is a change of hue, their length saturation.
-_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_YIQ = torch.tensor(
+    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float32, device="cpu"
+)
 _RGB = torch.linalg.inv(_YIQ)
 
 

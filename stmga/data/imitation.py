@@ -81,7 +81,7 @@ class Imitation(Settings):
         u = torch.from_numpy(draws.astype(np.float32)).to(clips.device, non_blocking=True)
         own, trembling, late = u.split([_OWN, 3 * t, _LATE], dim=1)
         trembling = rearrange(trembling, "b (t k) -> b t k", t=t)
-        when = torch.linspace(-0.5, 0.5, t, device=clips.device) if t > 1 else torch.zeros(1, device=clips.device)
+        when = torch.linspace(-0.5, 0.5, t, dtype=clips.dtype, device=clips.device) if t > 1 else clips.new_zeros(1)
         if self.light:
             clips = self._lit(clips, own[:, 0:2])
         if self.hue or self.saturation:
@@ -112,7 +112,7 @@ class Imitation(Settings):
         start, course = (2 * u - 1).view(b, 2, 1, 3).unbind(1)  # of y, x, scale
         off = self.drift * (start + course * when[:, None] + 0.2 * (2 * trembling - 1))  # (b t 3)
         y, x, scale = rearrange(off, "b t k -> k (b t)")
-        theta = torch.zeros(b * t, 2, 3, device=clips.device)
+        theta = torch.zeros(b * t, 2, 3, dtype=clips.dtype, device=clips.device)
         theta[:, 0, 0] = theta[:, 1, 1] = 1 + scale
         theta[:, 0, 2], theta[:, 1, 2] = 2 * x, 2 * y  # grid coordinates run from -1 to 1
         grid = F.affine_grid(theta, [b * t, 3, h, w], align_corners=False)
@@ -124,7 +124,7 @@ class Imitation(Settings):
         b, t, c = clips.shape[:3]
         sigma = (self.blur * u).clamp_(min=1e-3)
         radius = max(3, ceil(3 * self.blur))
-        x = torch.arange(-radius, radius + 1, device=clips.device)
+        x = torch.arange(-radius, radius + 1, dtype=clips.dtype, device=clips.device)
         kernel = torch.softmax(-0.5 * (x / sigma[:, None]) ** 2, 1)
         kernel = repeat(kernel, "b k -> (b t c) 1 k 1", t=t, c=c)
         planes = F.pad(rearrange(clips, "b t c h w -> 1 (b t c) h w"), [radius] * 4, mode="replicate")
@@ -146,8 +146,8 @@ class Imitation(Settings):
         # From -0.3 to 1.3, give or take 0.3: it shows half of itself at most where it begins and where it ends.
         middle = torch.where(way[:, None] < 0.5, when, -when) * 1.6 + 0.5 + (u[:, 8:9] - 0.5) * 0.6
         half = 0.1 + 0.15 * width
-        x = (torch.arange(w, device=clips.device) + 0.5) / w
-        y = (torch.arange(h, device=clips.device) + 0.5) / h
+        x = (torch.arange(w, dtype=clips.dtype, device=clips.device) + 0.5) / w
+        y = (torch.arange(h, dtype=clips.dtype, device=clips.device) + 0.5) / h
         across = (x - middle[..., None]).abs() < half[:, None, None]  # (b t w)
         along = (y > 0.5 * top[:, None]) & (y < 1 - 0.3 * bottom[:, None])  # (b h)
         hidden = across[:, :, None, :] & along[:, None, :, None] & (there < self.passing)[:, None, None, None]

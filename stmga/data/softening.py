@@ -13,13 +13,17 @@ from torch import Tensor
 _LUMA = torch.tensor(
     [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
      [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
-     [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]]
+     [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]], dtype=torch.int64, device="cpu"
 )  # fmt: skip
-_CHROMA = torch.full((8, 8), 99)
-_CHROMA[:4, :4] = torch.tensor([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]])
-_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF
+_CHROMA = torch.full((8, 8), 99, dtype=torch.int64, device="cpu")
+_CHROMA[:4, :4] = torch.tensor(
+    [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]], dtype=torch.int64, device="cpu"
+)  # fmt: skip
+_YCC = torch.tensor(  # JFIF
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float32, device="cpu"
+)
 _RGB = torch.linalg.inv(_YCC)
-_k = torch.arange(8)
+_k = torch.arange(8, dtype=torch.float32, device="cpu")
 _DCT = torch.cos(pi / 8 * (_k + 0.5) * _k[:, None]) / 2  # orthonormal, by rows
 _DCT[0] /= 2**0.5
 _BASIS = torch.kron(_DCT, _DCT)  # (64 64): the cosine transform of a block of 8 x 8, orthonormal too

@@ -104,9 +104,9 @@ class TrainingSet(Dataset[dict[str, Any]]):
         rows, draws = zip(*places, strict=True)
         return {
             "clip": self.store(wanted).unflatten(0, (len(places), self.length)),
-            "label": torch.tensor([self.labels[row] for row in rows]),
-            "draw": torch.tensor(draws),
-            "row": torch.tensor(rows),
+            "label": torch.tensor([self.labels[row] for row in rows], dtype=torch.int64, device="cpu"),
+            "draw": torch.tensor(draws, dtype=torch.int64, device="cpu"),
+            "row": torch.tensor(rows, dtype=torch.int64, device="cpu"),
         }
 
     def _read(self, owner: int, frames: list[int]) -> Tensor:
@@ -168,7 +168,10 @@ def cut_pieces(frames: int, step: int) -> list[range]:
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     """Items of a `TrainingSet` -> ``clip`` (b, t, 3, h, w) uint8, ``label``, ``draw`` and ``row`` (b,) int64."""
-    batch = {key: torch.tensor([sample[key] for sample in samples]) for key in ("label", "draw", "row")}
+    batch = {
+        key: torch.tensor([sample[key] for sample in samples], dtype=torch.int64, device="cpu")
+        for key in ("label", "draw", "row")
+    }
     return {"clip": torch.stack([sample["clip"] for sample in samples]), **batch}
 
 
@@ -185,7 +188,7 @@ def resized(frames: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         if frame.ndim != 3 or frame.shape[0] != 3 or not frame.numel():
             raise ValueError(f"frame of shape {tuple(frame.shape)}, expected (3, h, w): channels first and RGB")
         groups.setdefault((frame.shape, frame.dtype), []).append(i)
-    out = torch.empty((len(frames), 3, *size), dtype=torch.uint8)
+    out = torch.empty((len(frames), 3, *size), dtype=torch.uint8, device="cpu")
     for places in groups.values():
         out[places] = _resized(torch.stack([frames[i] for i in places]), size)
     return out

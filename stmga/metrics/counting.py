@@ -62,7 +62,7 @@ def device_places(block: Tensor, right: Sequence[Places], removed: Sequence[Plac
     rows, columns = _pairs(removed, block.device)
     block[rows, columns] = torch.nan
     rows, columns = _pairs(right, block.device)
-    values, order = block[rows, columns], torch.arange(block.shape[1], device=block.device)
+    values, order = block[rows, columns], torch.arange(block.shape[1], dtype=torch.int64, device=block.device)
     counts = torch.empty(len(rows), dtype=torch.int64, device=block.device)
     step = max(1, PAIRS // max(1, block.shape[1]))
     for part in (slice(start, start + step) for start in range(0, len(rows), step)):

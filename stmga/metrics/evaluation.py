@@ -142,7 +142,7 @@ def evaluate(
     if junk_queries:
         queries = queries.select([not gone for gone in dropped])
     members = [*gallery.items, *(queries.items if protocol.queries_in_gallery else [])]
-    gone = torch.tensor([str(item.get("person")) in junk for item in members], dtype=torch.bool)
+    gone = torch.tensor([str(item.get("person")) in junk for item in members], dtype=torch.bool, device="cpu")
     _check_entries(queries, gallery, protocol, kept=len(members) - int(gone.sum()))
     answers = rules_of_items(queries.items, members, protocol, tracklets=len(gallery))
     parts = [gallery.vectors, *([queries.vectors] if protocol.queries_in_gallery else [])]

@@ -47,7 +47,7 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
     squares = squared_lengths(x)
     best = _Best(n, min(k + SPARE, n), x.device)
     farthest = x.new_zeros(n)
-    head = torch.empty(keep, n - keep) if keep else None
+    head = torch.empty(keep, n - keep, dtype=torch.float32, device="cpu") if keep else None
     rows = max(4 * GROUP, STRIP // (4 * n) // GROUP * GROUP)
     buffer = x.new_empty(min(rows, n) * n)
     for start in range(0, n, rows):
@@ -131,7 +131,7 @@ class _Best:
             return
         old = self.keys[part]
         counts = torch.bincount(owner, minlength=len(old))
-        place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
+        place = torch.arange(len(owner), dtype=torch.int64, device=owner.device) - (counts.cumsum(0) - counts)[owner]
         new = old.new_full((len(old), int(counts.max())), _FAR)
         new[owner, place] = ((distance.clamp_(min=0) + 0.0).view(torch.int32).long() << 32) | other
         self.keys[part] = torch.cat([old, new], dim=1).topk(self.k, dim=1, largest=False).values

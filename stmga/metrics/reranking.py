@@ -183,7 +183,7 @@ def _weights(x: Tensor, near: Neighbours, sets: tuple[Ints, Ints]) -> _Rows:
 def _known(near: Neighbours, codes: Ints) -> Floats:
     """Squared distances of the pairs row * n + column where the column is a neighbour of the row, else NaN."""
     n, k = near.indices.shape
-    have = (near.indices + torch.arange(n)[:, None] * n).numpy().ravel()
+    have = (near.indices + torch.arange(n, dtype=torch.int64, device="cpu")[:, None] * n).numpy().ravel()
     order = np.argsort(have)
     place = order[np.searchsorted(have, codes, sorter=order).clip(max=n * k - 1)]
     return np.where(have[place] == codes, near.squares.numpy().ravel()[place], np.float32(np.nan))

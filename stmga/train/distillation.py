@@ -127,7 +127,11 @@ class Teacher:
         means = []
         for (owner, frames), flipped in zip(clips, mirrored, strict=True):
             vectors = self._mirrored if flipped else self._plain
-            means.append(vectors[torch.as_tensor(frames) + int(self._starts[owner])].float().mean(0))
+            means.append(
+                vectors[torch.as_tensor(frames, dtype=torch.int64, device=vectors.device) + int(self._starts[owner])]
+                .float()
+                .mean(0)
+            )
         return F.normalize(torch.stack(means), dim=1)
 
     def about(self) -> dict[str, Any]:

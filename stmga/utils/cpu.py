@@ -49,4 +49,4 @@ def flushed_denormals() -> Iterator[None]:
 
 def denormals_are_flushed() -> bool:
     """Whether this thread takes numbers below 1e-38 for 0."""
-    return (torch.tensor([2.0**-126]) / 2).item() == 0
+    return (torch.tensor([2.0**-126], dtype=torch.float32, device="cpu") / 2).item() == 0

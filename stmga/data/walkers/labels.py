@@ -63,7 +63,8 @@ class LabelledWalkers:
 
 def region_shares(labels: Tensor, parts: int, *, stride: int = 16) -> Tensor:
     """(... h w) labels -> (... n h/stride w/stride), the share of each place that each region takes, in 0..1."""
-    masks = torch.stack([torch.isin(labels, torch.tensor(region)) for region in REGIONS[parts]], dim=-3).float()
+    regions = (torch.tensor(region, dtype=labels.dtype, device=labels.device) for region in REGIONS[parts])
+    masks = torch.stack([torch.isin(labels, region) for region in regions], dim=-3).float()
     h, w = labels.shape[-2:]
     return F.adaptive_avg_pool2d(masks.flatten(0, -4), (ceil(h / stride), ceil(w / stride))).unflatten(
         0, masks.shape[:-3]
