@@ -1,4 +1,4 @@
-"""What a network scores in another place than it was trained in: a row for the cards of weights.
+"""Scores of a network on another data set than it was trained on: a row for the cards of weights.
 
     python benchmarks/elsewhere.py runs/cuhk03/last mars8-dev/index.jsonl --trained-on "CUHK03 alone, 10 epochs" \\
         --title "mars8-dev (half-resolution subset of the MARS test set; not MARS)" -o elsewhere.json
@@ -54,7 +54,7 @@ def add(file: Path, new: dict[str, object]) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", help="a folder of save_pretrained: RUN/best or RUN/last")
-    parser.add_argument("data", help="the other place, as for `stmga eval`")
+    parser.add_argument("data", help="the other data set, as for `stmga eval`")
     parser.add_argument("--trained-on", default="", help="by default what the record of the network says")
     parser.add_argument("--title", required=True, help="the name of the data in the result")
     parser.add_argument("--workers", type=int, default=0)

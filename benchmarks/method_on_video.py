@@ -8,7 +8,7 @@ on, from the first; the rest is the test, whose tracklets keep their roles. The 
 with clips of 4 frames, its trunk from ImageNet up to layer3, every row with the same recipe, budget and seeds. The
 protocol is that of mars8-dev (matches from the query's own camera, or from one that may be it, are left out) with one
 clip a tracklet, its frames spread evenly. These are figures on half of mars8-dev, not MARS figures, and such weights do
-not ship. A run that was stopped goes on; a finished one is only shown.
+not ship. A stopped run resumes; a finished one is only shown.
 """
 
 import argparse

@@ -33,7 +33,7 @@ def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = Tr
 
     2,196 training tracklets of 702 persons; 702 queries of 702 other persons; a gallery of 2,636 tracklets, of those
     702 and of 408 distractors, who are nobody's match by their own numbers. The queries are not in the gallery. A file
-    name gives the person (0001), the camera (C6) and the place in the tracklet (F0099), by which frames are ordered.
+    name gives the person (0001), the camera (C6) and the position in the tracklet (F0099), by which frames are ordered.
 
     **Withdrawn by its authors in 2019**; for those who hold it.
 
