@@ -44,7 +44,7 @@ def rows_of(file: Path) -> list[dict[str, object]]:
 
 
 def add(file: Path, new: dict[str, object]) -> list[dict[str, object]]:
-    """Write the row into the file, in the place of one of the same training and test."""
+    """Write the row into the file; it replaces a row of the same training and test."""
     same = ("trained on", "data")
     rows = [old for old in (rows_of(file) if file.is_file() else []) if any(old[key] != new[key] for key in same)]
     atomic_write(file, (json.dumps([*rows, new], indent=1, ensure_ascii=False) + "\n").encode())
