@@ -1,4 +1,4 @@
-"""What the benchmarks share: both sides of a comparison in turns, in one run, on a CPU or with events on a GPU."""
+"""Shared by the benchmarks: runs both sides of a comparison in turns, on a CPU or with events on a GPU."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
-"""MkDocs hook: the pages that are written from the code at every build, and equations as MathML.
+"""MkDocs hook: generates the pages of commands and weights at every build, and renders equations as MathML.
 
-Commands come from the parser, weights from their records, so neither can differ from what the library does.
+Commands come from the parser and weights from their records, so the pages always match the library.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Render ``\\(...\\)`` and ``\\[...\\]`` as MathML, which browsers draw without a script or a font of ours."""
+    """Render ``\\(...\\)`` and ``\\[...\\]`` as MathML, which browsers render without a script or a web font."""
     from latex2mathml.converter import convert
 
     def mathml(found: re.Match[str]) -> str:
@@ -121,9 +121,9 @@ hide: [toc]
 Each name links to the card: training data, terms, figures, limits.
 """
 WEIGHTS_NOTES = """\
-Scores are in % and of the data set that the card names. `mars8-dev` is a half-resolution subset of the MARS test set:
+Scores are in %, on the data set named on the card. `mars8-dev` is a half-resolution subset of the MARS test set:
 these are not MARS figures. Input is frames x height x width.
-*Threshold* is the similarity that 0.1 % of the pairs of different persons reach there
+*Threshold* is the similarity that 0.1 % of the pairs of different persons reach on that set
 ([choosing a threshold](../../train/evaluation.md#choosing-a-threshold)).
 How to load a weight: [Weights and loading](../../use/weights.md).
 """

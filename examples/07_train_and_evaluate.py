@@ -17,7 +17,7 @@ torch.manual_seed(0)
 config = stmga.STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=2)
 result = train(
     stmga.STMGA(config), benchmark, recipe("cpu", persons=4, epochs=4), "run"
-)  # again: it goes on, or is done
+)  # run again to resume, or to see that it is done
 print(result.table(), "\n")
 
 # What the run saved is a network like any other.

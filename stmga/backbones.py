@@ -1,4 +1,4 @@
-"""Torchvision trunks that end where ST-MGA wants its map: 1/16 of the frame, whole or cut after layer3."""
+"""Torchvision trunks that end at the map that ST-MGA needs: 1/16 of the frame, whole or cut after layer3."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

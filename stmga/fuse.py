@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
-    """A copy whose convolutions hold their batch norms, in eval mode; the network given stays as it is.
+    """A copy in eval mode with batch norms folded into convolutions. The given network stays unchanged.
 
-    Its maps lie channels last, as convolutions are fastest on CPUs and GPUs alike. Its embeddings are equal to 1e-5,
-    and it answers :meth:`STMGA.digest` as the network it was made from does: their embeddings compare. It can neither
-    be trained nor saved, because what it was made from is no longer in it.
+    Its maps are channels last, the fastest format for convolutions on CPUs and GPUs. Its embeddings agree to 1e-5, and
+    :meth:`STMGA.digest` returns the digest of the original network, so their embeddings can be compared. It can neither
+    be trained nor saved, because it no longer has the original parameters.
 
     Args:
         model: a network in eval mode.
-        half: what autocast computes in, where the copy is used in no other way. Weights of convolutions and linear
-            layers are kept in it: the same bits, since autocast would round them anew for every batch.
+        half: the autocast type, if the copy is only used under autocast. Weights of convolutions and linear layers are
+            stored in it. The results are the same bits, since autocast would round them for every batch.
 
     Raises:
         ValueError: the network is in training mode, where a batch norm has no fixed value.

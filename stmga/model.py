@@ -23,7 +23,7 @@ class Features:
     """Everything the paper names for a batch of clips; None where the configuration does not have it."""
 
     map: Tensor  # (b t c h w) F, the trunk's last map
-    z_f: Tensor  # (b c) Z^F, its average over frames and places
+    z_f: Tensor  # (b c) Z^F, its average over frames and positions
     cpa: CPASupervision | None = None  # a^n, a^g, its residual, P_g, P_n: what the losses of CPA need
     part_attention: Tensor | None = None  # (b t n h w) A, the attentions of all n = sum(part_scales) parts, in order
     parts: Tensor | None = None  # (b n t c) part features of each frame (eq. 6)

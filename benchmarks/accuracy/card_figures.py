@@ -1,4 +1,4 @@
-"""What a card says of a network: its test as a whole, by frames a tracklet and by pair of cameras, with thresholds."""
+"""The figures of a model card: the whole test, by frames per tracklet and by pair of cameras, with thresholds."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""What a network scores in another place than it was trained in: a row for the cards of weights.
+"""Scores of a network on another data set than it was trained on: a row for the cards of weights.
 
     python -m benchmarks.accuracy.elsewhere runs/cuhk03/last mars8-dev/index.jsonl \\
         --trained-on "CUHK03 alone, 10 epochs" -o elsewhere.json \\
@@ -45,7 +45,7 @@ def rows_of(file: Path) -> list[dict[str, object]]:
 
 
 def add(file: Path, new: dict[str, object]) -> list[dict[str, object]]:
-    """Write the row into the file, in the place of one of the same training and test."""
+    """Write the row into the file; it replaces a row of the same training and test."""
     same = ("trained on", "data")
     rows = [old for old in (rows_of(file) if file.is_file() else []) if any(old[key] != new[key] for key in same)]
     atomic_write(file, (json.dumps([*rows, new], indent=1, ensure_ascii=False) + "\n").encode())
@@ -55,7 +55,7 @@ def add(file: Path, new: dict[str, object]) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", help="a folder of save_pretrained: RUN/best or RUN/last")
-    parser.add_argument("data", help="the other place, as for `stmga eval`")
+    parser.add_argument("data", help="the other data set, as for `stmga eval`")
     parser.add_argument("--trained-on", default="", help="by default what the record of the network says")
     parser.add_argument("--title", required=True, help="the name of the data in the result")
     parser.add_argument("--workers", type=int, default=0)

@@ -1,12 +1,12 @@
-"""Fine-tuning on a few cameras of one's own: half of the identities of mars8-dev to train on, the other half to test.
+"""Fine-tuning on a few new cameras: trained on half of the identities of mars8-dev, tested on the other half.
 
     python -m benchmarks.accuracy.fine_tuning ../shared/data -o runs/fine-tuning --weights stmga_resnet18_c4
     python -m benchmarks.accuracy.fine_tuning ../shared/data -o runs/tuned --weights stmga_resnet18_c4 --only zero-shot
 
-In order of their number every other identity is trained on, from the first, and the rest is the test, whose tracklets
-keep their roles. Four figures on that test, beside each other: the weight as it is; the weight fine-tuned; the weight
-fine-tuned with no camera known while training; the same number of the same steps from the ImageNet trunk. Each is the
-command that it prints. The figures are of half of mars8-dev, not of MARS; such weights do not ship.
+Every other identity, in order of their numbers, is for training. The rest is the test, and its tracklets keep their
+roles. The script prints and runs a command for each of four figures on that test: the weight unchanged; fine-tuned;
+fine-tuned without camera labels; the same number of steps from the ImageNet trunk. The figures are of half of
+mars8-dev, not of MARS. These weights are not published.
 """
 
 import argparse

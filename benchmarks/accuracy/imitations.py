@@ -1,4 +1,4 @@
-"""What each imitation of video brings on stills: a stage on clips with none, with each of the four alone, with all.
+"""The gain of each imitation of video on still crops: a stage on clips with none, each alone, and all four.
 
     python -m benchmarks.accuracy.imitations DATA --after runs/heads -o runs/imitations
 

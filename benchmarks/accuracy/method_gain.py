@@ -1,4 +1,4 @@
-"""What the method brings over the baseline on stills: second and third stage of both, same start and batches, 3 seeds.
+"""The gain of the method over the baseline on still crops: stages two and three, same start and batches, 3 seeds.
 
     python -m benchmarks.accuracy.method_gain DATA --after runs/crops -o runs/gain
 
@@ -23,7 +23,7 @@ STAGES = {
     "128 x 64": (["--size", 128, 64, "--epochs", 36], [*COMMON, 'frozen=["conv1","bn1","layer1"]']),
     "192 x 96": (["--size", 192, 96, "--epochs", 24], [*COMMON, "trunk_lr=0.6"]),
 }
-# The baseline goes on with the triplet loss of its first stage; with the other's, seed 0 is no better at 128 x 64, and
+# The baseline keeps the triplet loss of its first stage; with the other's, seed 0 is no better at 128 x 64, and
 # 192 x 96 was not tried (docs/train/trials.md).
 ARMS = {
     "baseline": ["--model", "stmga_resnet18_c4_baseline", "--set", "distance=euclidean", "--set", "triplet_on=pre_bn"],

@@ -3,12 +3,12 @@
     python -m benchmarks.accuracy.method_on_video ../shared/data -o runs/method
     python -m benchmarks.accuracy.method_on_video ../shared/data -o runs/method --rows baseline:3 t-mga:1 --threads 1
 
-mars8-dev holds real tracklets of 8 frames at half resolution. In order of their number, every other identity is trained
-on, from the first; the rest is the test, whose tracklets keep their roles. The network is stmga_resnet18_c4 at 128 x 64
-with clips of 4 frames, its trunk from ImageNet up to layer3, every row with the same recipe, budget and seeds. The
-protocol is that of mars8-dev (matches from the query's own camera, or from one that may be it, are left out) with one
-clip a tracklet, its frames spread evenly. These are figures on half of mars8-dev, not MARS figures, and such weights do
-not ship. A run that was stopped goes on; a finished one is only shown.
+mars8-dev holds real tracklets of 8 frames at half resolution. Every other identity, in order of their numbers, is for
+training. The rest is the test, and its tracklets keep their roles. The network is stmga_resnet18_c4 at 128 x 64 with
+clips of 4 frames, its trunk from ImageNet up to layer3, every row with the same recipe, budget and seeds. The protocol
+is that of mars8-dev (matches from the query's own camera, or from one that may be it, are left out) with one clip a
+tracklet, its frames spread evenly. These are figures on half of mars8-dev, not MARS figures, and such weights are not
+published. A stopped run resumes; a finished one is only shown.
 """
 
 import argparse

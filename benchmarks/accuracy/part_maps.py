@@ -35,7 +35,7 @@ def measure(model: stmga.STMGA, persons: int, occlusion: float) -> dict[str, obj
         a = attention_of(model, frames)
         n, h, w = a.shape[1:]
         one_hot = F.one_hot(torch.from_numpy(labels).long(), len(Label)).movedim(-1, 1).float()
-        region = F.adaptive_avg_pool2d(one_hot, (h, w))  # (t labels h w): what each place of the map shows
+        region = F.adaptive_avg_pool2d(one_hot, (h, w))  # (t labels h w): what each position of the map shows
         flat = F.normalize(a.flatten(2), dim=-1)
         cosine = flat @ flat.mT
         overlaps.append((cosine.sum((-2, -1)) - n) / (n * (n - 1)))

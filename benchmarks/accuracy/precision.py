@@ -1,10 +1,10 @@
-"""What fewer bits cost: half precision while computing, float16 and int8 in storage; on mars8-dev, not MARS.
+"""The cost of fewer bits: half precision for computation, float16 and int8 for storage; on mars8-dev, not MARS.
 
     python -m benchmarks.accuracy.precision ../shared/data
     python -m benchmarks.accuracy.precision ../shared/data --device cuda --precisions bf16 fp16 --json out.json
 
-Each row compares with embeddings computed and kept in float32: the cosine of a tracklet's two embeddings (the least,
-and the 1st percentile), the greatest change of a similarity of two tracklets, the share of each tracklet's ten nearest
+Each row compares with embeddings computed and kept in float32: the cosine of a tracklet's two embeddings (minimum
+and 1st percentile), the largest change of a similarity of two tracklets, the share of each tracklet's ten nearest
 that is found again, and the scores of `stmga eval`. Storage rounds queries and gallery alike. On a GPU one row more
 decodes the files there. With --keep embeddings stay in a folder, and those that are there are compared, not computed.
 """

@@ -1,4 +1,4 @@
-"""What choices at test time bring and cost, for each weight: mirrored clips, two sizes, re-ranking.
+"""Gain and cost of options at test time, for each weight: mirrored clips, two sizes, re-ranking.
 
     python -m benchmarks.accuracy.test_time mars8-dev/index.jsonl --model stmga_resnet18_c4.market_cuhk03 --work vectors
 

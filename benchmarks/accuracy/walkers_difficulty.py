@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.walkers_difficulty --json difficulty.json --picture docs/walkers.png
 
 Each tracklet becomes one vector without any learning, and the test of `stmga.data.walkers_benchmark` is
-scored by its own protocol; from the vectors the mean of their camera is taken off, for its light is no clue:
+scored by its own protocol; the mean of each camera is subtracted, to remove its light:
 
 - chance: random vectors
 - mean: the mean colour of the upper and of the lower half of the crop, over the frames

@@ -1,4 +1,4 @@
-"""What it gains on a CPU that the process keeps the memory it frees, as the command `stmga` has it.
+"""The gain on a CPU from keeping freed memory in the process, as the command `stmga` does.
 
     python -m benchmarks.speed.allocator
     python -m benchmarks.speed.allocator --model stmga_resnet50 --size 256 128 --json out.json

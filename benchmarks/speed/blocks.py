@@ -1,4 +1,4 @@
-"""Each block alone over one read of what it takes: how far it is from the least that can be done.
+"""The time of each block over one read of its input, a lower bound.
 
     python -m benchmarks.speed.blocks
     python -m benchmarks.speed.blocks --batch 8 --dim 1024 --json out.json
@@ -6,7 +6,7 @@
 
 The floor of CPA, MA-PA and attended pooling is one reduction over the map, `x.amax((-2, -1))`, which reads every number
 once; that of LS-TA and MGA is one read of the part features and of their own weights. Eager and compiled
-(torch.compile) stand side by side, in turns in one run.
+(torch.compile) are measured in turns in one run.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What an evaluation costs at the size of MARS: 1,980 queries, 11,310 gallery tracklets, 2048 numbers each.
+"""The cost of an evaluation at the size of MARS: 1,980 queries, 11,310 gallery tracklets, 2048-dimensional vectors.
 
     python -m benchmarks.speed.evaluator --json benchmarks/results/evaluator.json
 
@@ -6,7 +6,7 @@ Random features around one centre a person, MARS's own counts of persons, distra
 child process of its own, in turns; CPU seconds are `time.process_time`, memory is the peak (ru_maxrss) above what the
 process had with the features loaded. Sides, all giving the same numbers:
 
-- product: the cosines alone, in blocks, nothing kept: what no evaluator can avoid
+- product: the cosines alone, in blocks, not kept: the minimum for any evaluator
 - stmga: `stmga.metrics.evaluate`, product included
 - rows: the whole matrix, then one numpy sort a query: the plain form
 - loop: the whole matrix, then a list comprehension over all gallery ranks of each query: the form most code has
@@ -53,7 +53,7 @@ def features(dim: int, noise: float = 3.0, seed: int = 0):
 
 
 def product(q, g, block=370):
-    """The cosines of `block` queries at a time, by the library's own routine, thrown away."""
+    """The cosines of `block` queries at a time, by the library's routine, discarded."""
     from stmga.metrics.similarity import product as multiply
 
     out = torch.empty(block, len(g[0]))

@@ -1,4 +1,4 @@
-"""What the heads cost: the whole network over its trunk with average pooling, in turns, in one run.
+"""The cost of the heads: the whole network over its trunk with average pooling, in turns in one run.
 
     python -m benchmarks.speed.head_cost
     python -m benchmarks.speed.head_cost --models stmga_resnet18_c4 --batch 1 --json out.json

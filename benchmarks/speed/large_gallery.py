@@ -3,8 +3,8 @@
     python -m benchmarks.speed.large_gallery
     python -m benchmarks.speed.large_gallery --count 100000 --kinds ivf hnsw --json out.json
 
-The gallery is made of people: for each of count / 8 a random direction, and 8 tracklets around it; a query is a ninth.
-So a few neighbours are near and all else is almost equally far: harder for an index than real embeddings. Search and
+Each of count / 8 persons is a random direction with 8 tracklets around it; a query is a ninth tracklet. So a few
+neighbours are near and all others almost equally far, which is harder for an index than real embeddings. Search and
 the bare product (one matrix product of all, then topk) run in turns in one run; the table shows medians and the median
 of the ratios.
 Extra memory is what the process's own pages grew by at the peak. What smaller storage costs on real vectors is measured

@@ -1,10 +1,10 @@
-"""What it takes to load a bundled weight, imports excluded: verified, built, filled.
+"""The time to load a bundled weight, without imports: verify the file, build the network, copy the weights.
 
     python -m benchmarks.speed.loading
     python -m benchmarks.speed.loading --names stmga_resnet18_c4.market_cuhk03 --json out.json
 
-Each load is timed in a process of its own, whose imports are done before the clock starts; beside it the floor: reading
-the file, its sha256, and its tensors.
+Each load is timed in a process of its own, after its imports. The floor is reading the file, its sha256 and its
+tensors.
 """
 
 import argparse

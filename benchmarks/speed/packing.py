@@ -1,8 +1,8 @@
 """Does a pack read faster than loose files? Frames a second of the same small JPEGs, loose and packed, in one run.
 
 Random clips of 8 frames are loaded as training does, in turn from the loose files and from the pack, `--repeats` times;
-the medians count. The files were written just before, so the cache is warm: this is what opening a file costs, not what
-a disk costs. `raw` is the bytes alone, `decoded` the pixels. With `--scale N` it also times reading a manifest of N
+the medians count. The files were written just before, so the cache is warm: it measures the cost of opening files, not
+of the disk. `raw` is the bytes alone, `decoded` the pixels. With `--scale N` it also times reading a manifest of N
 packed frames and one of as many loose ones.
 
     python -m benchmarks.speed.packing

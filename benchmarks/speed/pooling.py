@@ -1,13 +1,13 @@
-"""Attended max-pooling by every road: the plain form, in pieces, compiled, and on a GPU the kernel.
+"""Every implementation of attended max-pooling: plain, in pieces, compiled, and on a GPU the kernel.
 
     python -m benchmarks.speed.pooling
     python -m benchmarks.speed.pooling --device cuda --batch 32 --precision bf16 --json out.json
     python -m benchmarks.speed.pooling --device cuda --batch 32 --precision bf16 --tune
 
 Seven attentions on a map; the floor is one read of it (`x.amax((-2, -1))`), and with the backward pass one read and the
-writing of its gradient. Both layouts; all sides in turns in one run. On a GPU the memory that a call takes beside its
-arguments is told, as a multiple of the map. --tune times the kernel alone with tiles and warps of several sizes: the
-maxima, the maxima with their places, and the backward pass.
+writing of its gradient. Both layouts; all sides in turns in one run. On a GPU it also prints the memory that a call
+takes besides its arguments, as a multiple of the map. --tune times the kernel alone with tiles and warps of several
+sizes: the maxima, the maxima with their positions, and the backward pass.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def roads(device: str) -> dict:
 
 
 def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, Side]:
-    """The floor, then each road; with ``backward`` to the gradients of both arguments."""
+    """The floor, then each implementation; with ``backward`` to the gradients of both arguments."""
     if not backward:
         calls = {"floor": lambda: x.amax((-2, -1)), "plain": lambda: pooling.pooled_plainly(x, weight)}
         return calls | {name: lambda pool=pool: pool(x, weight) for name, pool in roads(device).items()}
@@ -58,7 +58,7 @@ def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, S
 
 
 def memory(run: Side, x: Tensor) -> float:
-    """The most that a call holds on the GPU beside its arguments, as a multiple of the map."""
+    """The peak memory of a call on the GPU besides its arguments, as a multiple of the map."""
     run()
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()

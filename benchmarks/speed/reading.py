@@ -7,8 +7,8 @@ embedder has it, in turns in one run, `--repeats` times. The bar is 92 % of the 
     python -m benchmarks.speed.reading --architecture stmga_resnet50 --workers 2 --json reading.json
     python -m benchmarks.speed.reading --device cuda --precision bf16 --batch-size 32 --tracklets 2048 --workers 12
 
-On a GPU a third side decodes there. There are 96 tracklets of files at most; more tracklets are the same files again,
-as they would be read from a warm disk.
+On a GPU a third side decodes there. There are files for at most 96 tracklets. More tracklets repeat the same files, as
+if read from a warm disk.
 """
 
 from __future__ import annotations

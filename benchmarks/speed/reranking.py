@@ -1,4 +1,4 @@
-"""What k-reciprocal re-ranking costs at the size of MARS: 1,980 + 11,310 vectors of 2048 numbers, all pairs.
+"""The cost of k-reciprocal re-ranking at the size of MARS: 1,980 + 11,310 2048-dimensional vectors, all pairs.
 
     python -m benchmarks.speed.reranking --json benchmarks/results/reranking.json
     python -m benchmarks.speed.reranking --skip-dense
@@ -10,7 +10,7 @@ include all distances, memory is the peak above what the process had with the fe
 - dense: the definition of Zhong et al. 2017 with whole float64 matrices, written here from the paper's formulas
 
 The final distances of both are compared: the greatest difference, for how many queries the first 100 and the ranks of
-all right answers are the same (entries nearer than float32 tells apart may change places), and the scores.
+all correct matches are the same (entries that float32 cannot separate may swap ranks), and the scores.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def scores(distance: np.ndarray, dim: int) -> dict:
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray, dim: int, first: int = 100) -> dict:
-    """How far the distances differ, and the ranks: of the first 100 entries, and of every right answer."""
+    """How far the distances differ, and the ranks: of the first 100 entries, and of every correct match."""
     (_, person, _), (_, persons, _) = features(dim, NOISE)
     order, right = 0, 0
     for i in range(len(ours)):

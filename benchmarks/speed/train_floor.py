@@ -1,4 +1,4 @@
-"""What `stmga train` takes for a step on single crops, over the arithmetic that no trainer can avoid.
+"""The time of a `stmga train` step on single crops, over the minimum for any trainer.
 
     python -m benchmarks.speed.train_floor
     python -m benchmarks.speed.train_floor --model stmga_resnet50_c4 --frozen conv1 bn1 layer1 --json out.json
@@ -7,7 +7,7 @@ The floor is forward pass, backward pass and Adam of the trunk with the baseline
 classifier, cross-entropy), in the same precision with the same frozen stages, on one batch that is ready in memory,
 channels last. The other sides are the batches and the steps of `stmga.train` as `stmga train --keep-frames` runs them:
 sampling, frames from memory, augmentation, forward pass, all losses, backward pass, the gradient's norm, Adam. Each
-side lives in a process of its own and they take their steps in turns in one run. Freed memory is kept, as `stmga train`
+side is a process of its own, and they take their steps in turns in one run. Freed memory is kept, as `stmga train`
 does.
 """
 

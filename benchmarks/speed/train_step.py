@@ -1,4 +1,4 @@
-"""What a training step of the whole model costs over one of its trunk with the baseline head.
+"""The cost of a training step of the whole model over one of its trunk with the baseline head.
 
     python -m benchmarks.speed.train_step
     python -m benchmarks.speed.train_step --recompute layer1 --kept
@@ -6,10 +6,10 @@
 
 A step is `stmga.train.Trainer.step` itself: augmentation of a uint8 batch, forward, all losses, backward, the norm of
 the gradient, Adam. The baseline is the paper's: the same trunk, average pooling, BN neck, classifier, cross-entropy and
-triplet. Each side lives in a process of its own, so that its peak memory is its own; they take their steps in turns in
-one run, so that a slow minute of the machine hits both. With --recompute the whole does not keep the activations of
-these stages of the trunk (`stmga train --set recompute=...`). With --kept both processes keep the memory they free, as
-that of `stmga train` does.
+triplet. Each side is a process of its own, to measure its peak memory. They take their steps in turns in one run, so a
+slow minute of the machine affects both. With --recompute the whole does not keep the activations of these stages of the
+trunk (`stmga train --set recompute=...`). With --kept both processes keep the memory they free, as that of `stmga
+train` does.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A trained network as a weight that ships: rounded to half precision, measured as it will be loaded, carded.
+"""Make a published weight from a trained network: round to half precision, measure, write record and card.
 
     python -m benchmarks.tools.release_weights runs/r18/best stmga_resnet18_c4.mine --data mars8-dev/index.jsonl \\
         --command "stmga train --data market1501-867/index.jsonl cuhk03/index.jsonl ... -o runs/r18" \\
@@ -7,7 +7,7 @@
 writes stmga/weights/NAME/ with model.safetensors, config.json (the record), README.md (the card) and log.jsonl. The
 figures are those of the rounded file: mAP and rank-k by the protocol of the data, with 1, 2, 4 and 8 frames a tracklet
 and by pair of cameras, thresholds, frames per second on this processor (run it while nothing else computes). With
---elsewhere the card has figures of other places too (benchmarks.accuracy.elsewhere). With --score and --zip a scorer
+--elsewhere the card also has figures on other data sets (benchmarks.accuracy.elsewhere). With --score and --zip a scorer
 that does not use stmga gets the same vectors, and must agree. It can be run again: the same weights are written again,
 others must be better.
 """

@@ -212,7 +212,7 @@ def arguments() -> argparse.Namespace:
     add("-o", "--out", type=Path, required=True, metavar="RUNS", help="the folder of the runs")
     add("--device", help="such as cpu or cuda (default: the GPU, if there is one)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0)")
-    add("--no-test", action="store_true", help="validate nothing, as where the test set is not at hand")
+    add("--no-test", action="store_true", help="do not validate, for instance without the test set")
     add("--pieces", type=Path, metavar="P", help="write the last weights in pieces to this folder")
     add("--pieces-every", type=float, default=10, metavar="MIN", help="minutes between two sets (default: 10)")
     add("--begin", nargs=2, metavar=("STAGE", "WEIGHTS"), help="begin with this stage, from these weights alone")

@@ -1,6 +1,6 @@
 """A plan: the stages that train a weight, as data; and the `stmga train` command of each.
 
-A plan is a JSON file; those of the shipped weights are in benchmarks/tools/plans/:
+A plan is a JSON file; those of the published weights are in benchmarks/tools/plans/:
 
     {"about": "what it trains", "data": ["market1501-867", "cuhk03-1367"], "test": "mars8-dev",
      "common": {"precision": "bf16", "set": {"erase": 0.4}},
@@ -8,7 +8,7 @@ A plan is a JSON file; those of the shipped weights are in benchmarks/tools/plan
                 {"name": "heads", "after": "crops", "model": "stmga_resnet18_c4", "recipe": "clips", ...}]}
 
 ``data`` and ``test`` are folders of --data. The keys of a stage are the options of `stmga train`, with _ for -; ``set``
-and ``net`` are objects. ``common`` holds for every stage that does not say otherwise. ``"after": STAGE`` carries
+and ``net`` are objects. ``common`` applies to every stage that does not override it. ``"after": STAGE`` carries
 everything over: network, necks, classifiers and Adam's moments; ``"from": STAGE`` the weights alone. {data} and {runs}
 in a text are the folder of the data and that of all runs.
 """

@@ -27,10 +27,10 @@ class CPA(nn.Module):
     """(b t c h w) -> (b t n h w), n part attentions in 0..1 for every frame (eq. 1).
 
     The parts are learnt as residuals over the background (mode ``direct``, D8): nothing is subtracted from
-    them, only the global attention that teaches them has its minimum removed. So ``forward`` needs the part heads
-    alone; the global head and the pooled features that the losses want are computed by :meth:`supervise`. Train through
-    that: with ``forward`` alone the global head gets no gradient. The residual comes as it is; the loss of the parts
-    should detach it, since it is their teacher.
+    them, only the global attention, their target, has its minimum removed. So ``forward`` needs only the part heads.
+    :meth:`supervise` also computes the global head and the pooled features for the losses. Train through it: with
+    ``forward`` alone, the global head gets no gradient. The residual keeps its gradient. The loss of the parts should
+    detach it, since it is their target.
 
     Args:
         dim: channels c of the map.

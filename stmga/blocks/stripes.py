@@ -12,7 +12,7 @@ class Stripes(nn.Module):
     """(b t c h w) -> (b n t c), max-pooled horizontal bands, n = sum(scales).
 
     Scale s cuts the h rows into s bands that neither overlap nor leave a row out; bands are equal where s divides h.
-    It takes MA-PA's place, without attention and without parameters.
+    It replaces CPA and MA-PA, without attention and without parameters.
 
     Args:
         scales: number of bands in each scale.

@@ -28,7 +28,7 @@ class ClipAugment:
         erase_area: least and most of the frame that is erased, as shares of its area; uniform between them.
         erase_aspect: least and most height / width of the rectangle; uniform between them, as in Zhong et al., Random
             Erasing Data Augmentation, AAAI 2020. Of ten rectangles the first that fits in is taken; if none does,
-            nothing is erased. The place is uniform. What is erased is 0 after normalisation, which is the mean colour.
+            nothing is erased. The position is uniform. Erased pixels are 0 after normalisation: the mean colour.
         imitation: what video does to crops; by default nothing.
         mean, std: of RGB in 0..1.
 

@@ -12,10 +12,10 @@ from stmga.utils.text import preview
 
 
 def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = None) -> Benchmark:
-    """Train on several sets at once: person 7 of one is nobody of another.
+    """Train on several sets at once: person 7 of one set is a different person in another.
 
-    Ids, persons and cameras to train on become ``"NAME/..."``, so those of two sets never meet. What each set would
-    test on is left out; the test is that of ``test``, which stays as it is.
+    Ids, persons and cameras of the training data become ``"NAME/..."``, so two sets never share one. The tests of these
+    sets are left out. The test is that of ``test``, unchanged.
 
     Args:
         benchmarks: at least one, of different names.

@@ -28,9 +28,9 @@ _MOST = {"drift": 0.5, "passing": 1.0, "blur": inf, "light": 1.0, "hue": 0.5, "s
 class Imitation(Settings):
     """``(b, t, 3, h, w)`` in 0..1, b rows of random numbers -> the same shape: more like video of an imperfect tracker.
 
-    A clip depends on its own pixels and its own numbers alone. :class:`stmga.data.ClipAugment` applies this before it
-    normalises, with numbers that follow from a clip's draw. Every attribute that is 0 leaves its effect out; else they
-    follow one another as light, colour (hue and saturation), drift, blur, soften, passing.
+    The result for a clip depends only on its pixels and random numbers. :class:`stmga.data.ClipAugment` applies this
+    before normalisation, with random numbers from the draw of the clip. An attribute of 0 turns its effect off. The
+    order is light, colour (hue and saturation), drift, blur, soften, passing.
 
     Attributes:
         drift: how far the box may be off, as a share of the frame's height and width, at most 0.5. Every clip's box is

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from stmga.data.benchmark import Benchmark
 from stmga.data.datasets import duke, ilids, lsvid, mars, prid
-from stmga.data.datasets.reader import About, collector_paused
+from stmga.data.datasets.reader import DataSetInfo, collector_paused
 from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
 from stmga.tracklets.folders import read_folder
@@ -20,22 +20,22 @@ class DataSet(NamedTuple):
     """An official data set: the function that reads it, what it is, and whether it has ten splits."""
 
     read: Callable[..., Benchmark]
-    about: About
+    info: DataSetInfo
     looks_like: Callable[[Path], bool]
     splits: bool = False
 
     @property
     def terms(self) -> str:
         """What the data may be used for, and where to ask for it."""
-        return f"{self.about.terms} Where to ask for it: {self.about.ask}"
+        return f"{self.info.terms} Where to ask for it: {self.info.ask}"
 
 
 DATASETS: dict[str, DataSet] = {
-    "mars": DataSet(mars.read_mars, mars.ABOUT, mars.ABOUT.is_at),
-    "duke": DataSet(duke.read_duke, duke.ABOUT, duke.looks_like_duke),
-    "lsvid": DataSet(lsvid.read_lsvid, lsvid.ABOUT, lsvid.ABOUT.is_at),
-    "ilids": DataSet(ilids.read_ilids, ilids.ABOUT, ilids.ABOUT.is_at, splits=True),
-    "prid": DataSet(prid.read_prid, prid.ABOUT, prid.ABOUT.is_at, splits=True),
+    "mars": DataSet(mars.read_mars, mars.INFO, mars.INFO.is_at),
+    "duke": DataSet(duke.read_duke, duke.INFO, duke.looks_like_duke),
+    "lsvid": DataSet(lsvid.read_lsvid, lsvid.INFO, lsvid.INFO.is_at),
+    "ilids": DataSet(ilids.read_ilids, ilids.INFO, ilids.INFO.is_at, splits=True),
+    "prid": DataSet(prid.read_prid, prid.INFO, prid.INFO.is_at, splits=True),
 }
 CHOICES = ("auto", *DATASETS, "folders", "manifest")
 
@@ -82,7 +82,7 @@ def load_benchmark(
         raise ValueError(f"{dataset} has no splits: leave split at 0, got {split!r}")
     if known:
         if holdout:
-            raise ValueError(f"{known.about.title} has a test of its own: leave holdout at 0, got {holdout:g}")
+            raise ValueError(f"{known.info.title} has a test of its own: leave holdout at 0, got {holdout:g}")
         return known.read(source, check_files=check_files, **({"split": split} if known.splits else {}))
     named = source.parent if source.name in ("index.jsonl", MANIFEST) else source  # a folder says more than "index"
     name, protocol, terms = named.stem if named.suffix == ".jsonl" else named.name, None, ""

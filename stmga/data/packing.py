@@ -1,7 +1,7 @@
 """Packs: the images of a data set in a few large files, so that a million small ones do not bound the GPU.
 
-A pack is a folder with ``shard-00000.bin``, ... (the bytes of the image files one after another, nothing encoded anew),
-``manifest.jsonl`` (the tracklets, and where each frame lies), ``protocol.json`` (name, terms and protocol) and
+A pack is a folder with ``shard-00000.bin``, ... (the bytes of the image files, not re-encoded),
+``manifest.jsonl`` (the tracklets, and where each frame is stored), ``protocol.json`` (name, terms and protocol) and
 ``pack.json`` (what it was made from and with). The manifest comes last: a folder without it is a pack not yet finished.
 """
 
@@ -44,24 +44,24 @@ def pack(
     progress: bool = False,
     workers: int = 8,
 ) -> Path:
-    """Write the images of a benchmark, or of tracklets, into a few large files; gives the manifest's path.
+    """Write the images of a benchmark, or of tracklets, into a few large files; returns the manifest's path.
 
-    `stmga.data.load_benchmark(folder)` reads it back: the same tracklets, boxes, roles, protocol and pixels, for
-    the bytes are those of the image files. A shard takes its place when it is whole and on disk. Called again after
-    a kill, it goes on at the first shard that is not there and ends with the same bytes as without; called again when
-    all is done, it does nothing.
+    `stmga.data.load_benchmark(folder)` reads it back: the same tracklets, boxes, roles, protocol and pixels, because
+    the bytes are those of the image files. A shard gets its final name when it is complete and on disk. After a kill,
+    the same call resumes at the first missing shard and ends with the same bytes. If the pack is complete, it does
+    nothing.
 
     Args:
         source: of images on disk; of a benchmark also its name, terms and protocol.
         folder: to write to: new, empty, or a pack of the same data with the same settings.
-        shard_bytes: a shard ends with the tracklet that brings it to this size.
+        shard_bytes: a shard ends with the tracklet that reaches this size.
         progress: show a bar.
         workers: threads that read ahead.
 
     Raises:
         ValueError: the folder holds anything else, a number is out of its range.
-        TrackletError: frames in memory or of a video, ids that come twice, a file that cannot be read.
-        OSError: the disk is full or cannot be written; whole shards stay, and the same call resumes.
+        TrackletError: frames in memory or of a video, duplicate ids, a file that cannot be read.
+        OSError: the disk is full or cannot be written; complete shards stay, and the same call resumes.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -81,7 +81,7 @@ def pack(
     about = _about(source, tracklets, shard_bytes)
     CLAIM.take(folder, about)
     if (folder / MANIFEST).is_file():
-        logger.info("%s is whole already: %s tracklets", folder, f"{len(tracklets):,}")
+        logger.info("%s is already complete: %s tracklets", folder, f"{len(tracklets):,}")
         return folder / MANIFEST
     close_shards()
     shards = Shards(folder, tracklets, shard_bytes=shard_bytes, workers=workers, progress=progress)

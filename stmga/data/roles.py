@@ -40,12 +40,12 @@ def benchmark_from(
         name: of the data set.
         protocol: how its test counts; default: queries in each other's gallery, own camera removed, and unknown ones
             too where any is known.
-        holdout: share of the persons, 0 to 1; 0 holds nobody out.
+        holdout: share of the persons, 0 to 1; 0 holds out none.
         seed: chooses them.
         terms: of use.
 
     Raises:
-        ValueError: a share out of its range, or where a test is there already or nobody could ask.
+        ValueError: `holdout` is out of range, the data already have a test, or no tracklet can be a query.
         TrackletError: a role of another name, or some tracklets with a role and some without.
 
     >>> walks = [Tracklet(f"{p}-{c}", ("1.jpg",), p, c) for p in range(10) for c in ("door", "yard")]
@@ -101,7 +101,7 @@ def _held_out(tracklets: list[Tracklet], share: float, seed: int) -> dict[str, l
     asking = {id(t) for own in mine.values() for t in _queries(own, cameras)}
     if not asking:
         need = "seen by two cameras" if cameras else "with two tracklets"
-        words = f"nobody among the {len(chosen):,} persons held out ({preview(sorted(chosen))}) is {need}"
+        words = f"none of the {len(chosen):,} persons held out ({preview(sorted(chosen))}) is {need}"
         raise ValueError(f"{words}, so there is nothing to look for; hold out more, or take another seed")
     _say_who_cannot_ask(mine, asking, cameras)
     test = [t for t in tracklets if t.person is not None and str(t.person) in chosen]

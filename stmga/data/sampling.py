@@ -15,22 +15,22 @@ _PASSES, _DRAWS = 1, 2  # what a stream of random numbers is for
 class PKSampler(Sampler[list[tuple[int, int]]]):
     """Batches of ``p`` distinct identities with ``k`` tracklets each, for ``DataLoader(batch_sampler=...)`` (D40).
 
-    In every pass the m tracklets of an identity are cut at random into max(1, m // k) groups of k; the m % k left over
-    sit this pass out. With m < k the one group holds every tracklet k // m or k // m + 1 times. A pass has as many
-    batches of p distinct identities as these groups can make, the same number every time; groups that cannot fill one
-    sit it out as well: those of an identity beyond one for each batch, and then fewer than p at random.
+    In every pass the m tracklets of an identity are split at random into max(1, m // k) groups of k. The remaining
+    m % k are not used in this pass. With m < k, the single group has every tracklet k // m or k // m + 1 times. A pass
+    has as many batches of p distinct identities as these groups can make, the same number every time. Groups that
+    cannot fill a batch are not used either: those of an identity beyond one per batch, then fewer than p at random.
 
-    Each step gives a list of ``(row, draw)``, identity after identity: the row in ``persons``, and a number from which
-    whoever loads it makes its random numbers. No other place, step or epoch of this seed has this draw. Of ``world``
-    processes the one of ``rank`` gets the rank-th p / world identities; together they have what one alone would have.
-    What comes is a function of seed, epoch and step only: there is no state, and iterating twice gives the same twice.
+    Each step yields a list of ``(row, draw)``, grouped by identity: the row in ``persons``, and a number that seeds the
+    random numbers of the loader. A draw is unique among all positions, steps and epochs of a seed. Of ``world``
+    processes, the one with ``rank`` gets the rank-th p / world identities; together they get what a single process
+    would. The result depends only on seed, epoch and step. There is no state, so iterating twice gives the same.
 
     Args:
-        persons: the identity of every row; 7 and "7" are one.
+        persons: the identity of every row; 7 and "7" are the same.
         p, k: identities, and tracklets of each, in the batch of all processes together.
-        seed: another one, other batches.
-        rank, world: number of this process, and of how many.
-        steps: batches in an epoch. Default: one pass. Otherwise passes follow one another across the epochs' ends.
+        seed: determines the batches.
+        rank, world: rank of this process, and the number of processes.
+        steps: batches in an epoch. Default: one pass. Otherwise passes continue across the ends of epochs.
 
     Raises:
         ValueError: fewer identities than ``p`` or than 2, a row without one, ``p`` that ``world`` does not divide, or a
@@ -94,7 +94,7 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
                 batches = self._pass(number)
             rows = batches[step % self._per_pass]
             first = self._first_draw + step * self.p * self.k
-            yield [(int(rows[place]), (first + place) % 2**63) for place in mine]
+            yield [(int(rows[position]), (first + position) % 2**63) for position in mine]
 
     def _pass(self, number: int) -> np.ndarray:
         """Pass `number` over the tracklets, from the first of the first epoch: rows (batches, p k)."""
@@ -112,7 +112,7 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
 def _rows_by_identity(persons: Sequence[str | int]) -> dict[str, list[int]]:
     unknown = [row for row, person in enumerate(persons) if person is None]
     if unknown:
-        raise ValueError(f"rows {preview(unknown)} have no person; leave out tracklets of nobody known")
+        raise ValueError(f"rows {preview(unknown)} have no person; leave out tracklets of unknown persons")
     rows: dict[str, list[int]] = {}
     for row, person in enumerate(persons):
         rows.setdefault(str(person), []).append(row)

@@ -30,7 +30,7 @@ class TrainingSet(Dataset[dict[str, Any]]):
 
     Attributes:
         persons: the identity of each row, as text, for :class:`stmga.data.PKSampler`.
-        identities: each of them once, sorted as text. labels: for each row the place of its identity in there.
+        identities: the distinct identities, sorted as text. labels: for each row, the index of its identity.
 
     Args:
         tracklets: every one with a person.

@@ -42,18 +42,18 @@ class WeightRecord:
     """One trained weight: where it is, what its bytes are, how it was made and what it may be used for.
 
     Args:
-        name: ``"architecture.tag"``, or ``""`` for a model that somebody saved without naming it.
+        name: ``"architecture.tag"``, or ``""`` for a model that was saved without a name.
         config: rebuilds the network, and the preprocessing that belongs to it.
         sha256: 64 hex digits, the digest of ``file``.
         file: name of the weights' file.
         repo_id: Hub repository, ``"owner/name"``.
         revision: commit of that repository, 40 hex digits: a pinned weight never changes under its name.
-        file_size: bytes of ``file``; 0 where nobody said.
+        file_size: size of ``file`` in bytes; 0 if unknown.
         metrics: one mapping a result, such as ``{"data": ..., "protocol": ..., "mAP": 80.1}``.
         frames: one mapping for each number of frames a tracklet, ``{"frames": 2, "mAP": ..., "rank-1": ...,
             "thresholds": [...]}``, its thresholds as those of a calibration.
         camera_pairs: one mapping for each ``"query camera"`` and ``"gallery camera"``, with ``"queries"`` and scores.
-        elsewhere: results in other places, of networks of this kind that were ``"trained on"`` another data set.
+        elsewhere: results on other data sets, of networks of this kind that were ``"trained on"`` another data set.
         calibration: what similarities mean, measured with these weights; kept without the points of its curve.
         speed: one mapping a measurement, such as ``{"what": ..., "frames/s": 60, "processor": ..., "threads": 2}``.
         training_data: what the weights were trained on.
@@ -64,7 +64,7 @@ class WeightRecord:
         licence: licence of the weights (the code is MIT; the weights may not be).
         terms: what the training data's terms allow and forbid.
         paper: what to cite.
-        folder: where a copy lies on this machine; not part of the JSON.
+        folder: where a copy is on this machine; not part of the JSON.
     """
 
     name: str
@@ -124,7 +124,7 @@ class WeightRecord:
 
     @property
     def megabytes(self) -> str:
-        """The size of the file in words, as ``"8.7 MB"``; empty where nobody said."""
+        """The size of the file as text, such as ``"8.7 MB"``; empty if unknown."""
         return f"{self.file_size / 1e6:.1f} MB" if self.file_size else ""
 
     @property
@@ -203,7 +203,7 @@ def bundled_records() -> dict[str, WeightRecord]:
 
 
 def is_checkout() -> bool:
-    """Whether the package lies in a checkout of the repository, which holds the large weights that no wheel has."""
+    """Whether the package is in a clone of the repository, which has the large weights that the wheel lacks."""
     return (BUNDLED.parents[1] / "pyproject.toml").is_file()
 
 

@@ -74,7 +74,7 @@ class Repo:
             return Path(cached or self._download(file, commit, again))
 
     def forget(self, path: Path) -> None:
-        """Take a file with wrong bytes out of the cache, so that nobody else trusts it."""
+        """Remove a file with wrong bytes from the cache, so that no one uses it."""
         blob = path.parent / path.readlink() if path.is_symlink() else None
         with suppress(OSError):  # a read-only cache keeps it; every load refuses it
             for file in (path, blob):

@@ -1,7 +1,7 @@
 """How good a ranking is, counted by a stated protocol: CMC, mAP, mINP, re-ranking, thresholds."""
 
 from stmga.metrics.calibrate import Calibration, Threshold, calibrate
-from stmga.metrics.counting import match_places
+from stmga.metrics.counting import match_ranks
 from stmga.metrics.evaluation import Evaluation, evaluate
 from stmga.metrics.protocol import Protocol, Reranking
 from stmga.metrics.ranking import NoMatchError, RankScores, average_precision, rank_scores
@@ -18,7 +18,7 @@ __all__ = [
     "average_precision",
     "calibrate",
     "evaluate",
-    "match_places",
+    "match_ranks",
     "rank_scores",
     "rerank",
 ]

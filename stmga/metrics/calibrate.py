@@ -14,7 +14,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.matching import NOBODY, camera_codes, labels, to_codes
 from stmga.metrics.similarity import similarity_blocks
 
-BINS = 200_000  # of -1..1: similarities are told apart to 1e-5
+BINS = 200_000  # of -1..1: a resolution of 1e-5
 ROC_POINTS = 200
 TRUE_PAIRS_ABOVE = 0.95
 Counts = NDArray[np.int64]
@@ -47,7 +47,7 @@ def calibrate(
     """
     rates = sorted({float(rate) for rate in false_match_rates}, reverse=True)
     if not rates or not all(0 < rate < 1 for rate in rates):
-        raise ValueError(f"false-match rates lie between 0 and 1, as 0.001; got {list(false_match_rates)}")
+        raise ValueError(f"false-match rates must be between 0 and 1, such as 0.001; got {list(false_match_rates)}")
     known = labelled.select([person is not None for person in labelled.persons])
     persons = int(to_codes("persons", labels(known.items, "person"))[0].max(initial=0))
     impostors, genuine = _histograms(known, device, block)
@@ -99,13 +99,13 @@ def _share_from(counts: Counts) -> NDArray[np.float64]:
     return np.append(counts[::-1].cumsum()[::-1] / counts.sum(), 0.0)
 
 
-def _edge(place: int) -> float:
-    return round(place * 2 / BINS - 1, 9)
+def _edge(index: int) -> float:
+    return round(index * 2 / BINS - 1, 9)
 
 
 def _threshold(rate: float, false: NDArray[np.float64], true: NDArray[np.float64]) -> Threshold:
-    place = int(np.flatnonzero(false <= rate)[0])
-    return Threshold(false_match_rate=rate, similarity=_edge(place), true_match_rate=float(true[place]))
+    index = int(np.flatnonzero(false <= rate)[0])
+    return Threshold(false_match_rate=rate, similarity=_edge(index), true_match_rate=float(true[index]))
 
 
 def _roc(false: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:

@@ -151,8 +151,8 @@ def evaluate(
         scores = score_blocks(blocks, answers, ap=protocol.ap)
     except NoMatchError as error:
         why = _reasons(answers, queries.ids, range(len(queries)))
-        told = "; ".join(f"{len(ids):,} {WORDS[reason]}" for reason, ids in why.items())
-        raise NoMatchError(f"{error}: {told}") from None
+        reasons = "; ".join(f"{len(ids):,} {WORDS[reason]}" for reason, ids in why.items())
+        raise NoMatchError(f"{error}: {reasons}") from None
     return Evaluation(
         scores=scores,
         protocol=protocol,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stmga.metrics.protocol import Protocol
 from stmga.utils.text import preview
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 NOBODY = -1  # the code of None
 REASONS = ("no_person", "absent", "own_camera", "unknown_camera")
 
@@ -21,7 +21,7 @@ REASONS = ("no_person", "absent", "own_camera", "unknown_camera")
 class CameraCodes:
     """Cameras as numbers, -1 where unknown; ``candidates`` holds those that a row of unknown camera may come from."""
 
-    codes: Places
+    codes: Indices
     candidates: dict[int, frozenset[int]] = field(default_factory=dict)
 
     def known(self) -> bool:
@@ -39,16 +39,16 @@ class CameraCodes:
 class LabelCodes:
     """Queries or gallery as numbers, one each: -1 is a person, a camera or an id that is not known."""
 
-    persons: Places
+    persons: Indices
     cameras: CameraCodes | None = None
-    ids: Places | None = None
+    ids: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.persons)
 
 
 class MatchRules:
-    """For every query: the gallery places that are right, those that leave its list, and why nothing is right.
+    """For every query: the correct gallery rows, the rows removed from its list, and why it has no correct match.
 
     ``removed`` are the own person's entries of the query's camera (``same_camera="remove"``) or of an undecided one
     (``unknown_camera="remove"``), and the query's own id.
@@ -68,8 +68,8 @@ class MatchRules:
         self.by_person = _groups(gallery.persons)
         self.by_id = _groups(gallery.ids) if gallery.ids is not None else {}
 
-    def of(self, query: int) -> tuple[Places, Places]:
-        """Right places and removed places, each in gallery order."""
+    def of(self, query: int) -> tuple[Indices, Indices]:
+        """Correct rows and removed rows, each in gallery order."""
         own, itself = self._candidates(query)
         same, undecided = self._cameras(query, own)
         gone = (same if self.same else np.zeros_like(same)) | (undecided if self.unknown else np.zeros_like(same))
@@ -79,7 +79,7 @@ class MatchRules:
         return own[~gone], np.union1d(own[gone], itself)
 
     def reason(self, query: int) -> str:
-        """Why a query without a right place has none: one of :data:`REASONS`."""
+        """Why a query has no correct match: one of :data:`REASONS`."""
         if self.queries.persons[query] == NOBODY:
             return "no_person"
         own, itself = self._candidates(query)
@@ -88,14 +88,14 @@ class MatchRules:
             return "absent"
         return "unknown_camera" if self._cameras(query, own)[1].any() else "own_camera"
 
-    def _candidates(self, query: int) -> tuple[Places, Places]:
+    def _candidates(self, query: int) -> tuple[Indices, Indices]:
         """The entries of the query's person, and those of its own id."""
         nothing = np.empty(0, dtype=np.int64)
         own = self.by_person.get(int(self.queries.persons[query]), nothing)
         ids = self.queries.ids
         return own, nothing if ids is None else self.by_id.get(int(ids[query]), nothing)
 
-    def _cameras(self, query: int, entries: Places) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _cameras(self, query: int, entries: Indices) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which entries are certainly of the query's camera, and of which that cannot be decided."""
         if self.queries.cameras is None or self.gallery.cameras is None:
             return np.zeros(len(entries), dtype=bool), np.zeros(len(entries), dtype=bool)
@@ -110,15 +110,15 @@ class MatchRules:
         return same, undecided
 
 
-def _groups(codes: Places) -> dict[int, Places]:
-    """Places of each code in rising order, without those of :data:`NOBODY`."""
+def _groups(codes: Indices) -> dict[int, Indices]:
+    """Indices of each code in rising order, without those of :data:`NOBODY`."""
     order = np.argsort(codes, kind="stable").astype(np.int64)
     starts = np.flatnonzero(np.diff(codes[order], prepend=NOBODY - 1))
     parts = np.split(order, starts[1:]) if len(order) else []
     return {int(codes[part[0]]): part for part in parts if codes[part[0]] != NOBODY}
 
 
-def to_codes(what: str, *columns: Iterable[Any]) -> list[Places]:
+def to_codes(what: str, *columns: Iterable[Any]) -> list[Indices]:
     """Labels of any hashable kind as numbers that are equal where the labels are; ``1`` and ``"1"`` differ.
 
     >>> to_codes("persons", ["ann", None], ["bob", "ann"])

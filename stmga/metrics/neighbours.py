@@ -23,7 +23,7 @@ class Neighbours:
     """Of n vectors: ``indices`` and ``squares`` (n, k), the k nearest of each with their d^2, nearest first.
 
     A vector is among its own, first unless others are equal to it. ``farthest`` (n,) is the greatest d^2 of each, and
-    ``head`` the part of the matrix that was asked for, or None. Everything lies on the CPU.
+    ``head`` the part of the matrix that was asked for, or None. Everything is on the CPU.
     """
 
     indices: Tensor
@@ -69,7 +69,7 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
 
 
 def _settle(x: Tensor, indices: Tensor, squares: Tensor, close: Tensor) -> None:
-    """Order again, from differences in float64, the rows where some are nearer to each other than float32 tells apart.
+    """Order again, by differences in float64, the rows with distances that float32 cannot separate.
 
     So that the order is that of the definition, equal ones by index, whatever the device and the size of the strips.
     """

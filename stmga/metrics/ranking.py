@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from stmga.metrics.counting import block_places, comparable
+from stmga.metrics.counting import block_ranks, comparable
 from stmga.metrics.matching import CameraCodes, LabelCodes, MatchRules, check_lengths, to_codes
 from stmga.metrics.protocol import CHOICES
 from stmga.utils.arrays import to_numpy
@@ -20,15 +20,15 @@ ROWS = 256  # rows of a whole matrix that are copied at once
 
 
 class NoMatchError(ValueError):
-    """There is nothing to score: no query has a right answer that it may find."""
+    """There is nothing to score: no query has a correct match that it may find."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankScores:
     """What a ranking is worth: ``cmc[k - 1]`` is rank-k; queries in ``unmatched`` had nothing to find, do not count.
 
-    ``mINP`` is the mean over the queries of right answers / rank of the last right answer (Ye et al. 2021): how far
-    down one must look to have found all. ``matches`` is the number of right answers of an average query.
+    ``mINP`` is the mean over the queries of correct matches / rank of the last correct match (Ye et al. 2021): how far
+    down one must look to have found all. ``matches`` is the number of correct matches of an average query.
     """
 
     mAP: float  # noqa: N815 - its name everywhere
@@ -39,7 +39,7 @@ class RankScores:
     unmatched: tuple[int, ...] = ()
 
     def rank(self, k: int) -> float:
-        """Share of the counted queries with a right answer among their first ``k``."""
+        """Share of the counted queries with a correct match among their first ``k``."""
         if k < 1:
             raise ValueError(f"rank(k) needs k >= 1, got {k}")
         return self.cmc[min(k, len(self.cmc)) - 1]
@@ -50,26 +50,26 @@ class RankScores:
         return f"mAP {self.mAP:.1%}, {ranks}, mINP {self.mINP:.1%} ({self.queries} queries{none})"
 
 
-def average_precision(places: ArrayLike, *, ap: str = "hits") -> float:
-    """Mean of the precision at each right answer, from the places (0 = first) of all right answers.
+def average_precision(ranks: ArrayLike, *, ap: str = "hits") -> float:
+    """Mean of the precision at each correct match, from the ranks (from 0) of all correct matches.
 
-    ``ap="trapezoid"`` takes, at each right answer, the mean of the precision there and one place before (1 before the
-    first place), as the MATLAB code of old did; it is lower by up to a few points.
+    ``ap="trapezoid"`` averages, at each correct match, the precision there and one rank before (1 before the first
+    rank), as old MATLAB code does. It is lower by up to a few points.
 
     >>> average_precision([0, 2])   # (1/1 + 2/3) / 2
     0.8333333333333333
     >>> average_precision([0, 2], ap="trapezoid")   # ((1 + 1) / 2 + (1/2 + 2/3) / 2) / 2
     0.7916666666666666
     """
-    places = np.sort(to_numpy(places))
-    if places.size == 0:
-        raise ValueError("average precision is undefined without a right answer")
+    ranks = np.sort(to_numpy(ranks))
+    if ranks.size == 0:
+        raise ValueError("average precision is undefined without a correct match")
     if ap not in CHOICES["ap"]:
         raise ValueError(f"ap must be one of {', '.join(CHOICES['ap'])}, got {ap!r}")
-    hits = np.arange(places.size)
-    precision = (hits + 1) / (places + 1)
+    hits = np.arange(ranks.size)
+    precision = (hits + 1) / (ranks + 1)
     if ap == "trapezoid":
-        before = np.where(places > 0, hits / np.maximum(places, 1), 1.0)
+        before = np.where(ranks > 0, hits / np.maximum(ranks, 1), 1.0)
         precision = (precision + before) / 2
     return float(np.mean(precision))
 
@@ -85,13 +85,13 @@ def rank_scores(
     gallery_ids: Sequence[Any] | None = None,
     ap: str = "hits",
 ) -> RankScores:
-    """``(q, g)`` similarities (larger = more alike) and who is who -> rank-k, mAP and mINP.
+    """``(q, g)`` similarities (larger = more similar) and the persons -> rank-k, mAP and mINP.
 
-    For embeddings and a stated protocol there is :func:`stmga.metrics.evaluate`, which counts by this function's rules.
+    For embeddings and a protocol, use :func:`stmga.metrics.evaluate`, which counts by the same rules.
 
     Args:
         similarity: array or tensor ``(q, g)``, or any iterable of its ``q`` rows or of blocks ``(b, g)`` of rows, so
-            that it need not fit in memory. It is not changed.
+            it need not fit in memory. It is not changed.
         query_persons, gallery_persons: one identity each. A gallery entry of person ``None`` is always a wrong answer.
         query_cameras, gallery_cameras: with both given, a gallery entry of the query's person leaves the query's list
             if it comes from the query's camera, or may come from it, because either camera is ``None``.
@@ -131,16 +131,16 @@ def score_blocks(blocks: Iterable[Any], answers: MatchRules, *, ap: str = "hits"
     precisions: list[float] = []
     penalties: list[float] = []
     matches, start = 0, 0
-    firsts = np.zeros(gallery, dtype=np.int64)  # how many queries have their first right answer at each place
+    firsts = np.zeros(gallery, dtype=np.int64)  # how many queries have their first correct match at each rank
     unmatched: list[int] = []
     for block in blocks:
         right, removed = zip(*(answers.of(i) for i in range(start, start + len(block))), strict=True)
-        for i, places in enumerate(block_places(block, right, removed), start=start):
-            if places.size:
-                precisions.append(average_precision(places, ap=ap))
-                penalties.append(places.size / (places[-1] + 1))
-                matches += places.size
-                firsts[places[0]] += 1
+        for i, ranks in enumerate(block_ranks(block, right, removed), start=start):
+            if ranks.size:
+                precisions.append(average_precision(ranks, ap=ap))
+                penalties.append(ranks.size / (ranks[-1] + 1))
+                matches += ranks.size
+                firsts[ranks[0]] += 1
             else:
                 unmatched.append(i)
         start += len(block)
@@ -205,7 +205,7 @@ def _pieces(similarity: Iterable[Any]) -> Iterator[Any]:
 
 def _first_nan(block: Any) -> int:
     """Number (from 1) of the first row that holds NaN; 0 if none does."""
-    if block.shape[1] == 0 or not np.isnan(float(block.min())):  # the least of numbers with NaN among them is NaN
+    if block.shape[1] == 0 or not np.isnan(float(block.min())):  # the minimum is NaN if any value is
         return 0
     rows = np.isnan(to_numpy(block)).any(axis=1)
     return int(np.flatnonzero(rows)[0]) + 1

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ENTRIES = 4 << 20  # numbers of a block where nobody says how large: 16 MB in float32
+ENTRIES = 4 << 20  # default number of values in a block: 16 MB in float32
 TINY = 1e-12
 
 

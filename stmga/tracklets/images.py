@@ -96,7 +96,7 @@ def read_span(file: Path, span: tuple[int, int]) -> bytes:
 
 
 class _Shard:
-    """A file kept open; closed when the cache has let go of it and nobody reads from it any more."""
+    """A file kept open; closed when the cache has dropped it and all reads are done."""
 
     def __init__(self, file: Path) -> None:
         self.fd = -1
@@ -129,7 +129,7 @@ def _shard(file: Path) -> _Shard | _Reopened:
 
 
 def close_shards() -> None:
-    """Forget the files kept open by `read_span`; whoever writes a pack anew calls it."""
+    """Forget the files kept open by `read_span`. Code that rewrites a pack must call it."""
     _shard.cache_clear()
 
 
@@ -166,14 +166,14 @@ def checked_range(pixels: torch.Tensor) -> torch.Tensor:
         raise ValueError("the frames hold NaN or infinite values; expected floats in 0..1")
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise ValueError(
-            f"float frames must lie in 0..1, got {low:.4g}..{high:.4g}; divide 0..255 values by 255, or pass uint8, "
-            "and never normalised pixels"
+            f"float frames must be in 0..1, got {low:.4g}..{high:.4g}; divide 0..255 values by 255, or pass uint8; "
+            "do not pass normalised pixels"
         )
     return pixels.clamp(0, 1) if low < 0 or high > 1 else pixels
 
 
 def outside(box: Box, width: int, height: int) -> Literal["", "partly", "wholly"]:
-    """How far a box lies outside a picture of this size."""
+    """How far a box extends outside an image of this size."""
     x, y, w, h = box
     if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
         return "wholly"

@@ -37,7 +37,7 @@ def read_mot(
         first_index: the number that the track file gives to the first frame: 1 in MOT, 0 in some trackers.
         check_files: as in `read_tracklets`.
 
-    Images named by number are matched by number (see docs/use/tracklets.md), others by their place in natural order.
+    Images named by number are matched by number (see docs/use/tracklets.md), others by their position in natural order.
     All faults of the input come in one `TrackletError`, with line numbers.
     """
     tracks, frames = Path(tracks).absolute(), Path(frames).absolute()

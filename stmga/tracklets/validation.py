@@ -186,11 +186,11 @@ def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
     for number, i, frame in on_disk:
         size = sizes[frame.file]
         if isinstance(size, str):
-            if count := uses.pop(frame.file, 0):  # a bad file is one fault, however many frames want it
-                faults.append(f"{place(number, i)}: {size}" + (f" ({count:,} frames want it)" if count > 1 else ""))
+            if count := uses.pop(frame.file, 0):  # a bad file is one fault, however many frames use it
+                faults.append(f"{place(number, i)}: {size}" + (f" ({count:,} frames use it)" if count > 1 else ""))
         elif frame.index is not None and size[2] is not None and frame.index >= size[2]:
             faults.append(f"{place(number, i)}: {frame.file} has {size[2]} frames, no frame {frame.index} (from 0)")
-        elif frame.box is None or min(frame.box[2:]) <= 0:  # of no area: said already
+        elif frame.box is None or min(frame.box[2:]) <= 0:  # no area: already reported
             continue
         elif (place_of_box := outside(frame.box, *size[:2])) == "wholly":
             faults.append(f"{place(number, i)}: box {frame.box} is outside {frame.file}, {size[0]} x {size[1]} pixels")

@@ -94,7 +94,7 @@ class _Decoder:
         return frame
 
 
-# The video read last stays open, because the next clip of a tracklet goes on where this one ended: without it, a clip
+# The video read last stays open, because the next clip of a tracklet continues where this one ended. Otherwise a clip
 # of 8 frames would decode from the keyframe, some 100 frames before. Taken out while in use: threads cannot share it.
 _kept: dict[tuple[str, int, int], _Decoder] = {}
 

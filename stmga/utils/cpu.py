@@ -13,15 +13,14 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep what this process frees; whether it took the setting.
+    """Let glibc keep the memory that this process frees. Returns whether glibc accepted the setting.
 
-    Every batch on a CPU frees its maps and takes new ones of the same size. glibc gives such large blocks back to the
-    kernel at once, and gets them anew page by page, each filled with zeros: a good part of the time of a batch
-    (`benchmarks/speed/allocator.py`). The price is that freed memory stays with the process until it ends.
+    Every batch on a CPU frees its maps and allocates new ones of the same size. glibc returns such large blocks to the
+    kernel at once and gets them back page by page, each filled with zeros. This takes a good part of the time of a
+    batch (`benchmarks/speed/allocator.py`). The price is that freed memory stays with the process until it ends.
 
-    It holds for the whole process, so the command `stmga` does it for its own, and a library does it for nobody: call
-    it in a program of yours, before the first batch. Where there is no glibc nothing happens; another allocator
-    that takes its place (jemalloc, tcmalloc) does not heed it.
+    It applies to the whole process, so the command `stmga` calls it and the library never does. Call it in your own
+    program before the first batch. Without glibc nothing happens. Other allocators (jemalloc, tcmalloc) ignore it.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -32,11 +31,11 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Inside, numbers below 1e-38 are 0: a CPU computes with them many times slower, and weight decay makes them.
+    """Flush numbers below 1e-38 to 0: CPUs compute with them many times slower, and weight decay produces them.
 
     A backward pass took three times as long after two thousand steps without this.
 
-    The setting belongs to a thread and goes on to those it starts. Threads of torch that are there already keep
+    The setting belongs to a thread and is inherited by threads that it starts. Existing torch threads keep
     theirs, so the commands that train call this before they compute anything.
     """
     before = denormals_are_flushed()
@@ -48,5 +47,5 @@ def flushed_denormals() -> Iterator[None]:
 
 
 def denormals_are_flushed() -> bool:
-    """Whether this thread takes numbers below 1e-38 for 0."""
+    """Whether this thread treats numbers below 1e-38 as 0."""
     return (torch.tensor([2.0**-126], dtype=torch.float32, device="cpu") / 2).item() == 0

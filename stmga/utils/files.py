@@ -24,7 +24,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A place to write a large file to; at the end it takes the place of ``path``, or leaves nothing if it fails.
+    """A temporary path for writing a large file. It replaces ``path`` at the end, or is removed on failure.
 
     Raises:
         OSError: the file cannot be written; the message names it, and an old file is untouched.
@@ -44,7 +44,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write every file beside its place, then put them all there; if one cannot be, the old ones are put back."""
+    """Write every file under a temporary name, then move them all. If one fails, the old files are restored."""
     path = Path()
     with ExitStack() as undo:
         temps = {path: _beside(path) for path in files if not _is_device(path)}

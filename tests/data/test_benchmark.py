@@ -97,7 +97,7 @@ def test_holdouts_that_make_no_test():
             benchmark_from(walks(), name="mine", holdout=share)
     with pytest.raises(ValueError, match=r"needs at least 2 persons, the set has 0: read the data with a layout"):
         benchmark_from([Tracklet("a", ()), Tracklet("b", ())], name="mine", holdout=0.5)
-    with pytest.raises(ValueError, match=r"nobody among the 4 persons held out \(.*\) is seen by two cameras"):
+    with pytest.raises(ValueError, match=r"none of the 4 persons held out \(.*\) is seen by two cameras"):
         benchmark_from(walks(cameras=("door",)), name="mine", holdout=0.2)
     with pytest.raises(ValueError, match="with two tracklets"):
         benchmark_from([Tracklet(str(p), (), p) for p in range(4)], name="mine", holdout=0.5)

@@ -120,7 +120,7 @@ def test_mistakes_are_named():
         calibrate(labelled(), false_match_rates=[1e-5])
     with pytest.raises(ValueError, match="from different known cameras"):
         calibrate(labelled(cameras=(1,)), false_match_rates=[0.1])
-    with pytest.raises(ValueError, match="lie between 0 and 1"):
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
         calibrate(labelled(), false_match_rates=[5])
     with pytest.raises(ValueError, match="got 0 from 0 labelled tracklets"):
         calibrate(Embeddings(torch.eye(2), [{"tracklet": "a"}, {"tracklet": "b"}], "1f"), false_match_rates=[0.1])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stmga import Embeddings
 from stmga.metrics import NoMatchError, Protocol, Reranking, evaluate, rank_scores, rerank
-from stmga.metrics.counting import block_places, device_places
+from stmga.metrics.counting import block_ranks, device_ranks
 from tests.support.paths import DATA
 
 
@@ -162,7 +162,7 @@ def test_the_form_for_accelerators_counts_the_same(seed, b, g, levels):
     block = torch.from_numpy(random.integers(0, levels, (b, g)).astype(np.float32))
     split = random.integers(0, 3, (b, g))
     right, removed = ([np.flatnonzero(row == kind) for row in split] for kind in (0, 1))
-    here, there = block_places(block.clone(), right, removed), device_places(block.clone(), right, removed)
+    here, there = block_ranks(block.clone(), right, removed), device_ranks(block.clone(), right, removed)
     order = np.argsort(-block.numpy(), axis=1, kind="stable")
     for i in range(b):
         listed = order[i][~np.isin(order[i], removed[i])]

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stmga.metrics import RankScores, average_precision, match_places, rank_scores
+from stmga.metrics import RankScores, average_precision, match_ranks, rank_scores
 
 
 def by_hand(similarity, q_person, g_person, q_camera, g_camera):
@@ -98,7 +98,7 @@ def test_tensors_with_a_gradient_in_half_precision_and_on_a_device(device, dtype
     assert scores == rank_scores([[0.5, 0.25, 0.125], [0.25, 0.5, 1]], [1, 2], [2, 1, 2])
     assert scores.mAP == (0.5 + (1 + 2 / 3) / 2) / 2
     flags = torch.tensor([0, 1, 1], device=device), torch.tensor([0, 1, 0], device=device)
-    assert match_places(similarity[0], *flags).tolist() == [1]
+    assert match_ranks(similarity[0], *flags).tolist() == [1]
     assert average_precision(torch.tensor([0, 2], device=device)) == average_precision([0, 2])
 
 
@@ -107,7 +107,7 @@ def test_one_and_the_string_one_are_different_persons():
 
 
 def test_small_pieces():
-    assert match_places([3, 1, 2], [1, 1, 0], [0, 0, 0]).tolist() == [0, 2]
+    assert match_ranks([3, 1, 2], [1, 1, 0], [0, 0, 0]).tolist() == [0, 2]
     assert average_precision([0, 1, 2]) == 1.0
     assert average_precision([1]) == 0.5
     with pytest.raises(ValueError, match="undefined"):

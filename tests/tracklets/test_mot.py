@@ -251,7 +251,7 @@ def test_video_faults(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (fault,) = faults_of(tracks, tmp_path / "text.mp4")
     assert "cannot be opened as a video" in fault
-    assert "3 frames want it" in fault
+    assert "3 frames use it" in fault
     (tmp_path / "zero.mp4").write_bytes(b"")
     assert "empty (0 bytes)" in faults_of(tracks, tmp_path / "zero.mp4")[0]
     (tracklet,) = read_mot(tracks_of(tmp_path / "t.txt", "1,1,0,0,9,9"), video)

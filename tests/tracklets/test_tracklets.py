@@ -93,8 +93,8 @@ def test_a_record_and_a_transform_take_the_same_values():
             assert loaded[0, 0, 0] == min(max(value, 0), 1)
             assert torch.equal(transform(frames), transform([loaded]))
         else:
-            assert "must lie in 0..1" in faults_of(tracklet.load)[0]
-            with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
+            assert "must be in 0..1" in faults_of(tracklet.load)[0]
+            with pytest.raises(ValueError, match=r"must be in 0\.\.1"):
                 transform(frames)
         assert frames[0, 0, 0, 0] == torch.tensor(value)  # the user's tensor stays as it is
 

@@ -94,7 +94,7 @@ def test_files_are_opened_once(tmp_path, monkeypatch):
 def test_a_bad_file_is_one_fault(tmp_path):
     tracklets = [Tracklet(str(i), [Frame(tmp_path / "gone.png", (0, 0, 5, 5))] * 3) for i in range(2)]
     (fault,) = faults_of(check_tracklets, tracklets)
-    assert "gone.png does not exist (6 frames want it)" in fault
+    assert "gone.png does not exist (6 frames use it)" in fault
 
 
 def test_unchecked_files_fail_one_by_one_when_loaded(tmp_path):

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import About, Reading, collector_paused
+from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 PARTS = ("train", "query", "gallery")
-NAME = re.compile(r"([0-9]+)_?C([0-9]+)_?F([0-9]+)_?X([0-9]+)\.[A-Za-z]+")  # both forms that are about
+NAME = re.compile(r"([0-9]+)_?C([0-9]+)_?F([0-9]+)_?X([0-9]+)\.[A-Za-z]+")  # both naming schemes in circulation
 INNER = "DukeMTMC-VideoReID"
 
-ABOUT: About = About(
+INFO: DataSetInfo = DataSetInfo(
     name="duke",
     title="DukeMTMC-VideoReID",
     layout="train, query and gallery, each with PERSON/TRACKLET/0001C6F0099X30823.jpg",
@@ -33,7 +33,7 @@ def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = Tr
 
     2,196 training tracklets of 702 persons; 702 queries of 702 other persons; a gallery of 2,636 tracklets, of those
     702 and of 408 distractors, who are nobody's match by their own numbers. The queries are not in the gallery. A file
-    name gives the person (0001), the camera (C6) and the place in the tracklet (F0099), by which frames are ordered.
+    name gives the person (0001), the camera (C6) and the position in the tracklet (F0099), by which frames are ordered.
 
     **Withdrawn by its authors in 2019**; for those who hold it.
 
@@ -51,7 +51,7 @@ def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = Tr
     ...
     """
     root = Path(root).absolute()
-    reading = Reading(ABOUT, root / INNER if (root / INNER).is_dir() else root, complete)
+    reading = DataSetReader(INFO, root / INNER if (root / INNER).is_dir() else root, complete)
     reading.need(*PARTS)
     parts: dict[str, list[Tracklet]] = {}
     for part in PARTS:
@@ -71,7 +71,7 @@ def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = Tr
 
 def looks_like_duke(root: Path) -> bool:
     """Whether the three folders are there and the first file is named as in this set."""
-    if ABOUT.is_at(root):
+    if INFO.is_at(root):
         return True
     if not all((root / part).is_dir() for part in PARTS):
         return False
@@ -79,7 +79,7 @@ def looks_like_duke(root: Path) -> bool:
     return first is not None and NAME.fullmatch(first.name) is not None
 
 
-def _named(reading: Reading, part: str, tracklet: Tracklet) -> Tracklet | None:
+def _named(reading: DataSetReader, part: str, tracklet: Tracklet) -> Tracklet | None:
     """A tracklet with what its file names say; None, and a fault, where they contradict each other."""
     matches = [NAME.fullmatch(frame.file.name) for frame in tracklet.frames]
     where = reading.root / part / tracklet.id
@@ -102,7 +102,7 @@ def _named(reading: Reading, part: str, tracklet: Tracklet) -> Tracklet | None:
     return None
 
 
-def _count(reading: Reading, parts: dict[str, list[Tracklet]]) -> None:
+def _count(reading: DataSetReader, parts: dict[str, list[Tracklet]]) -> None:
     persons = {part: {tracklet.person for tracklet in tracklets} for part, tracklets in parts.items()}
     for part, tracklets, people in (("train", 2196, 702), ("query", 702, 702), ("gallery", 2636, 1110)):
         likely = f"{part}/ is not whole: unpack the archive again"

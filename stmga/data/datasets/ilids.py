@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import SPLITS, About, Reading, check_split, read_mat
+from stmga.data.datasets.reader import SPLITS, DataSetInfo, DataSetReader, check_split, read_mat
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -16,7 +16,7 @@ from stmga.tracklets.tracklet import Tracklet, TrackletError
 SEQUENCES, LIST = "i-LIDS-VID/sequences", "train-test people splits/train_test_splits_ilidsvid.mat"
 PERSONS = 300
 
-ABOUT: About = About(
+INFO: DataSetInfo = DataSetInfo(
     name="ilids",
     title="iLIDS-VID",
     layout=f"{SEQUENCES}/cam1/person001/*.png, .../cam2/... and {LIST}",
@@ -50,7 +50,7 @@ def read_ilids(root: str | Path, *, split: int = 0, check_files: bool = True, co
     ValueError: split is one of 10, 0 to 9, got 11; results are the mean over all
     """
     check_split(split)
-    reading = Reading(ABOUT, Path(root), complete)
+    reading = DataSetReader(INFO, Path(root), complete)
     reading.need(SEQUENCES, LIST)
     try:
         found = read_folder(reading.root / SEQUENCES, layout="cam{camera}/person{person}", check_files=False)
@@ -72,7 +72,7 @@ def read_ilids(root: str | Path, *, split: int = 0, check_files: bool = True, co
     return half_and_half(reading, cameras, sorted(order[half:]), sorted(order[:half]), f"split {split}", check_files)
 
 
-def two_cameras(reading: Reading, found: list[Tracklet], names: dict[str, int]) -> dict[int, dict[int, Tracklet]]:
+def two_cameras(reading: DataSetReader, found: list[Tracklet], names: dict[str, int]) -> dict[int, dict[int, Tracklet]]:
     """Camera -> person -> tracklet, as integers; a fault for a folder that is neither."""
     cameras: dict[int, dict[int, Tracklet]] = {camera: {} for camera in names.values()}
     for tracklet in found:
@@ -85,7 +85,7 @@ def two_cameras(reading: Reading, found: list[Tracklet], names: dict[str, int]) 
 
 
 def half_and_half(
-    reading: Reading,
+    reading: DataSetReader,
     cameras: dict[int, dict[int, Tracklet]],
     train: list[int],
     test: list[int],
@@ -94,7 +94,7 @@ def half_and_half(
 ) -> Benchmark:
     """Trains on both cameras of `train`; asks for each of `test` in camera 1 among those in camera 2."""
     return reading.benchmark(
-        Protocol(data=f"{reading.about.title}, {split}", queries_in_gallery=False),
+        Protocol(data=f"{reading.info.title}, {split}", queries_in_gallery=False),
         train=[cameras[camera][person] for person in train for camera in (1, 2)],
         query=[cameras[1][person] for person in test],
         gallery=[cameras[2][person] for person in test],

@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines, read_mat
+from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused, read_lines, read_mat
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import list_folder
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
-TRAIN, TEST, INFO = "list_sequence/list_seq_train.txt", "list_sequence/list_seq_test.txt", "test/data/info_test.mat"
+TRAIN, TEST, TEST_INFO = (
+    "list_sequence/list_seq_train.txt",
+    "list_sequence/list_seq_test.txt",
+    "test/data/info_test.mat",
+)
 
-ABOUT: About = About(
+INFO: DataSetInfo = DataSetInfo(
     name="lsvid",
     title="LS-VID",
-    layout=f"tracklet_train/ and tracklet_test/ with the crops, {TRAIN}, {TEST} and {INFO}",
-    marks=("list_sequence", INFO, "tracklet_train"),
+    layout=f"tracklet_train/ and tracklet_test/ with the crops, {TRAIN}, {TEST} and {TEST_INFO}",
+    marks=("list_sequence", TEST_INFO, "tracklet_train"),
     terms="LS-VID shows real people and is for academic research only, under an agreement with its authors.",
     ask="its authors, Jianing Li and Shiliang Zhang (Peking University), who send it on request by mail once the "
     "signed agreement on the project page of Global-Local Temporal Representations (ICCV 2019) is with them",
@@ -56,8 +60,8 @@ def read_lsvid(
     stmga.data.datasets.reader.DataSetError: /data/none does not exist
     ...
     """
-    reading = Reading(ABOUT, Path(root), complete)
-    reading.need(TRAIN, TEST, INFO)
+    reading = DataSetReader(INFO, Path(root), complete)
+    reading.need(TRAIN, TEST, TEST_INFO)
     try:
         rows, queries = _test_info(reading)
         train, test = (_Part(reading, name) for name in (TRAIN, TEST))
@@ -67,10 +71,10 @@ def read_lsvid(
         raise
     _count(reading, train, test, queries)
     if len(rows) != len(test.tracklets):
-        words = f"{INFO} has {len(rows):,} tracklets and {TEST} {len(test.tracklets):,}: they are of two versions"
+        words = f"{TEST_INFO} has {len(rows):,} tracklets and {TEST} {len(test.tracklets):,}: they are of two versions"
         reading.faults.append(words)
     elif len(queries) and not (queries.min() >= 1 and queries.max() <= len(rows)):
-        reading.faults.append(f"{INFO} names query {queries.max()} of {len(rows)} tracklets")
+        reading.faults.append(f"{TEST_INFO} names query {queries.max()} of {len(rows)} tracklets")
     else:
         _compare(reading, rows, test.tracklets, frames=check_files)
     chosen = set(queries.tolist())
@@ -83,12 +87,12 @@ def read_lsvid(
     )
 
 
-def _test_info(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+def _test_info(reading: DataSetReader) -> tuple[np.ndarray, np.ndarray]:
     """First frame, last frame, person, camera of each test tracklet; rows of the queries, from 1."""
-    found = read_mat(reading.root / INFO, "info_test", "query")
+    found = read_mat(reading.root / TEST_INFO, "info_test", "query")
     rows = found["info_test"].astype(int)
     if rows.ndim != 2 or rows.shape[1] != 4:
-        raise TrackletError(f"{INFO} must have the columns first, last, person, camera, got shape {rows.shape}")
+        raise TrackletError(f"{TEST_INFO} must have the columns first, last, person, camera, got shape {rows.shape}")
     return rows, found["query"].ravel().astype(int)
 
 
@@ -96,7 +100,7 @@ def _test_info(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
 class _Part:
     """The tracklets of one list, None where one could not be made; each folder is listed once."""
 
-    reading: Reading
+    reading: DataSetReader
     name: str
     tracklets: list[Tracklet | None] = field(default_factory=list)
     folders: dict[Path, list[str]] = field(default_factory=dict)
@@ -124,7 +128,7 @@ class _Part:
         return Tracklet(path, frames, int(person), int(cameras.pop()))
 
     def _beginning(self, folder: Path, start: str) -> list[str]:
-        """Images in `folder` whose names begin with `start`; those where its number goes on are another tracklet's."""
+        """Images in `folder` whose names begin with `start`; where the number continues, it is another tracklet."""
         if folder not in self.folders:
             try:
                 self.folders[folder] = sorted(list_folder(folder)[1])
@@ -141,7 +145,7 @@ class _Part:
         return whole or found
 
 
-def _compare(reading: Reading, rows: np.ndarray, tracklets: list[Tracklet | None], *, frames: bool) -> None:
+def _compare(reading: DataSetReader, rows: np.ndarray, tracklets: list[Tracklet | None], *, frames: bool) -> None:
     """The list of the test against info_test.mat: person, camera and, if asked for, the number of frames."""
     for row, (tracklet, (first, last, person, camera)) in enumerate(zip(tracklets, rows.tolist(), strict=True), 1):
         if tracklet is None:
@@ -149,16 +153,18 @@ def _compare(reading: Reading, rows: np.ndarray, tracklets: list[Tracklet | None
         here, listed = (tracklet.person, tracklet.camera), (person, camera)
         where = f'tracklet "{tracklet.id}"'
         if here != listed:
-            reading.faults.append(f"{where}: person and camera {here}, row {row} of {INFO} has {listed}")
+            reading.faults.append(f"{where}: person and camera {here}, row {row} of {TEST_INFO} has {listed}")
         elif frames and len(tracklet) != last - first + 1:
-            reading.faults.append(f"{where}: {last - first + 1} frames by row {row} of {INFO}, found {len(tracklet)}")
+            reading.faults.append(
+                f"{where}: {last - first + 1} frames by row {row} of {TEST_INFO}, found {len(tracklet)}"
+            )
 
 
-def _count(reading: Reading, train: _Part, test: _Part, queries: np.ndarray) -> None:
+def _count(reading: DataSetReader, train: _Part, test: _Part, queries: np.ndarray) -> None:
     again = "is cut short: take it again"
     reading.count("training tracklets", 2831, len(train.tracklets), f"{TRAIN} {again}")
     reading.count("tracklets in the test list", 11333, len(test.tracklets), f"{TEST} {again}")
-    reading.count("queries", 3504, len(set(queries.tolist())), f"{INFO} {again}")
+    reading.count("queries", 3504, len(set(queries.tolist())), f"{TEST_INFO} {again}")
     for name, people, part in ((TRAIN, 842, train), (TEST, 2730, test)):
         if all(part.tracklets):
             reading.count(f"persons in {name}", people, len({t.person for t in part.tracklets if t}), f"it {again}")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import About, Reading, collector_paused, read_lines, read_mat
+from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused, read_lines, read_mat
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 LISTS = ("train_name.txt", "test_name.txt", "tracks_train_info.mat", "tracks_test_info.mat", "query_IDX.mat")
 JUNK, DISTRACTOR = -1, 0
 
-ABOUT: About = About(
+INFO: DataSetInfo = DataSetInfo(
     name="mars",
     title="MARS",
     layout="bbox_train/PERSON/*.jpg, bbox_test/PERSON/*.jpg and info/ with " + ", ".join(LISTS),
@@ -52,7 +52,7 @@ def read_mars(root: str | Path, *, check_files: bool = True, complete: bool = Tr
     stmga.data.datasets.reader.DataSetError: /data/none does not exist
     MARS is expected as bbox_train/PERSON/*.jpg, ...
     """
-    reading = Reading(ABOUT, Path(root), complete)
+    reading = DataSetReader(INFO, Path(root), complete)
     reading.need(*(f"info/{name}" for name in LISTS))
     try:
         train, test = (_part(reading, part) for part in ("train", "test"))
@@ -77,7 +77,7 @@ def read_mars(root: str | Path, *, check_files: bool = True, complete: bool = Tr
     )
 
 
-def _part(reading: Reading, part: str) -> list[Tracklet]:
+def _part(reading: DataSetReader, part: str) -> list[Tracklet]:
     """The tracklets of ``train`` or ``test`` in the order of their list."""
     info = reading.root / "info"
     names = read_lines(info / f"{part}_name.txt")
@@ -105,7 +105,7 @@ def _part(reading: Reading, part: str) -> list[Tracklet]:
     return tracklets
 
 
-def _count(reading: Reading, train: list[Tracklet], test: list[Tracklet], queries: np.ndarray) -> None:
+def _count(reading: DataSetReader, train: list[Tracklet], test: list[Tracklet], queries: np.ndarray) -> None:
     persons = Counter(tracklet.person for tracklet in test)
     likely = "the lists in info/ are cut short: take them again"
     reading.count("training tracklets", 8298, len(train), likely)
@@ -116,7 +116,7 @@ def _count(reading: Reading, train: list[Tracklet], test: list[Tracklet], querie
     reading.count("distractors (person 0)", 3248, persons[DISTRACTOR], likely)
 
 
-def _missing(reading: Reading, tracklets: list[Tracklet]) -> list[Tracklet]:
+def _missing(reading: DataSetReader, tracklets: list[Tracklet]) -> list[Tracklet]:
     """Tracklets with files that are not there: one fault for each file, or for a folder that is missing whole."""
     listed: dict[Path, set[str] | None] = {}
     gone: Counter[Path] = Counter()

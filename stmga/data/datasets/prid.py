@@ -10,7 +10,7 @@ import numpy as np
 
 from stmga.data.benchmark import Benchmark
 from stmga.data.datasets.ilids import half_and_half, two_cameras
-from stmga.data.datasets.reader import SPLITS, About, Reading, check_split
+from stmga.data.datasets.reader import SPLITS, DataSetInfo, DataSetReader, check_split
 from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 
@@ -19,10 +19,10 @@ IN_BOTH = 200  # persons 1 to 200 are the same in both cameras; higher numbers a
 MORE_THAN = 21  # frames in both cameras, of those who count
 PERSONS = 178
 
-ABOUT: About = About(
+INFO: DataSetInfo = DataSetInfo(
     name="prid",
     title="PRID-2011",
-    layout=f"{INNER}/{CAMERAS}/cam_a/person_0001/*.png, .../cam_b/... and, if at hand, {LIST}",
+    layout=f"{INNER}/{CAMERAS}/cam_a/person_0001/*.png, .../cam_b/... and, optionally, {LIST}",
     marks=(f"{INNER}/{CAMERAS}", f"{CAMERAS}/cam_a"),
     terms="PRID-2011 shows real people and is for academic research only.",
     ask="the page of PRID 2011 at the Institute of Computer Graphics and Vision, TU Graz (downloads of team Bischof)",
@@ -55,7 +55,7 @@ def read_prid(root: str | Path, *, split: int = 0, check_files: bool = True, com
     ...
     """
     check_split(split)
-    reading = Reading(ABOUT, Path(root), complete)
+    reading = DataSetReader(INFO, Path(root), complete)
     base = INNER if (reading.root / INNER).is_dir() else "."
     reading.need(*(str(Path(base, CAMERAS, camera)) for camera in ("cam_a", "cam_b")))
     try:
@@ -80,7 +80,7 @@ def _counts(cameras: dict[int, dict[int, Tracklet]], person: int) -> bool:
     return person <= IN_BOTH and all(len(cameras[camera][person]) > MORE_THAN for camera in (1, 2))
 
 
-def _halves(reading: Reading, base: str, split: int, persons: list[int]) -> tuple[list[int], list[int], str]:
+def _halves(reading: DataSetReader, base: str, split: int, persons: list[int]) -> tuple[list[int], list[int], str]:
     """Who is trained on, who is tested on, and where that comes from."""
     file = next((f for f in (reading.root / LIST, reading.root / base / LIST) if f.is_file()), None)
     if file is None:

@@ -20,13 +20,14 @@ NUMERIC = "biuf"  # kinds of a numpy dtype: truth values and real numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """A data set as text.
+class DataSetInfo:
+    """The description of a data set.
 
     Attributes:
-        name, title: as it is typed, as it is written.
+        name: the name on the command line.
+        title: the name in text.
         layout: its folders, in one line.
-        marks: paths below the root of which one is enough to know the set by.
+        marks: paths below the root; one of them is enough to recognise the set.
         terms: what it may be used for.
         ask: where its files come from.
     """
@@ -71,16 +72,16 @@ class DataSetError(TrackletError):
 
 
 @dataclass
-class Reading:
-    """A data set while it is read: the faults so far, and how to end.
+class DataSetReader:
+    """Reads a data set: collects faults, checks counts, and builds the benchmark.
 
     Args:
-        about: the set.
+        info: the description of the set.
         root: where it is.
         complete: its official counts must be met.
     """
 
-    about: About
+    info: DataSetInfo
     root: Path
     complete: bool = True
     faults: list[str] = field(default_factory=list)
@@ -89,7 +90,7 @@ class Reading:
         self.root = Path(self.root).absolute()
         if not self.root.is_dir():
             what = "is not a folder" if self.root.exists() else "does not exist"
-            raise DataSetError(f"{self.root} {what}", self.about.advice(self.root))
+            raise DataSetError(f"{self.root} {what}", self.info.advice(self.root))
 
     def need(self, *paths: str) -> None:
         """Stop here unless all of these are there: nothing can be read without them."""
@@ -98,7 +99,7 @@ class Reading:
 
     def stop_if_faulty(self) -> None:
         if self.faults:
-            raise DataSetError(self.faults, self.about.advice(self.root))
+            raise DataSetError(self.faults, self.info.advice(self.root))
 
     def attempt(self, error: TrackletError) -> None:
         """Keep the faults of a part, and continue with the others."""
@@ -108,7 +109,7 @@ class Reading:
         """A count of the whole set; `likely` says what is missing where fewer are found."""
         if self.complete and found != expected:
             reason = likely if found < expected else "these are lists or folders of another set or version"
-            words = f"{self.about.title} has {expected:,} {what}, found {found:,}"
+            words = f"{self.info.title} has {expected:,} {what}, found {found:,}"
             self.faults.append(f"{words}: {reason} (complete=False reads a part of the set as it is)")
 
     def benchmark(
@@ -133,8 +134,8 @@ class Reading:
             except TrackletError as error:
                 self.faults = error.faults
         self.stop_if_faulty()
-        terms = f"{self.about.terms} Where to ask for it: {self.about.ask}"
-        return Benchmark(name=self.about.name, protocol=protocol, terms=terms, **roles)
+        terms = f"{self.info.terms} Where to ask for it: {self.info.ask}"
+        return Benchmark(name=self.info.name, protocol=protocol, terms=terms, **roles)
 
 
 def _with_role(tracklet: Tracklet, role: str) -> Tracklet:

@@ -282,10 +282,10 @@ def test_prid_faults(tmp_path, prid):
 
 def test_every_set_says_its_terms_and_refuses_an_empty_folder(tmp_path):
     for name, known in DATASETS.items():
-        assert known.about.name == name and "people" in known.terms and "Where to ask for it: " in known.terms
+        assert known.info.name == name and "people" in known.terms and "Where to ask for it: " in known.terms
         with pytest.raises(DataSetError, match="does not exist") as caught:
             load_benchmark(tmp_path, dataset=name)
-        assert known.about.ask in str(caught.value)
+        assert known.info.ask in str(caught.value)
         with pytest.raises(ValueError, match="has a test of its own"):
             load_benchmark(tmp_path, dataset=name, holdout=0.5)
         if not known.splits:
