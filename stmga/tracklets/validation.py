@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.tracklets.images import outside
+from stmga.tracklets.images import image_size, outside
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
@@ -221,10 +221,7 @@ def _size(file: Path, video: bool) -> Size | str:
             from stmga.tracklets.video import video_size
 
             return video_size(file)
-        from PIL import Image
-
-        with Image.open(file) as image:
-            return (*image.size, None)
+        return (*image_size(file), None)
     except FileNotFoundError:
         return f"{file} does not exist"
     except IsADirectoryError:
