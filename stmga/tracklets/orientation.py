@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ORIENTATION = 0x0112  # the EXIF tag
+MIRRORED = (2, 4, 5, 7)
 
 # (a, b, c, d) of a display matrix, which takes the pixel (x, y) to (a x + c y, b x + d y).
 MATRICES = {

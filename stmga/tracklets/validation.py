@@ -189,8 +189,8 @@ def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
         if isinstance(size, str):
             if count := uses.pop(frame.file, 0):  # a bad file is one fault, however many frames want it
                 faults.append(f"{place(number, i)}: {size}" + (f" ({count:,} frames want it)" if count > 1 else ""))
-        elif frame.index is not None and size[2] is not None and frame.index >= size[2]:
-            faults.append(f"{place(number, i)}: {frame.file} has {size[2]} frames, no frame {frame.index} (from 0)")
+        elif (total := _frame_count(frame, size)) is not None:
+            faults.append(f"{place(number, i)}: {frame.file} has {total} frames, no frame {frame.index} (from 0)")
         elif frame.box is None or min(frame.box[2:]) <= 0:  # of no area: said already
             continue
         elif (place_of_box := outside(frame.box, *size[:2])) == "wholly":
@@ -202,6 +202,16 @@ def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
         words = "%d of %d boxes reach over the edge of their frame and are clipped; first: %s"
         logger.warning(words, len(clipped), boxes, clipped[0])
     return faults
+
+
+def _frame_count(frame: Frame, size: Size) -> int | None:
+    """How many frames its video has, if that is too few. A header may say too little: its packets are counted, then."""
+    if frame.index is None or size[2] is None or frame.index < size[2]:
+        return None
+    from stmga.tracklets.video import frame_count
+
+    count = frame_count(frame.file)
+    return count if count is not None and frame.index >= count else None
 
 
 def _sizes(files: dict[Path, bool]) -> dict[Path, Size | str]:
