@@ -98,6 +98,11 @@ ORDINARY: dict[str, Made] = {
     "uneven.mp4": made("mpeg4", {}, times=UNEVEN),
 }  # fmt: skip
 
+CUT: dict[str, Made] = {
+    "cut-hevc.mp4": made("libx265", HEVC, keep=cut),  # an edit list cuts away what cannot be decoded
+    "gap.mp4": made("libx264", PLAIN, keep=lambda number, key: number != 23),
+}
+
 COUNTED: dict[str, Made] = {
     "h264.avi": made("libx264", H264),  # made-up stamps, in the order of decoding
     "mpeg4.avi": made("mpeg4", MPEG),
@@ -134,9 +139,9 @@ def forget() -> None:
     video._kept.clear()
 
 
-@pytest.mark.parametrize("name", [*ORDINARY, *COUNTED])
+@pytest.mark.parametrize("name", [*ORDINARY, *CUT, *COUNTED])
 def test_every_picture_is_the_one_that_sequential_decoding_yields(tmp_path, name):
-    file = (ORDINARY | COUNTED)[name](tmp_path / name)
+    file = (ORDINARY | CUT | COUNTED)[name](tmp_path / name)
     expected = sequential(file)
     assert len(expected) > 15
     if name in ORDINARY:
@@ -150,9 +155,11 @@ def test_every_picture_is_the_one_that_sequential_decoding_yields(tmp_path, name
     forget()
     check(video.decode(file, numbers))
     assert is_counted(file) == (name in COUNTED)
+    check((number, next(video.decode(file, [number]))[1]) for number in reversed(numbers))
     forget()
     for number in random.Random(0).sample(numbers, len(numbers)):
         check(video.decode(file, [number]))
+    assert is_counted(file) == (name in COUNTED)
     for number in random.Random(1).sample(numbers, 5):
         forget()
         check(video.decode(file, [number]))
@@ -160,11 +167,11 @@ def test_every_picture_is_the_one_that_sequential_decoding_yields(tmp_path, name
         list(video.decode(file, [3, len(expected)]))
 
 
-@pytest.mark.parametrize("name", [*ORDINARY, *COUNTED])
+@pytest.mark.parametrize("name", [*ORDINARY, *CUT, *COUNTED])
 def test_opencv_counts_the_same_pictures(tmp_path, name):
     """It converts colours otherwise, so by a mean difference."""
     cv2 = pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-python-headless")
-    file = (ORDINARY | COUNTED)[name](tmp_path / name)
+    file = (ORDINARY | CUT | COUNTED)[name](tmp_path / name)
     capture, expected = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG), sequential(file)
     count = 0
     while (read := capture.read())[0]:
@@ -266,6 +273,17 @@ def test_counting_costs_one_pass_as_long_as_numbers_rise(tmp_path, decoded):
     for start in range(0, COUNT, 6):
         whole.load(range(start, start + 6))
     assert len(decoded) == COUNT
+    decoded.clear()
+    whole.load([33])  # counted before: from its keyframe
+    assert len(decoded) < 10
+
+
+def test_time_stamps_that_come_twice_are_never_sought(tmp_path, decoded):
+    file = COUNTED["joined.ts"](tmp_path / "v.ts")
+    assert [number_on(picture) for _, picture in video.decode(file, [3, 60])] == [3, 112]
+    decoded.clear()
+    assert [number_on(picture) for _, picture in video.decode(file, [51])] == [103]
+    assert len(decoded) == 52
 
 
 def test_a_gap_is_looked_at_once(tmp_path, decoded):

@@ -24,8 +24,8 @@ def decode(file: Path, indices: Collection[int]) -> Iterator[tuple[int, np.ndarr
     """Yields (index, picture `(h, w, 3)` uint8 RGB, upright) for the frames `indices`, which count from 0.
 
     Frame k is the k-th picture that decoding from the beginning yields, as a tracker counted them. Where the packets
-    prove that this is the k-th by time stamp, decoding starts at the keyframe before it; else at the beginning.
-    Reading on where the last call ended costs no second pass.
+    prove that this is the k-th by time stamp, decoding starts at the keyframe before it. Otherwise pictures are counted
+    from the beginning, once: then their time stamps are known, and lead back to those that have been counted.
 
     Raises:
         VideoError: it cannot be read, or has no such frame.
@@ -87,13 +87,7 @@ class _Decoder:
         self.stream = video_stream(self.container)
         self.stream.codec_context.thread_count = 1  # worker processes share the load, and threads do not survive a fork
         self.frames = _pictures(self.container, self.stream)
-        self.at = -1
-
-    def next(self) -> Any:
-        """The next picture, or None at the end."""
-        frame = next(self.frames, None)
-        self.at += frame is not None
-        return frame
+        self.at, self.sought = -1, False
 
     def seek(self, index: VideoIndex, key: int) -> Any:
         """The picture of the keyframe `key`; None if the container cannot get there."""
@@ -104,11 +98,25 @@ class _Decoder:
             return None
         known = lambda packet: packet.pts is None or packet.pts < stamp or index.has(packet.pts, packet.size)  # noqa: E731
         self.frames = _pictures(self.container, self.stream, known)
+        self.at, self.sought = key, True
         for frame in self.frames:
             if frame.pts is None or frame.pts >= stamp:  # some seek by the time of decoding, and too far
-                self.at = key
                 return frame if frame.pts == stamp and not frame.is_corrupt else None
         return None
+
+    def follow(self, index: VideoIndex, number: int) -> Any:
+        """Decode on to a picture behind `at`; None if it does not come, or not as the index says."""
+        frame, shown = None, index.shown
+        while self.at < number:
+            frame = next(self.frames, None)
+            if frame is None or (self.sought and frame.is_corrupt):  # what is made up for it depends on what was before
+                return None
+            if self.at + 1 < len(shown) and frame.pts != shown[self.at + 1]:
+                return None
+            self.at += 1
+            if index.counted and index.shown is shown:  # no other thread has begun to count
+                index.count(self.at, frame.pts, frame.key_frame)
+        return frame
 
 
 def _pictures(container: Any, stream: Any, known: Callable[[Any], bool] = lambda packet: True) -> Iterator[Any]:
@@ -135,59 +143,42 @@ def _keep(version: tuple[str, int, int], decoder: _Decoder) -> None:
 
 
 def _picture(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
-    if not index.counted:
-        frame = _by_time(decoder, index, number)
-        if frame is not None:
-            return frame
-        logger.info("%s: pictures do not come as its packets say: they are counted from the beginning", decoder.file)
-        index.counted = True
+    frame = _by_seek(decoder, index, number)
+    if frame is None and (decoder.sought or not index.counted):
+        if not index.counted:
+            logger.info("%s: its pictures do not come as its packets say, so they are counted", decoder.file)
+            index.recount()
         decoder.restart()
-    return _by_count(decoder, number)
+        frame = decoder.follow(index, number)
+    if frame is None:
+        raise _no_frame(decoder.file, decoder.at + 1, number)
+    return frame
 
 
-def _by_time(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
-    """A picture by way of the keyframe before it; None where the packets are not what they seem."""
+def _by_seek(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
+    """A picture by way of the keyframe before it; None if that does not lead to it."""
     while index.doubtful and index.doubtful[0][0] <= number:
-        if _reach(decoder, index, *index.doubtful[0]) is None:
+        span = index.doubtful[0]
+        if _reach(decoder, index, *span) is None:
             return None
-        index.doubtful.pop(0)
+        with contextlib.suppress(ValueError):  # another thread was faster
+            index.doubtful.remove(span)
     key = index.key_before(number)
-    if decoder.at < number and (key is None or key <= decoder.at + 1) and decoder.at >= 0:
-        return _follow(decoder, index, number)  # nothing to skip
+    if decoder.at < number and (key is None or key <= decoder.at + 1):
+        return decoder.follow(index, number)  # nothing to skip
     return _reach(decoder, index, key, number)
 
 
 def _reach(decoder: _Decoder, index: VideoIndex, key: int | None, number: int) -> Any:
-    """Decode from the keyframe `key`, or an earlier one, to a picture."""
+    """Decode from the keyframe `key`, one of those before it, or the beginning to a picture."""
     for _ in range(TRIES):
         if key is None:
             break
         if (frame := decoder.seek(index, key)) is not None:
-            return frame if key == number else _follow(decoder, index, number)
+            return frame if key == number else decoder.follow(index, number)
         key = index.key_before(key - 1)
     decoder.restart()
-    return _follow(decoder, index, number)
-
-
-def _follow(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
-    """Decode on to a picture; None as soon as one is damaged, or not the next by time stamp."""
-    frame = None
-    while decoder.at < number:
-        frame = decoder.next()
-        if frame is None or frame.is_corrupt or frame.pts != index.shown[decoder.at]:
-            return None
-    return frame
-
-
-def _by_count(decoder: _Decoder, number: int) -> Any:
-    if decoder.at >= number:
-        decoder.restart()
-    frame = None
-    while decoder.at < number:
-        frame = decoder.next()
-        if frame is None:
-            raise _no_frame(decoder.file, decoder.at + 1, number)
-    return frame
+    return decoder.follow(index, number)
 
 
 def _no_frame(file: Path, count: int, number: int) -> VideoError:

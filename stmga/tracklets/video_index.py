@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import statistics
+import threading
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,27 +33,44 @@ class Packet(NamedTuple):
 
 @dataclass
 class VideoIndex:
-    """The pictures of a video in order of time; or `counted`: only decoding all of them tells which is which.
+    """The time stamps of a video's pictures by number: of all, if its packets prove them, or of those `counted` so far.
 
     `doubtful` has spans, from a keyframe to the next, in which a packet may be missing. Decode them before anything
     behind them is believed: a decoder that has lost a keyframe leaves out pictures whose packets are all there.
     """
 
-    shown: array[int] = field(default_factory=lambda: array("q"))  # time stamps, rising
-    sizes: array[int] = field(default_factory=lambda: array("q"))  # bytes of the packets
+    shown: array[int] = field(default_factory=lambda: array("q"))
     keys: list[int] = field(default_factory=list)  # numbers of the keyframes, rising
+    stamps: array[int] = field(default_factory=lambda: array("q"))  # of the packets, rising; none if two are equal
+    sizes: array[int] = field(default_factory=lambda: array("q"))  # of the packets, in bytes
     doubtful: list[tuple[int, int]] = field(default_factory=list)
     counted: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def key_before(self, number: int) -> int | None:
-        """The number of the last keyframe up to a picture, if there is one."""
-        place = bisect.bisect_right(self.keys, number)
+        """The number of the last keyframe up to a picture, if there is one to seek to."""
+        place = bisect.bisect_right(self.keys, number) if self.stamps else 0
         return self.keys[place - 1] if place else None
 
     def has(self, stamp: int, size: int) -> bool:
         """Whether the packet of that time stamp has that size: some containers mix stamps up after a seek."""
-        place = bisect.bisect_left(self.shown, stamp)
-        return place < len(self.shown) and self.shown[place] == stamp and self.sizes[place] == size
+        place = bisect.bisect_left(self.stamps, stamp)
+        return place < len(self.stamps) and self.stamps[place] == stamp and self.sizes[place] == size
+
+    def count(self, number: int, stamp: int | None, key: bool) -> None:
+        """Note a picture that decoding all before it has reached."""
+        with self.lock:  # another thread may be decoding the same file
+            if stamp is None:
+                self.stamps = array("q")
+            elif number == len(self.shown):
+                self.shown.append(stamp)
+                if key:
+                    self.keys.append(number)
+
+    def recount(self) -> None:
+        """Believe the packets no longer."""
+        with self.lock:
+            self.shown, self.keys, self.doubtful, self.counted = array("q"), [], [], True
 
 
 @functools.lru_cache(maxsize=64)
@@ -65,7 +83,13 @@ def video_index(file: str, changed: int) -> VideoIndex:
         packets = [_packet(packet) for packet in container.demux(stream) if packet.size or packet.pts is not None]
         delayed = bool(stream.codec_context.has_b_frames)
         timed = container.format.name != "avi"  # whose stamps count packets: they cannot tell that one is missing
-    return _index(packets) if _proves_order(packets, delayed, timed) else VideoIndex()
+    stamps = sorted((packet.shown, packet.size) for packet in packets if packet.shown is not None)
+    index = VideoIndex()
+    if len({stamp for stamp, _ in stamps}) == len(packets):
+        index.stamps, index.sizes = array("q", [stamp for stamp, _ in stamps]), array("q", [size for _, size in stamps])
+    if _proves_order(packets, delayed, timed):
+        _prove(index, packets)
+    return index
 
 
 def video_stream(container: Any) -> Any:
@@ -107,15 +131,14 @@ def _rising(stamps: Iterable[int]) -> bool:
     return all(earlier < later for earlier, later in pairwise(stamps))
 
 
-def _index(packets: list[Packet]) -> VideoIndex:
-    kept = sorted((packet.shown or 0, packet.size, packet.key) for packet in packets if not packet.cut)
-    shown, sizes = array("q", [stamp for stamp, *_ in kept]), array("q", [size for _, size, _ in kept])
-    keys = [number for number, (*_, key) in enumerate(kept) if key]
-    index = VideoIndex(shown, sizes, keys, counted=False)
-    ends = [*keys[1:], len(shown) - 1]
-    starts = {index.key_before(number) or 0 for number in _gaps(shown)} | _long(keys, ends)
-    index.doubtful = [(start, ends[bisect.bisect_left(keys, start)]) for start in sorted(starts)]
-    return index
+def _prove(index: VideoIndex, packets: list[Packet]) -> None:
+    """Note what packets say that prove the order."""
+    kept = sorted((packet.shown or 0, packet.key) for packet in packets if not packet.cut)
+    index.shown, index.counted = array("q", [stamp for stamp, _ in kept]), False
+    index.keys = [number for number, (_, key) in enumerate(kept) if key]
+    ends = [*index.keys[1:], len(kept) - 1]
+    starts = {index.key_before(number) or 0 for number in _gaps(index.shown)} | _long(index.keys, ends)
+    index.doubtful = [(start, ends[bisect.bisect_left(index.keys, start)]) for start in sorted(starts)]
 
 
 def _gaps(shown: Sequence[int]) -> list[int]:
