@@ -100,6 +100,8 @@ ORDINARY: dict[str, Made] = {
 
 CUT: dict[str, Made] = {
     "cut-hevc.mp4": made("libx265", HEVC, keep=cut),  # an edit list cuts away what cannot be decoded
+    "edit.mp4": made("libx264", PLAIN, stamp=lambda number: number - 13),  # a keyframe too
+    "edit-all.mp4": made("libx264", {"x264-params": "bframes=0:keyint=infinite"}, stamp=lambda number: number - 13),
     "gap.mp4": made("libx264", PLAIN, keep=lambda number, key: number != 23),
 }
 

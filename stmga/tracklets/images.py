@@ -63,16 +63,14 @@ def is_plain_jpeg(data: bytes, most: int) -> bool:
 
 def decoded(data: bytes) -> np.ndarray:
     """The bytes of an image file as upright RGB."""
+    pixels = _jpeg(data)
+    if pixels is not None and b"Exif" not in data:
+        return pixels
     from PIL import Image
 
-    if (pixels := _jpeg(data)) is not None:
-        if b"Exif" not in data:
-            return pixels
-        with Image.open(io.BytesIO(data)) as image:  # reads the header alone
-            return upright(pixels, image_orientation(image))
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data)) as image:  # reads the header alone
         orientation = image_orientation(image)
-        return upright(rgb(image), orientation)
+        return upright(rgb(image) if pixels is None else pixels, orientation)
 
 
 def _jpeg(data: bytes) -> np.ndarray | None:

@@ -38,9 +38,9 @@ def check_tracklets(
     """Raise one `TrackletError` with every fault of every tracklet, or return None.
 
     Looks at ids, labels, array shapes and types, and opens the header of every file once (tracklets checked before are
-    not opened again). Content is not decoded: a truncated image shows when it is loaded. Boxes that reach over the
-    frame's edge are no fault; how many there are is logged as a warning, and `Tracklet.load` clips them
-    (it says so itself, once a tracklet, where no files were checked).
+    not opened again). Of a video the first picture is decoded, and of images nothing: a truncated one shows when it is
+    loaded. Boxes that reach over the frame's edge are no fault; how many there are is logged as a warning, and
+    `Tracklet.load` clips them (it says so itself, once a tracklet, where no files were checked).
 
     Args:
         check_files: False opens no file: what is wrong with one shows when its tracklet is loaded.

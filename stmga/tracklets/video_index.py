@@ -75,7 +75,12 @@ class VideoIndex:
 
 @functools.lru_cache(maxsize=64)
 def video_index(file: str, changed: int) -> VideoIndex:
-    """The index of a file; `changed` only tells a file from its next version."""
+    """The index of a file; `changed` only tells a file from its next version.
+
+    Raises:
+        VideoError: it has no video stream of a known codec.
+        av.FFmpegError: it cannot be read.
+    """
     import av
 
     with av.open(file) as container:
@@ -136,9 +141,10 @@ def _prove(index: VideoIndex, packets: list[Packet]) -> None:
     kept = sorted((packet.shown or 0, packet.key) for packet in packets if not packet.cut)
     index.shown, index.counted = array("q", [stamp for stamp, _ in kept]), False
     index.keys = [number for number, (_, key) in enumerate(kept) if key]
-    ends = [*index.keys[1:], len(kept) - 1]
-    starts = {index.key_before(number) or 0 for number in _gaps(index.shown)} | _long(index.keys, ends)
-    index.doubtful = [(start, ends[bisect.bisect_left(index.keys, start)]) for start in sorted(starts)]
+    starts = sorted({0, *index.keys})  # 0, though an edit list may have cut its keyframe away
+    ends = [*starts[1:], len(kept) - 1]
+    doubtful = {bisect.bisect_right(starts, number) - 1 for number in _gaps(index.shown)} | _long(starts, ends)
+    index.doubtful = [(starts[place], ends[place]) for place in sorted(doubtful)]
 
 
 def _gaps(shown: Sequence[int]) -> list[int]:
@@ -149,8 +155,8 @@ def _gaps(shown: Sequence[int]) -> list[int]:
     return [number for number, step in enumerate(steps) if not low <= step <= high]
 
 
-def _long(keys: list[int], ends: list[int]) -> set[int]:
-    """Keyframes to which the next is unusually far."""
-    lengths = [end - key for key, end in zip(keys, ends, strict=True)]
-    usual = statistics.median(lengths) if lengths else 0
-    return {key for key, length in zip(keys, lengths, strict=True) if length >= LONG * usual}
+def _long(starts: list[int], ends: list[int]) -> set[int]:
+    """Which spans have unusually many pictures."""
+    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+    usual = statistics.median(lengths)
+    return {place for place, length in enumerate(lengths) if length >= LONG * usual > 0}
