@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from stmga.tracklets.orientation import image_orientation, upright, upright_size
+from stmga.tracklets.orientation import ORIENTATION, image_orientation, upright, upright_size
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
+WIDTH_TAG, HEIGHT_TAG = 256, 257  # of TIFF
 OPEN_SHARDS = 16  # files of packs that a process keeps open
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
@@ -37,6 +38,9 @@ def image_size(file: Path) -> tuple[int, int]:
     from PIL import Image
 
     with Image.open(file) as image:
+        # TIFF files are turned as they load; before that, some versions of Pillow give the size as stored.
+        if (tags := getattr(image, "tag_v2", None)) is not None:
+            return upright_size(tags[WIDTH_TAG], tags[HEIGHT_TAG], tags.get(ORIENTATION, 1))
         return upright_size(*image.size, image_orientation(image))
 
 
