@@ -7,9 +7,9 @@
 writes stmga/weights/NAME/ with model.safetensors, config.json (the record), README.md (the card) and log.jsonl. The
 figures are those of the rounded file: mAP and rank-k by the protocol of the data, with 1, 2, 4 and 8 frames a tracklet
 and by pair of cameras, thresholds, frames per second on this processor (run it while nothing else computes). With
---elsewhere the card also has figures on other data sets (benchmarks.accuracy.elsewhere). With --score and --zip a scorer
-that does not use stmga gets the same vectors, and must agree. It can be run again: the same weights are written again,
-others must be better.
+--elsewhere the card also has figures on other data sets (benchmarks.accuracy.elsewhere). With --score and --zip a
+scorer that does not use stmga gets the same vectors, and must agree. It can be run again: the same weights are written
+again, others must be better.
 """
 
 import argparse

@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
 def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded | None:
     """The files of these frames, each of at most so many pixels; None if one should be decoded on the host.
 
-    That is something else than a plain JPEG file, a part of a picture, or what cannot be read: the host says why.
+    That is anything but a plain JPEG file stored upright, a box, or what cannot be read: the host says why.
     """
     distinct = list(dict.fromkeys(indices))
     files, names = [], []

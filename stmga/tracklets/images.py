@@ -13,21 +13,35 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from stmga.tracklets.orientation import ORIENTATION, image_orientation, upright, upright_size
+
 if TYPE_CHECKING:
     from PIL import Image
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
+WIDTH_TAG, HEIGHT_TAG = 256, 257  # of TIFF
 OPEN_SHARDS = 16  # files of packs that a process keeps open
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
 def read_image(file: Path, span: tuple[int, int] | None = None) -> np.ndarray:
-    """An image file, or the part `(offset, length)` of a file, as RGB, `(h, w, 3)` uint8.
+    """An image file, or the part `(offset, length)` of a file, as upright RGB, `(h, w, 3)` uint8.
 
-    EXIF orientation is ignored, as detectors and trackers do.
+    EXIF orientation is applied, as OpenCV, and so detectors and trackers, do.
     """
     return decoded(read_bytes(file, span))
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """Width and height of the upright picture, from the header alone."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        # TIFF files are turned as they load; before that, some versions of Pillow give the size as stored.
+        if (tags := getattr(image, "tag_v2", None)) is not None:
+            return upright_size(tags[WIDTH_TAG], tags[HEIGHT_TAG], tags.get(ORIENTATION, 1))
+        return upright_size(*image.size, image_orientation(image))
 
 
 def read_bytes(file: Path, span: tuple[int, int] | None = None) -> bytes:
@@ -41,23 +55,26 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def is_plain_jpeg(data: bytes, most: int) -> bool:
-    """Whether they are a JPEG file in RGB or grey that does not end early, of at most so many pixels."""
+    """Whether they are a whole JPEG file in RGB or grey, stored upright, of at most so many pixels."""
     if not is_jpeg(data) or not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         return False
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:  # reads the header alone
-        return image.mode in ("RGB", "L") and image.width * image.height <= most
+        small = image.width * image.height <= most
+        return small and image.mode in ("RGB", "L") and image_orientation(image) == 1
 
 
 def decoded(data: bytes) -> np.ndarray:
-    """The bytes of an image file as RGB."""
-    if (pixels := _jpeg(data)) is not None:
+    """The bytes of an image file as upright RGB."""
+    pixels = _jpeg(data)
+    if pixels is not None and b"Exif" not in data:
         return pixels
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
-        return rgb(image)
+    with Image.open(io.BytesIO(data)) as image:  # reads the header alone
+        orientation = image_orientation(image)
+        return upright(rgb(image) if pixels is None else pixels, orientation)
 
 
 def _jpeg(data: bytes) -> np.ndarray | None:
@@ -150,10 +167,18 @@ def rgb(image: Image.Image) -> np.ndarray:
 
 
 def to_pixels(frame: Any) -> torch.Tensor:
-    """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`."""
+    """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`.
+
+    EXIF orientation is applied to an image as `PIL.Image.open` returned it; one that was made from another is taken as
+    it is.
+    """
     if isinstance(frame, torch.Tensor):
         return frame.detach().cpu()
-    pixels = frame if isinstance(frame, np.ndarray) else rgb(frame)
+    if isinstance(frame, np.ndarray):
+        pixels = frame
+    else:
+        orientation = image_orientation(frame)
+        pixels = upright(rgb(frame), orientation)
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))  # a copy: the user's array may be read-only
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.tracklets.images import outside
+from stmga.tracklets.images import image_size, outside
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ def check_tracklets(
     """The tracklets, marked as checked; one `TrackletError` with every fault of every tracklet if there are any.
 
     Looks at ids, labels, array shapes and types, and opens the header of every file once (tracklets checked before are
-    not opened again). Content is not decoded: a truncated image shows when it is loaded. Boxes that reach over the
-    frame's edge are no fault; how many there are is logged as a warning, and `Tracklet.load` clips them
-    (it says so itself, once a tracklet, where no files were checked).
+    not opened again). Of a video the first picture is decoded, and of images nothing: a truncated one shows when it is
+    loaded. Boxes that reach over the frame's edge are no fault; how many there are is logged as a warning, and
+    `Tracklet.load` clips them (it says so itself, once a tracklet, where no files were checked).
 
     Args:
         check_files: False opens no file and marks nothing: what is wrong with a file shows when its tracklet is loaded.
@@ -188,8 +188,8 @@ def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
         if isinstance(size, str):
             if count := uses.pop(frame.file, 0):  # a bad file is one fault, however many frames use it
                 faults.append(f"{place(number, i)}: {size}" + (f" ({count:,} frames use it)" if count > 1 else ""))
-        elif frame.index is not None and size[2] is not None and frame.index >= size[2]:
-            faults.append(f"{place(number, i)}: {frame.file} has {size[2]} frames, no frame {frame.index} (from 0)")
+        elif (total := _frame_count(frame, size)) is not None:
+            faults.append(f"{place(number, i)}: {frame.file} has {total} frames, no frame {frame.index} (from 0)")
         elif frame.box is None or min(frame.box[2:]) <= 0:  # no area: already reported
             continue
         elif (place_of_box := outside(frame.box, *size[:2])) == "wholly":
@@ -201,6 +201,16 @@ def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
         words = "%d of %d boxes reach over the edge of their frame and are clipped; first: %s"
         logger.warning(words, len(clipped), boxes, clipped[0])
     return faults
+
+
+def _frame_count(frame: Frame, size: Size) -> int | None:
+    """How many frames its video has, if that is too few. A header may say too little: its packets are counted, then."""
+    if frame.index is None or size[2] is None or frame.index < size[2]:
+        return None
+    from stmga.tracklets.video import frame_count
+
+    count = frame_count(frame.file)
+    return count if count is not None and frame.index >= count else None
 
 
 def _sizes(files: dict[Path, bool]) -> dict[Path, Size | str]:
@@ -220,10 +230,7 @@ def _size(file: Path, video: bool) -> Size | str:
             from stmga.tracklets.video import video_size
 
             return video_size(file)
-        from PIL import Image
-
-        with Image.open(file) as image:
-            return (*image.size, None)
+        return (*image_size(file), None)
     except FileNotFoundError:
         return f"{file} does not exist"
     except IsADirectoryError:

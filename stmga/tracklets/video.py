@@ -1,97 +1,134 @@
-"""Exact frames of a video by their number, each needed span decoded once. PyAV (`pip install "stmga[video]"`)."""
+"""Exact pictures of a video by their number, each needed span decoded once. PyAV (`pip install "stmga[video]"`)."""
 
 from __future__ import annotations
 
-import bisect
 import contextlib
-import functools
+import logging
 import os
-from collections.abc import Collection, Iterator
+import struct
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from stmga.tracklets.orientation import MIRRORED, matrix_orientation, upright, upright_size
+from stmga.tracklets.video_index import VideoError, VideoIndex, video_index, video_stream
 
-class VideoError(ValueError):
-    """A video, or a frame of it, that cannot be decoded; the message names the file."""
+logger = logging.getLogger(__name__)
+
+TRIES = 3  # keyframes from which a picture is looked for before decoding starts at the beginning of the file
 
 
 def decode(file: Path, indices: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (index, picture `(h, w, 3)` uint8 RGB) for the frames `indices`, from 0 in the order of showing.
+    """Yields (index, picture `(h, w, 3)` uint8 RGB, upright) for the frames `indices`, which count from 0.
 
-    Seeks to the keyframe before a wanted frame and decodes on as long as no keyframe is nearer to the next one. Frames
-    are found by their time stamps, so a variable frame rate is no trouble.
+    Frame k is the k-th picture that decoding from the beginning yields, as a tracker counted them. Where the packets
+    prove that this is the k-th by time stamp, decoding starts at the keyframe before it. Otherwise pictures are counted
+    from the beginning, once: then their time stamps are known, and lead back to those that have been counted.
+
+    Raises:
+        VideoError: it cannot be read, or has no such frame.
+        ImportError: PyAV is not installed.
     """
     av = _av()
     try:
         version = str(file), os.stat(file).st_mtime_ns, os.getpid()  # a forked worker must not read its parent's handle
-        timeline = _timeline(*version[:2])
+        index = video_index(*version[:2])
         wanted = sorted(set(indices))
-        if timeline.shown and wanted and wanted[-1] >= len(timeline.shown):
-            raise VideoError(f"{file} has {len(timeline.shown)} frames, no frame {wanted[-1]} (from 0)")
+        if not index.counted and wanted and wanted[-1] >= len(index.shown):
+            raise _no_frame(file, len(index.shown), wanted[-1])
         decoder = _kept.pop(version, None) or _Decoder(file)
-        if timeline.shown:
-            yield from _by_time(decoder, timeline, wanted)
-            _keep(version, decoder)
-        else:
-            yield from _by_count(decoder, wanted)
+        for number in wanted:
+            yield number, _pixels(_picture(decoder, index, number))
+        _keep(version, decoder)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"cannot decode {file}: {error}") from error
+        raise VideoError(f"cannot decode {file}: {error}; copy the file again, or convert it anew") from error
 
 
 def video_size(file: Path) -> tuple[int, int, int | None]:
-    """(width, height, number of frames or None where the header does not say), from the header alone."""
+    """(width, height, frames) of the upright first picture; the last is what the header says, which need not be true.
+
+    It is None where the header says nothing.
+    """
     av = _av()
     with av.open(str(file)) as container:
-        if not container.streams.video:
-            raise VideoError("it has no video stream")
-        stream = container.streams.video[0]
-        return stream.width, stream.height, stream.frames or None
+        stream = video_stream(container)
+        frame = next(_pictures(container, stream), None)
+        if frame is None:
+            raise VideoError("none of its pictures can be decoded")
+        orientation = _orientation(frame)
+        if orientation in MIRRORED:
+            words = "%s is marked to be mirrored and is, as players show it; OpenCV does not mirror: see that boxes fit"
+            logger.warning(words, file)
+        return *upright_size(frame.width, frame.height, orientation), stream.frames or None
 
 
-class _Timeline(NamedTuple):
-    shown: list[int]  # time stamps of all frames, in the order of showing; empty where the container keeps none
-    keys: list[int]  # those of the keyframes
-
-
-@functools.lru_cache(maxsize=64)
-def _timeline(file: str, changed: int) -> _Timeline:
-    """Read from the packets, nothing is decoded. `changed` only tells a file from its next version."""
-    shown, keys = [], []
-    with _av().open(file) as container:
-        for packet in container.demux(video=0):
-            if packet.size == 0 or packet.is_discard:  # the end, or what an edit list cuts away
-                continue
-            if packet.pts is None:
-                return _Timeline([], [])
-            shown.append(packet.pts)
-            if packet.is_keyframe:
-                keys.append(packet.pts)
-    return _Timeline(sorted(shown), sorted(keys))
+def frame_count(file: Path) -> int | None:
+    """How many frames a video has, by its packets; None where only decoding all of it would tell."""
+    _av()
+    index = video_index(str(file), os.stat(file).st_mtime_ns)
+    return None if index.counted else len(index.shown)
 
 
 class _Decoder:
-    """An open video that knows which frame it has decoded last."""
+    """An open video that knows which picture it has decoded last: `at`, -1 before the first."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.container = _av().open(str(file))
-        self.stream = self.container.streams.video[0]
+        self.container: Any = None
+        self.restart()
+
+    def restart(self) -> None:
+        """To the beginning, by opening the file again: that is how everybody who counts has started."""
+        if self.container is not None:
+            self.container.close()
+        self.container = _av().open(str(self.file))
+        self.stream = video_stream(self.container)
         self.stream.codec_context.thread_count = 1  # worker processes share the load, and threads do not survive a fork
-        self.frames: Iterator[Any] = self.container.decode(self.stream)
-        self.at: int | None = None
+        self.frames = _pictures(self.container, self.stream)
+        self.at, self.sought = -1, False
 
-    def seek(self, stamp: int) -> None:
-        self.container.seek(stamp, stream=self.stream)
-        self.frames = self.container.decode(self.stream)
-        self.at = None
+    def seek(self, index: VideoIndex, key: int) -> Any:
+        """The picture of the keyframe `key`; None if the container cannot get there."""
+        stamp = index.shown[key]
+        try:
+            self.container.seek(stamp, stream=self.stream)
+        except _av().FFmpegError:
+            return None
+        known = lambda packet: packet.pts is None or packet.pts < stamp or index.has(packet.pts, packet.size)  # noqa: E731
+        self.frames = _pictures(self.container, self.stream, known)
+        self.at, self.sought = key, True
+        for frame in self.frames:
+            if frame.pts is None or frame.pts >= stamp:  # some seek by the time of decoding, and too far
+                return frame if frame.pts == stamp and not frame.is_corrupt else None
+        return None
 
-    def next(self) -> Any:
-        """The next frame, or None at the end."""
-        frame = next(self.frames, None)
-        self.at = None if frame is None else frame.pts
+    def follow(self, index: VideoIndex, number: int) -> Any:
+        """Decode on to a picture behind `at`; None if it does not come, or not as the index says."""
+        frame, shown = None, index.shown
+        while self.at < number:
+            frame = next(self.frames, None)
+            if frame is None or (self.sought and frame.is_corrupt):  # what is made up for it depends on what was before
+                return None
+            if self.at + 1 < len(shown) and frame.pts != shown[self.at + 1]:
+                return None
+            self.at += 1
+            if index.counted and index.shown is shown:  # no other thread has begun to count
+                index.count(self.at, frame.pts, frame.key_frame)
         return frame
+
+
+def _pictures(container: Any, stream: Any, known: Callable[[Any], bool] = lambda packet: True) -> Iterator[Any]:
+    """All pictures from here on, up to a packet that is not known.
+
+    Packets that cannot be decoded are passed over, as players and OpenCV do.
+    """
+    for packet in container.demux(stream):
+        if not known(packet):
+            return
+        with contextlib.suppress(_av().FFmpegError):
+            yield from packet.decode()
 
 
 # The video read last stays open, because the next clip of a tracklet continues where this one ended. Otherwise a clip
@@ -105,52 +142,61 @@ def _keep(version: tuple[str, int, int], decoder: _Decoder) -> None:
     _kept[version] = decoder
 
 
-def _by_time(decoder: _Decoder, timeline: _Timeline, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    shown, keys = timeline
-    for index in indices:
-        target = shown[index]
-        key = bisect.bisect_right(keys, target) - 1
-        picture = _next(decoder, target) if _goes_on(decoder, timeline, target) else None
-        while picture is None:
-            # Ten seconds before the first frame is surely the start of the file.
-            decoder.seek(keys[key] if key >= 0 else shown[0] - int(10 / decoder.stream.time_base))
-            picture = _next(decoder, target)
-            if picture is None and key < 0:
-                raise VideoError(
-                    f"{decoder.file}: frame {index} (from 0) cannot be decoded; the video is damaged there"
-                )
-            key -= 1  # some containers seek by decoding time and land too late: from a keyframe earlier, then
-        yield index, picture
+def _picture(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
+    frame = _by_seek(decoder, index, number)
+    if frame is None and (decoder.sought or not index.counted):
+        if not index.counted:
+            logger.info("%s: its pictures do not come as its packets say, so they are counted", decoder.file)
+            index.recount()
+        decoder.restart()
+        frame = decoder.follow(index, number)
+    if frame is None:
+        raise _no_frame(decoder.file, decoder.at + 1, number)
+    return frame
 
 
-def _goes_on(decoder: _Decoder, timeline: _Timeline, target: int) -> bool:
-    """Whether decoding on leads to `target` with nothing to skip: no keyframe between, or only as the next frame."""
-    shown, keys = timeline
-    if decoder.at is None or decoder.at >= target:
-        return False
-    following = shown[bisect.bisect_right(shown, decoder.at)]
-    key = bisect.bisect_right(keys, target) - 1
-    return key < 0 or keys[key] <= following
+def _by_seek(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
+    """A picture by way of the keyframe before it; None if that does not lead to it."""
+    while index.doubtful and index.doubtful[0][0] <= number:
+        span = index.doubtful[0]
+        if _reach(decoder, index, *span) is None:
+            return None
+        with contextlib.suppress(ValueError):  # another thread was faster
+            index.doubtful.remove(span)
+    key = index.key_before(number)
+    if decoder.at < number and (key is None or key <= decoder.at + 1):
+        return decoder.follow(index, number)  # nothing to skip
+    return _reach(decoder, index, key, number)
 
 
-def _next(decoder: _Decoder, target: int) -> np.ndarray | None:
-    """Decode on to the frame shown at `target`; None if it does not come."""
-    while (frame := decoder.next()) is not None:
-        if frame.pts is not None and frame.pts >= target:
-            return frame.to_ndarray(format="rgb24") if frame.pts == target else None
-    return None
+def _reach(decoder: _Decoder, index: VideoIndex, key: int | None, number: int) -> Any:
+    """Decode from the keyframe `key`, one of those before it, or the beginning to a picture."""
+    for _ in range(TRIES):
+        if key is None:
+            break
+        if (frame := decoder.seek(index, key)) is not None:
+            return frame if key == number else decoder.follow(index, number)
+        key = index.key_before(key - 1)
+    decoder.restart()
+    return decoder.follow(index, number)
 
 
-def _by_count(decoder: _Decoder, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Without time stamps there is nothing to seek by: from the start of a video just opened."""
-    left = set(indices)
-    for index, frame in enumerate(decoder.frames):
-        if index in left:
-            left.discard(index)
-            yield index, frame.to_ndarray(format="rgb24")
-        if not left:
-            return
-    raise VideoError(f"{decoder.file} has no frame {min(left)} (from 0) that can be decoded")
+def _no_frame(file: Path, count: int, number: int) -> VideoError:
+    return VideoError(
+        f"{file} has {count} frames, no frame {number} (from 0); see that it is whole, and the video that was tracked"
+    )
+
+
+def _pixels(frame: Any) -> np.ndarray:
+    return upright(frame.to_ndarray(format="rgb24"), _orientation(frame))
+
+
+def _orientation(frame: Any) -> int:
+    """1 to 8, as EXIF numbers them, from the display matrix that a camera noted."""
+    from av.sidedata.sidedata import Type
+
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    return 1 if matrix is None else matrix_orientation(struct.unpack("=9i", bytes(matrix)[:36]))
 
 
 def _av() -> Any:

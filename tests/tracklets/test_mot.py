@@ -14,7 +14,7 @@ from PIL import Image
 from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.mot import read_mot
 from stmga.tracklets.readers import read_tracklets
-from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
+from stmga.tracklets.tracklet import TrackletError, load_cover
 
 WIDTH, HEIGHT = 96, 64
 
@@ -201,30 +201,6 @@ def test_the_right_frame_and_box_come_out_of_a_video(tmp_path, name):
     assert [number_of(crop.float().mean().item()) for crop in ground.load(order)] == [sorted(numbers)[i] for i in order]
     for i in range(len(numbers)):  # each by a seek of its own
         assert number_of(ground.load([i])[0].float().mean().item()) == sorted(numbers)[i]
-
-
-@needs_av
-def test_decoding_skips_what_nobody_asked_for(tmp_path, monkeypatch):
-    import stmga.tracklets.video
-
-    video = video_of(tmp_path / "v.mp4", 50, codec="mpeg4", gop=10, options={"sc_threshold": "1000000000"})
-    decoded = []
-    real = stmga.tracklets.video._Decoder.next
-
-    def counting(decoder):
-        frame = real(decoder)
-        decoded.append(decoder.at)
-        return frame
-
-    monkeypatch.setattr(stmga.tracklets.video._Decoder, "next", counting)
-    tracklet = Tracklet("a", [Frame(video, None, index) for index in (34, 2, 3, 2, 32)])
-    tracklet.load()
-    assert len(decoded) == len(set(decoded)) == 4 + 5  # 0..3, then from the keyframe 30 to 34
-    whole = Tracklet("b", [Frame(video, None, index) for index in range(50)])
-    decoded.clear()
-    clips = [whole.load(range(start, start + 5)) for start in range(0, 50, 5)]
-    assert len(decoded) == len(set(decoded)) == 50  # clip after clip goes on where the one before ended
-    assert [round(number_of(crop[:, 40:].float().mean().item())) for clip in clips for crop in clip] == list(range(50))
 
 
 @needs_av

@@ -116,13 +116,6 @@ def test_clipping_is_said_once_when_nothing_was_checked(tmp_path, caplog):
     assert len(caplog.records) == 1
 
 
-def test_exif_orientation_is_ignored(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (32, 64)).save(tmp_path / "a.jpg", exif=exif)
-    assert Tracklet("a", [tmp_path / "a.jpg"]).load()[0].shape == (3, 64, 32)
-
-
 def test_pixels_in_memory_agree_whatever_holds_them():
     array = np.random.default_rng(0).integers(0, 256, (3, 40, 20, 3), dtype=np.uint8)
     array.flags.writeable = False
