@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from stmga.model import STMGA
 
 
-def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
+def fused(model: STMGA, *, half: torch.dtype | None = None, digest: str = "") -> STMGA:
     """A copy in eval mode with batch norms folded into convolutions. The given network stays unchanged.
 
     Its maps are channels last, the fastest format for convolutions on CPUs and GPUs. Its embeddings agree to 1e-5, and
@@ -26,6 +27,7 @@ def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
         model: a network in eval mode.
         half: the autocast type, if the copy is only used under autocast. Weights of convolutions and linear layers are
             stored in it. The results are the same bits, since autocast would round them for every batch.
+        digest: of the network, if it is known.
 
     Raises:
         ValueError: the network is in training mode, where a batch norm has no fixed value.
@@ -40,7 +42,7 @@ def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
     """
     if any(module.training for module in model.modules()):
         raise ValueError("the network is in training mode, where batch norms follow each batch; call model.eval()")
-    digest = model.digest()
+    digest = digest or model.digest()
     model = copy.deepcopy(model)
     for parent, conv, norm in list(conv_norm_pairs(model)):
         a, b = getattr(parent, conv), getattr(parent, norm)
@@ -54,6 +56,18 @@ def fused(model: STMGA, *, half: torch.dtype | None = None) -> STMGA:
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     module.to(half)
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside. Afterwards each module is in its mode from before, frozen parts included."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:

@@ -14,8 +14,11 @@ from stmga.backbones import backbone_dim, build_backbone
 from stmga.blocks import CPA, LSTA, MAPA, MGA, CPASupervision, Stripes
 from stmga.blocks.ops import at_least_float32, shapes
 from stmga.config import STMGAConfig
-from stmga.fuse import fused
+from stmga.fuse import evaluating, fused
 from stmga.hub import WeightRecord, load, push, save
+from stmga.transforms import ClipTransform
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -92,6 +95,11 @@ class STMGA(nn.Module):
     def device(self) -> torch.device:
         """Where it computes: the device of its parameters."""
         return self.neck.weight.device
+
+    @property
+    def transform(self) -> ClipTransform:
+        """The preprocessing that turns frames into clips for this network."""
+        return ClipTransform.from_config(self.config)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c) of unit length, after the BN neck.
@@ -193,6 +201,25 @@ class STMGA(nn.Module):
     def fuse(self) -> "STMGA":
         """A copy for inference alone whose convolutions hold their batch norms; see :func:`stmga.fuse.fused`."""
         return fused(self)
+
+    def check_inference(self, *, precision: str, compile: bool) -> None:  # noqa: A002 - its name in torch
+        """Raise ValueError unless the weights are float32, which autocast and the folding of batch norms expect."""
+        if (dtype := next(self.parameters()).dtype) != torch.float32:
+            raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
+
+    def for_inference(self, *, precision: str = "fp32", compile: bool = False, digest: str = "") -> "STMGA":  # noqa: A002
+        """The copy that :class:`stmga.TrackletEmbedder` computes with: fused, and compiled if asked for.
+
+        Args:
+            precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` for a copy that is used under autocast alone.
+            compile: torch.compile :meth:`encode`, for any number of clips and frames.
+            digest: of the weights, if it is known; taking it is a pass over all of them.
+        """
+        with evaluating(self):
+            network = fused(self, half=AUTOCAST[precision], digest=digest)
+        if compile:
+            network.encode = torch.compile(network.encode, dynamic=True)  # type: ignore[method-assign]
+        return network
 
     @classmethod
     def from_pretrained(

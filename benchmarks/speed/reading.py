@@ -63,7 +63,7 @@ def main() -> None:
         def alone() -> None:
             for start in range(0, args.tracklets, args.batch_size):
                 size = min(args.batch_size, args.tracklets - start)
-                network.head(embedder._features([batch[:size]], network).to(args.device))
+                network.forward_head(embedder._features([batch[:size]], network).to(args.device))
 
         sides = {"model alone": alone, "from JPEG": lambda: embedder(tracklets)}
         if args.device.startswith("cuda"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_computing, add_flip, add_model, computing_model_of, device_for, peak_memory
-from stmga.cli.parser import check_writable, command, count, is_main_process
+from stmga.cli.parser import check_exists, check_writable, command, count, is_main_process
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
@@ -59,6 +59,8 @@ def embed(args: argparse.Namespace) -> None:
     from stmga.utils.distributed import process_group
 
     check_writable(args.out)
+    for path in filter(None, (args.source, args.mot_frames)):  # before the weights are loaded
+        check_exists(path)
     model, weights = computing_model_of(args)
     tell = print if is_main_process() else lambda _: None
     tell(f"weights   {weights}")

@@ -41,6 +41,12 @@ def say(text: str, file: Any = None) -> None:
         print(text, file=file or sys.stdout, flush=True)
 
 
+def check_exists(path: str) -> None:
+    """Before the weights are loaded, not after them."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} does not exist")
+
+
 def check_writable(path: str) -> None:
     """Before minutes of work, not after them."""
     folder = Path(path).absolute().parent

@@ -109,8 +109,8 @@ class Deployed(nn.Module):
         """Random clips of the kind that it takes, the same at each call."""
         draw = torch.Generator().manual_seed(b * 100 + t)
         if self.prepare is not None:
-            return torch.randint(256, (b, t, 3, *self.frames), dtype=torch.uint8, generator=draw)
-        return torch.rand((b, t, 3, *self.frames), generator=draw) * 4 - 2
+            return torch.randint(256, (b, t, 3, *self.frames), dtype=torch.uint8, device="cpu", generator=draw)
+        return torch.rand((b, t, 3, *self.frames), dtype=torch.float32, device="cpu", generator=draw) * 4 - 2
 
 
 class Prepare(nn.Module):
@@ -129,11 +129,11 @@ class Prepare(nn.Module):
         super().__init__()
         for name, here, there in zip(("rows", "columns"), frames, transform.size, strict=True):
             # what the filter does to each unit vector along this axis
-            unit = torch.eye(here)[None, None]
+            unit = torch.eye(here, dtype=torch.float32, device="cpu")[None, None]
             wide = F.interpolate(unit, (there, here), mode="bicubic", antialias=True)[0, 0]
             self.register_buffer(name, wide)
-        self.register_buffer("mean", torch.tensor(transform.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(transform.mean, dtype=torch.float32, device="cpu").view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(transform.std, dtype=torch.float32, device="cpu").view(3, 1, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
         x = self.rows @ frames.float() @ self.columns.T

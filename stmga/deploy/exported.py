@@ -28,7 +28,7 @@ Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 class ExportedModel:
     """(b t 3 h w) -> (b c) of unit length: a file of :func:`stmga.export`, on the CPU.
 
-    It has what :class:`stmga.TrackletEmbedder` asks of a network: ``TrackletEmbedder(ExportedModel("model.onnx"))``.
+    It is a :class:`stmga.embedding.TrackletNetwork`: ``TrackletEmbedder(ExportedModel("model.onnx"))``.
 
     Args:
         path: a ``.pt2`` or ``.onnx`` file.
@@ -68,7 +68,8 @@ class ExportedModel:
         except Exception as error:  # each runtime has errors of its own
             raise ValueError(f"{_wrong(self.path)}, got a damaged or foreign file ({_first_line(error)})") from error
         self.config, self.record, self.frames, self._digest = _told(self.path, text)
-        self.dim = self.encode(torch.zeros(1, 1, 3, *(self.frames or self.config.size)).to(self._dtype)).shape[-1]
+        one = torch.zeros(1, 1, 3, *(self.frames or self.config.size), dtype=self._dtype, device="cpu")
+        self.dim = self.encode(one).shape[-1]
 
     @classmethod
     def runtimes(cls, path: str | os.PathLike[str]) -> list[str]:
@@ -93,6 +94,21 @@ class ExportedModel:
     def digest(self) -> str:
         """Of the network that it was made from: their embeddings compare."""
         return self._digest
+
+    def to(self, device: Any) -> ExportedModel:
+        """Itself: a file computes on the CPU alone. Raises ValueError for another device."""
+        if torch.device(device) != self.device:
+            raise ValueError(f"an exported file computes as it was written, on the {self.device}: {self}")
+        return self
+
+    def check_inference(self, *, precision: str, compile: bool) -> None:  # noqa: A002 - its name in torch
+        """Raise ValueError for anything but fp32 without compiling: the file computes as it was written."""
+        if compile or precision != "fp32":
+            raise ValueError(f"an exported file computes as it was written, on the {self.device}: {self}")
+
+    def for_inference(self, *, precision: str = "fp32", compile: bool = False, digest: str = "") -> ExportedModel:  # noqa: A002
+        """Itself."""
+        return self
 
     @property
     def transform(self) -> ClipTransform | FixedSizeFrames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from stmga.transforms import ClipTransform
 Sampling = Literal["all", "evenly"]
 Decode = Literal["host", "device"]
 Transform = Callable[[Any], Tensor]
-Batch = Tensor | list[Encoded]  # neighbours (k t 3 h w) that are alike in size and type, or k that are still encoded
 
 
 def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[list[int]]:
@@ -35,10 +34,38 @@ def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[l
     return [looped[start : start + length] for start in range(0, len(looped), length)]
 
 
-class Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
-    """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them).
+class ClipSample(NamedTuple):
+    """A clip as the reader leaves it: pixels, JPEG files, or what is wrong with it."""
 
-    Pixels are uint8 where the transform is still to come, else float32; or encoded, to be decoded where it computes.
+    owner: int  # number of the tracklet
+    clip: Tensor | Encoded | None  # (t 3 h w), or files that the device decodes; None where there is a fault
+    ready: bool = False  # whether the transform is done
+    fault: str = ""
+
+
+class ClipGroup(NamedTuple):
+    """Neighbouring clips that are alike: (k t 3 h w) of one size and type, or k that are still JPEG files."""
+
+    clips: Tensor | list[Encoded]
+    ready: bool
+
+
+class ClipBatch(NamedTuple):
+    """A batch of clips as the reader leaves it."""
+
+    size: int  # clips asked for
+    owners: list[int]  # of the readable ones, in order
+    groups: list[ClipGroup]  # the readable ones, in order
+    faults: dict[int, str]  # by owner
+
+
+class Clips(Dataset[ClipSample]):
+    """Every clip of every tracklet.
+
+    A frame is resized in one of two places, with the same transform and the same bits. If all frames of a clip are
+    uint8 of one size, and take no more bytes than the finished clip, the device of the network transforms them in
+    batches. Otherwise, or if the transform is not a :class:`stmga.ClipTransform`, the reader does. With ``decode =
+    "device"`` plain JPEG files are both decoded and resized on the device.
     """
 
     def __init__(
@@ -52,6 +79,8 @@ class Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
         self.tracklets = tracklets
         self.decode = decode
         self.transform = transform
+        # Of a frame that the device transforms: no more bytes as uint8 than the float32 that the transform makes.
+        self.most_pixels = 4 * transform.size[0] * transform.size[1] if isinstance(transform, ClipTransform) else 0
         plan = [clip_indices(len(tracklet), length, sampling) for tracklet in tracklets]
         self.counts = [len(clips) for clips in plan]
         self.clips = [(owner, indices) for owner, clips in enumerate(plan) for indices in clips]
@@ -59,49 +88,43 @@ class Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, place: int) -> tuple[int, Tensor | Encoded | str]:
-        owner, indices = self.clips[place]
+    def __getitem__(self, number: int) -> ClipSample:
+        owner, indices = self.clips[number]
         tracklet = self.tracklets[owner]
-        if self.decode == "device":
-            assert isinstance(self.transform, ClipTransform)  # an exported file computes on the CPU
-            if encoded := encoded_clip(tracklet, indices, _most_pixels(self.transform)):
-                return owner, encoded
+        if self.decode == "device" and (encoded := encoded_clip(tracklet, indices, self.most_pixels)):
+            return ClipSample(owner, encoded)
         distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
         # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
         try:
             frames = tracklet.load(distinct)
-            clip = torch.stack(frames) if self._travels(frames) else self.transform(frames)
+            ready = not self._is_left_to_the_device(frames)
+            clip = self.transform(frames) if ready else torch.stack(frames)
         except TrackletError as error:
-            return owner, str(error)
+            return ClipSample(owner, None, fault=str(error))
         except (ValueError, TypeError) as error:  # of the transform, which does not know whose pixels these are
-            return owner, f'tracklet "{tracklet.id}": {error}'
-        return owner, clip.cpu()[[distinct.index(i) for i in indices]]
+            return ClipSample(owner, None, fault=f'tracklet "{tracklet.id}": {error}')
+        return ClipSample(owner, clip.cpu()[[distinct.index(i) for i in indices]], ready)
 
-    def _travels(self, frames: list[Tensor]) -> bool:
-        """Whether frames leave the reader as they are, to be transformed with others where the network computes.
-
-        That is all of one size, and no more bytes than what the transform would make of them.
-        """
-        if not isinstance(self.transform, ClipTransform):
-            return False
+    def _is_left_to_the_device(self, frames: list[Tensor]) -> bool:
         first = frames[0]
         same = all(f.dtype == torch.uint8 and f.shape == first.shape for f in frames)
-        return same and first.shape[-2] * first.shape[-1] <= _most_pixels(self.transform)
+        return same and first.shape[-2] * first.shape[-1] <= self.most_pixels
 
 
-def _most_pixels(transform: ClipTransform) -> int:
-    """Of a frame that travels as uint8: no more bytes than the transform's float32 would be."""
-    return 4 * transform.size[0] * transform.size[1]
+def collate(samples: list[ClipSample]) -> ClipBatch:
+    """Readable clips in groups that are alike, and the faults of the others."""
+    good = [sample for sample in samples if not sample.fault]
+    groups = []
+    for (ready, shape, _), group in groupby(good, key=_likeness):
+        clips: list[Any] = [sample.clip for sample in group]
+        groups.append(ClipGroup(torch.stack(clips) if shape else clips, ready))
+    faults = {sample.owner: sample.fault for sample in reversed(samples) if sample.fault}
+    return ClipBatch(len(samples), [sample.owner for sample in good], groups, faults)
 
 
-def collate(samples: list[tuple[int, Tensor | Encoded | str]]) -> tuple[int, list[int], list[Batch], dict[int, str]]:
-    """-> clips asked for, owners of the readable ones, their pixels, faults by owner."""
-    good = [(owner, clip) for owner, clip in samples if not isinstance(clip, str)]
-    faults = {owner: fault for owner, fault in reversed(samples) if isinstance(fault, str)}
-    pixels: list[Any] = [clip for _, clip in good]
-    alike = groupby(pixels, key=lambda clip: isinstance(clip, Tensor) and (clip.shape, clip.dtype))
-    clips: list[Any] = [torch.stack(list(group)) if stacks else list(group) for stacks, group in alike]
-    return len(samples), [owner for owner, _ in good], clips, faults
+def _likeness(sample: ClipSample) -> tuple[bool, Any, Any]:
+    clip = sample.clip
+    return (sample.ready, clip.shape, clip.dtype) if isinstance(clip, Tensor) else (False, None, None)
 
 
 def on_device(tracklet: Tracklet) -> bool:

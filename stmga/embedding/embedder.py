@@ -5,30 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from stmga.embedding.clip_dataset import Batch, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
+from stmga.embedding.clip_dataset import ClipGroup, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
-from stmga.embedding.network import Network
-from stmga.fuse import fused
-from stmga.model import STMGA
+from stmga.embedding.network import InferenceNetwork, TrackletNetwork
+from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
-
-if TYPE_CHECKING:
-    from stmga.deploy.exported import ExportedModel
+from stmga.utils.isolation import isolated
 
 logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 OnError = Literal["raise", "skip"]
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
+
+
+class NonFiniteVectorError(TrackletError):
+    """The network made NaN or infinity of a tracklet: its weights, the precision or the pixels are at fault."""
 
 
 class TrackletEmbedder:
@@ -46,7 +46,8 @@ class TrackletEmbedder:
     (:meth:`stmga.STMGA.fuse`, equal to 1e-5) and whose maps lie channels last; it is made anew when weights change.
 
     Args:
-        model: the network, which is left as it is; or an exported file (:class:`stmga.deploy.ExportedModel`).
+        model: the network, which is left as it is: :class:`stmga.STMGA`, an exported file
+            (:class:`stmga.deploy.ExportedModel`), or any :class:`stmga.embedding.TrackletNetwork`.
         device: where to compute. The model is *moved* there and stays there. Default: where it is.
         precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
         compile: torch.compile the network: a minute at the first clips, faster from then on.
@@ -75,7 +76,7 @@ class TrackletEmbedder:
 
     def __init__(
         self,
-        model: STMGA | ExportedModel,
+        model: TrackletNetwork,
         *,
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
@@ -105,7 +106,7 @@ class TrackletEmbedder:
         self.flip = flip
         self.on_error = on_error
         self.progress = progress
-        self._ready: tuple[tuple[str, torch.device, str], Network] | None = None
+        self._ready: tuple[tuple[str, torch.device, str], InferenceNetwork] | None = None
         self._shared_bar: Any = None
         self._digest = ""  # of the weights, while they are known to stay
 
@@ -119,6 +120,10 @@ class TrackletEmbedder:
     def device(self) -> torch.device:
         return self.model.device
 
+    def digest(self) -> str:
+        """Of the weights; taken once inside :meth:`fixed_weights`."""
+        return self._digest or self.model.digest()
+
     def __call__(self, source: Any) -> Embeddings:
         """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, arrays."""
         from stmga.tracklets.readers import read_tracklets
@@ -129,19 +134,18 @@ class TrackletEmbedder:
             raise TrackletError([skip["reason"] for skip in embeddings.skipped])
         return embeddings
 
+    @isolated
     def embed(self, tracklets: Sequence[Tracklet]) -> Embeddings:
         """Embed checked tracklets; with on_error="skip" perhaps none of them."""
-        config = self.model.config
-        transform = ClipTransform.from_config(config) if isinstance(self.model, nn.Module) else self.model.transform
-        clips = Clips(tracklets, transform, config.clip_length, self.sampling, self.decode)
-        digest = self._digest or self.model.digest()
+        clips = Clips(tracklets, self.model.transform, self.model.config.clip_length, self.sampling, self.decode)
+        digest = self.digest()
         network = self._network(digest)
         sums, faults = self._encode(clips, network)
         kept = [i for i in range(len(tracklets)) if i not in faults]
         if faults:
             first = faults[min(faults)]
             logger.warning("%d of %d tracklets skipped; the first: %s", len(faults), len(tracklets), first)
-        counts = torch.tensor([clips.counts[i] for i in kept]).reshape(-1, 1)
+        counts = torch.tensor([clips.counts[i] for i in kept], dtype=torch.float32, device="cpu").reshape(-1, 1)
         vectors = self._head(sums[kept] / counts, network)
         record = self.model.record
         mark = {"flip": True} if self.flip else {}
@@ -155,21 +159,16 @@ class TrackletEmbedder:
             calibration=known if known and known.digest == digest else None,  # none of weights changed since
         )
 
-    def _network(self, digest: str) -> Network:
+    def _network(self, digest: str) -> InferenceNetwork:
         """What computes; it is made once for the same weights on the same device."""
-        if not isinstance(self.model, nn.Module):
-            return Network(self.model.encode, self.model.forward_head)
         key = (digest, self.device, self.precision)
         if self._ready is None or self._ready[0] != key:
-            with _evaluating(self.model):
-                network = fused(self.model, half=_AUTOCAST.get(self.precision))
-            encode = torch.compile(network.encode, dynamic=True) if self.compile else network.encode
-            self._ready = key, Network(encode, network.forward_head)
+            self._ready = key, self.model.for_inference(precision=self.precision, compile=self.compile, digest=digest)
         return self._ready[1]
 
-    def _encode(self, clips: Clips, network: Network) -> tuple[Tensor, dict[int, str]]:
+    def _encode(self, clips: Clips, network: InferenceNetwork) -> tuple[Tensor, dict[int, str]]:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
-        sums = torch.zeros(len(clips.tracklets), self.model.dim)
+        sums = torch.zeros(len(clips.tracklets), self.model.dim, dtype=torch.float32, device="cpu")
         faults: dict[int, str] = {}
         loader = DataLoader(
             clips,
@@ -179,57 +178,59 @@ class TrackletEmbedder:
             pin_memory=self.device.type == "cuda",
         )
         with self._bar(len(clips)) as bar:
-            for size, owners, batch, unreadable in loader:
+            for size, owners, groups, unreadable in loader:
                 faults |= unreadable
                 if owners:
-                    pixels, broken = self._on_the_device(batch, clips.transform)
+                    pixels, broken = self._on_the_device(groups, clips.transform)
                     for k, why in broken.items():
                         faults.setdefault(owners[k], f'tracklet "{clips.tracklets[owners[k]].id}": {why}')
                     features = self._features(pixels, network)
                     for owner, feature in zip(owners, features, strict=True):
                         sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
-                    for place in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
-                        faults.setdefault(owners[place], self._not_finite(clips.tracklets[owners[place]]))
+                    broken_rows = (~features.isfinite().all(dim=1)).nonzero().flatten().tolist()
+                    for row in broken_rows:
+                        faults.setdefault(owners[row], self._not_finite(clips.tracklets[owners[row]]))
+                    if broken_rows and self.on_error == "raise":
+                        raise NonFiniteVectorError([faults[i] for i in sorted(faults)])
                 if faults and self.on_error == "raise":
                     raise TrackletError([faults[i] for i in sorted(faults)])
                 bar.update(size)
         return sums, faults
 
-    def _on_the_device(self, batch: list[Batch], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
+    def _on_the_device(self, groups: list[ClipGroup], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
         """What the reader left -> (k, t, 3, h, w) as the network takes them, where it computes; and faults by clip."""
-        ready: list[Tensor] = []
+        finished: list[Tensor] = []
         faults: dict[int, str] = {}
         done = 0
-        for clips in batch:
-            if not isinstance(clips, Tensor):
-                assert isinstance(transform, ClipTransform)  # an exported file computes on the CPU, where nobody asks
+        for clips, ready in groups:
+            if isinstance(clips, Tensor):
+                pixels = clips.to(self.device, non_blocking=True)
+                finished.append(pixels if ready else transform(pixels))
+            else:
+                assert isinstance(transform, ClipTransform)  # others leave nothing to the device
                 pixels, broken = decode(clips, transform, self.device)
                 faults |= {done + k: why for k, why in broken.items()}
-            else:
-                pixels = clips.to(self.device, non_blocking=True)
-                if pixels.dtype == torch.uint8 and isinstance(transform, ClipTransform):
-                    pixels = transform(pixels)
-            ready.append(pixels)
+                finished.append(pixels)
             done += len(clips)
-        return ready, faults
+        return finished, faults
 
-    def _features(self, clips: list[Tensor], network: Network) -> Tensor:
+    def _features(self, clips: list[Tensor], network: InferenceNetwork) -> Tensor:
         """Some (k, t, 3, h, w) -> (b, c) float32 on the CPU, b the sum of the k."""
         batch = clips[0] if len(clips) == 1 else torch.cat(clips)
-        dtype = _AUTOCAST.get(self.precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
+        dtype = AUTOCAST[self.precision]
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             feature = network.encode(batch).float()
             if self.flip:
                 feature = (feature + network.encode(batch.flip(-1)).float()) / 2
             return feature.cpu()
 
-    def _head(self, features: Tensor, network: Network) -> Tensor:
+    def _head(self, features: Tensor, network: InferenceNetwork) -> Tensor:
         """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""
         out = torch.empty_like(features)
         for start in range(0, len(features), _HEAD_ROWS):
             rows = slice(start, start + _HEAD_ROWS)
-            with torch.inference_mode():
-                out[rows] = network.head(features[rows].to(self.device)).float().cpu()
+            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+                out[rows] = network.forward_head(features[rows].to(self.device)).float().cpu()
         return out
 
     def _not_finite(self, tracklet: Tracklet) -> str:
@@ -237,20 +238,27 @@ class TrackletEmbedder:
         return f'tracklet "{tracklet.id}": its embedding is not finite (NaN or infinite){hint}'
 
     @contextmanager
-    def one_run(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
-        """Inside, one progress bar for all of these, and one look at the weights, however many calls of :meth:`embed`.
+    def fixed_weights(self) -> Iterator[None]:
+        """Inside, the weights stay as they are: their digest is taken once, which is a pass over all of them."""
+        before = self._digest
+        try:
+            self._digest = self.digest()
+            yield
+        finally:
+            self._digest = before
 
-        That look, their digest, takes half a second of a ResNet-50 on a GPU, as long as it computes 500 clips.
-        """
+    @contextmanager
+    def one_run(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
+        """Inside, :meth:`fixed_weights`, and one progress bar for all of these, however many calls of :meth:`embed`."""
         length = self.model.config.clip_length
         shown = tracklets if self.progress else ()
         total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in shown)
-        with self._bar(total) as bar:
+        with self.fixed_weights(), self._bar(total) as bar:
             try:
-                self._shared_bar, self._digest = bar, self.model.digest()
+                self._shared_bar = bar
                 yield
             finally:
-                self._shared_bar, self._digest = None, ""
+                self._shared_bar = None
 
     def _bar(self, total: int) -> AbstractContextManager[Any]:
         from tqdm import tqdm
@@ -260,32 +268,15 @@ class TrackletEmbedder:
         return tqdm(total=total, unit="clip", desc="embed", disable=not (self.progress and total))
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each module is in the mode it was in, frozen parts too."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def _prepare(
-    model: STMGA | ExportedModel,
-    device: str | torch.device | None,
-    precision: Precision,
-    compiled: bool,
-    decoded: Decode,
+    model: TrackletNetwork, device: str | torch.device | None, precision: Precision, compiled: bool, decoded: Decode
 ) -> None:
-    """The model on its device; ValueError for what it cannot do there."""
-    if not isinstance(model, nn.Module):
-        if compiled or precision != "fp32" or torch.device(device or "cpu") != model.device:
-            raise ValueError(f"an exported file computes as it was written, on the {model.device}: {model}")
-    elif (dtype := next(model.parameters()).dtype) != torch.float32:
-        raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
-    elif device is not None:
+    """The model on its device. TypeError for what is no network, ValueError for what it cannot do there."""
+    if not isinstance(model, TrackletNetwork):
+        inner = "; give the network inside, model.module" if hasattr(model, "module") else ""
+        raise TypeError(f"model must be a network such as stmga.STMGA, got {type(model).__name__}{inner}")
+    model.check_inference(precision=precision, compile=compiled)
+    if device is not None:
         model.to(device)
     if decoded == "device":
         if model.device.type != "cuda":

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, SupportsIndex, overload
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stmga.calibration import Calibration
 from stmga.embedding.embeddings_file import read_file, write_file
+from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors
 from stmga.utils.text import counted, did_you_mean, preview
 
@@ -71,7 +72,7 @@ class Embeddings:
             raise ValueError(f"vectors must be a float tensor (n, c), got {got}")
         self.vectors = self.vectors.detach().to("cpu", torch.float32)
         check_rows(Vectors(self.vectors), self.items)
-        self.calibration = fitting(self.calibration, self.digest)
+        self.calibration = matching_calibration(self.calibration, self.digest)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -113,6 +114,11 @@ class Embeddings:
         return row
 
     @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self.vectors.shape[1]
+
+    @property
     def ids(self) -> list[str]:
         return [str(item["tracklet"]) for item in self.items]
 
@@ -141,7 +147,7 @@ class Embeddings:
         >>> embeddings.select([item["role"] == "query" for item in embeddings.items]).ids
         ['a']
         """
-        chosen = torch.as_tensor(which).cpu()
+        chosen = torch.as_tensor(which, device="cpu")
         if chosen.numel() == 0:
             chosen = chosen.long()
         if chosen.dtype == torch.bool:
@@ -155,6 +161,14 @@ class Embeddings:
             raise IndexError(f"row numbers {int(chosen.min())}..{int(chosen.max())} for {len(self)} embeddings")
         items = [self.items[i] for i in chosen.tolist()]
         return Embeddings(self.vectors[chosen], items, self.digest, self.model, calibration=self.calibration)
+
+    def require_same_weights(self, other: Embeddings, this: str = "these embeddings", that: str = "the others") -> None:
+        """Raise ValueError unless the vectors of ``other`` can be compared with these.
+
+        Args:
+            this, that: what the message calls the two, in the plural.
+        """
+        require_same_weights(self, other, this, that)
 
     @classmethod
     def concatenate(cls, parts: Iterable[Embeddings]) -> Embeddings:
@@ -174,11 +188,7 @@ class Embeddings:
         if not parts:
             raise ValueError("nothing to concatenate: give at least one Embeddings")
         for i, part in enumerate(parts[1:], 2):
-            if part.digest != parts[0].digest:
-                raise ValueError(
-                    f"embeddings 1 were made with {weights_name(parts[0])}, embeddings {i} with {weights_name(part)}: "
-                    "vectors of different weights cannot be compared; embed all tracklets with the same weights"
-                )
+            parts[0].require_same_weights(part, "embeddings 1", f"embeddings {i}")
         calibrations: list[Calibration] = []
         for part in parts:
             if part.calibration is not None and part.calibration not in calibrations:
@@ -236,7 +246,7 @@ def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:
         raise ValueError(f"vectors that are not finite: {preview(ids[i] for i in broken)}")
 
 
-def fitting(calibration: Calibration | None, digest: str) -> Calibration | None:
+def matching_calibration(calibration: Calibration | None, digest: str) -> Calibration | None:
     """The calibration, if it was measured with these weights; otherwise none, with a warning."""
     if calibration is None or calibration.digest == digest:
         return calibration
@@ -246,18 +256,6 @@ def fitting(calibration: Calibration | None, digest: str) -> Calibration | None:
         digest[:12] or "unnamed weights",
     )
     return None
-
-
-class MadeByWeights(Protocol):
-    """What has vectors of one network: embeddings, a gallery."""
-
-    model: str
-    digest: str
-
-
-def weights_name(made: MadeByWeights) -> str:
-    """The weights that made some vectors, for an error: their name and the beginning of their digest."""
-    return f"{made.model or 'an unnamed model'} (digest {made.digest[:12] or 'none'})"
 
 
 def contents(model: str, items: Sequence[Mapping[str, Any]]) -> list[str]:

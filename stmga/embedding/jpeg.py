@@ -70,10 +70,10 @@ def decode(clips: Sequence[Encoded], transform: ClipTransform, device: torch.dev
                 except Exception as fault:  # Pillow's plugins raise whatever their format makes them raise
                     faults.setdefault(k, f"cannot read {name}: {fault}")
                     pixels = np.zeros((1, 1, 3), np.uint8)
-                frames.append(torch.tensor(pixels).movedim(-1, 0).to(device))
+                frames.append(torch.from_numpy(pixels.copy()).movedim(-1, 0).to(device))
     starts = accumulate((len(clip.files) for clip in clips), initial=0)
     places = [[start + i for i in clip.indices] for start, clip in zip(starts, clips, strict=False)]
-    return transform(frames)[torch.tensor(places)], faults
+    return transform(frames)[torch.tensor(places, dtype=torch.int64, device="cpu")], faults
 
 
 def require_decoder(device: torch.device) -> None:

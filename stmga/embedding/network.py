@@ -1,15 +1,67 @@
-"""What an embedder computes with."""
+"""What an embedder needs of a network: any object with these attributes and methods can be embedded with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from stmga.config import STMGAConfig
+    from stmga.hub import WeightRecord
 
-class Network(NamedTuple):
-    """The two halves of a network: clips to features, whose mean over a tracklet's clips goes through the head."""
 
-    encode: Callable[[Tensor], Tensor]
-    head: Callable[[Tensor], Tensor]
+class InferenceNetwork(Protocol):
+    """The two halves of a network. The mean of a tracklet's clip features goes through the head."""
+
+    def encode(self, clips: Tensor) -> Tensor:
+        """(b t 3 h w) -> (b c), before the BN neck."""
+        ...
+
+    def forward_head(self, z: Tensor) -> Tensor:
+        """(b c) -> (b c) of unit length."""
+        ...
+
+
+@runtime_checkable
+class TrackletNetwork(Protocol):
+    """A network that :class:`stmga.TrackletEmbedder` takes.
+
+    :class:`stmga.STMGA` and :class:`stmga.deploy.ExportedModel` are such networks. Implement this protocol to embed,
+    search and evaluate with a network of your own.
+
+    Attributes:
+        config: ``config.clip_length`` frames make up a clip; ``config.clip_shape`` is its shape as text.
+        record: where the weights come from; None if that is unknown.
+        dim: c, the length of a vector.
+        device: where the network computes.
+        transform: the preprocessing of a clip. The reader calls it with a list of ``(3, h, w)`` uint8 frames; a
+            :class:`stmga.ClipTransform` also runs in batches on ``device``.
+    """
+
+    config: STMGAConfig
+    record: WeightRecord | None
+    dim: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def transform(self) -> Callable[[Any], Tensor]: ...
+
+    def digest(self) -> str:
+        """Hex digest of the weights. Only vectors with the same digest are compared."""
+        ...
+
+    def to(self, device: Any) -> Any:
+        """Move the network. Raises ValueError for a device on which it cannot compute."""
+        ...
+
+    def check_inference(self, *, precision: str, compile: bool) -> None:  # noqa: A002 - its name in torch
+        """Raise ValueError if it cannot compute in "fp32", "bf16" or "fp16" (autocast), or cannot be compiled."""
+
+    def for_inference(self, *, precision: str, compile: bool, digest: str) -> InferenceNetwork:  # noqa: A002
+        """The network as it computes, made again when the digest, the device or the precision changes."""
+        ...

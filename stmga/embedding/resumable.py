@@ -63,7 +63,18 @@ def embed_in_pieces(
         TrackletError: as the embedder's; pieces that are done stay.
         OSError: a file cannot be written.
     """
-    world, out = world or World(), Path(out)
+    with embedder.fixed_weights():
+        return _embed_in_pieces(embedder, tracklets, Path(out), world or World(), name, write)
+
+
+def _embed_in_pieces(
+    embedder: TrackletEmbedder,
+    tracklets: Sequence[Tracklet],
+    out: Path,
+    world: World,
+    name: str,
+    write: Callable[[Embeddings, Path], object],
+) -> Embeddings | None:
     folder = out.with_name(f"{out.name}.parts")
     about = _about(embedder, tracklets)
     _agree(about, all_gather_objects(about))
@@ -98,7 +109,7 @@ def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[st
         row = json.dumps(tracklet.row(), default=str, sort_keys=True)
         digest.update(f"{row} {len(tracklet)}\n".encode(errors="backslashreplace"))
     return {
-        "weights": embedder.model.digest(),
+        "weights": embedder.digest(),
         "tracklets": digest.hexdigest(),
         "count": len(tracklets),
         "precision": embedder.precision,

@@ -64,10 +64,8 @@ class Vectors:
         """Numbers of the rows that hold NaN or infinity."""
         if not self.numbers.is_floating_point():
             return []
-        chunks = self.numbers.split(_CHUNK)
-        return (
-            torch.cat([~chunk.isfinite().all(1) for chunk in chunks] or [torch.zeros(0)]).nonzero().flatten().tolist()
-        )
+        broken = [~chunk.isfinite().all(1) for chunk in self.numbers.split(_CHUNK)]
+        return torch.cat(broken).nonzero().flatten().tolist() if broken else []
 
 
 def check_kind(kind: str) -> None:

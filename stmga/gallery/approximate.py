@@ -19,6 +19,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.gallery.gallery import Gallery, GalleryError, Match
 from stmga.gallery.topk import ranked
 from stmga.utils.files import atomic_path
+from stmga.utils.isolation import isolated
 
 KINDS = ("hnsw", "ivf", "ivf-int8")
 _FORMAT = "stmga-index"
@@ -86,6 +87,7 @@ class GalleryIndex:
         """As :meth:`Gallery.search`, of the candidates alone."""
         return self.gallery.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera))
 
+    @isolated
     def topk(
         self, queries: Embeddings, k: int = 10, *, threshold: float | None = None, other_camera: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -100,8 +102,8 @@ class GalleryIndex:
             self._index.nprobe = min(self.effort, self._index.nlist)
         _, rows = self._index.search(_unit(queries.vectors), wanted)
         found = torch.from_numpy(rows)
-        barred = self.gallery.barred(queries, found, other_camera=other_camera)
-        return ranked(queries.vectors, self.gallery.parts, found.masked_fill(barred, -1), k, threshold=threshold)
+        excluded = self.gallery.excluded(queries, found, other_camera=other_camera)
+        return ranked(queries.vectors, self.gallery.parts, found.masked_fill(excluded, -1), k, threshold=threshold)
 
     def recall(self, queries: Embeddings, k: int = 10) -> float:
         """The share of each query's k most similar tracklets that it finds, against the exact search; 0..1."""
@@ -176,7 +178,8 @@ def _built(gallery: Gallery, kind: str) -> Any:
     lists = max(1, min(round(4 * math.sqrt(n)), n // 39))  # FAISS wants 39 vectors to learn a list from
     code = "SQ8" if kind == "ivf-int8" else "Flat"
     index = faiss.index_factory(dim, f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
-    some = torch.randperm(n, generator=torch.Generator().manual_seed(_SEED))[: _TRAIN * lists].sort().values
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(_SEED), dtype=torch.int64, device="cpu")
+    some = order[: _TRAIN * lists].sort().values
     index.train(_unit(gallery.rows(some)))
     return index
 

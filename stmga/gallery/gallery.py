@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.embedding.embeddings import Embeddings, check_rows, contents, fitting, weights_name
+from stmga.embedding.embeddings import Embeddings, check_rows, contents, matching_calibration
 from stmga.embedding.embeddings_file import read_file, write_file
+from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors, check_kind
+from stmga.gallery.cameras import camera_codes, same_camera
 from stmga.gallery.topk import rows_of, topk
 from stmga.utils.text import preview
 
@@ -86,6 +87,11 @@ class Gallery:
         return f"Gallery({', '.join([size, *known, self.storage, str(self.device)])})"
 
     @property
+    def dim(self) -> int:
+        """Length of a vector; 0 while the gallery is empty."""
+        return self.parts[0].dim if self.parts else 0
+
+    @property
     def embeddings(self) -> Embeddings:
         """Everything added so far, in order, as float32: a gallery larger than the memory has no room for that."""
         self._check_filled()
@@ -104,8 +110,10 @@ class Gallery:
         Raises:
             GalleryError: other weights than the gallery's, another width, or an id that the gallery has already.
         """
+        _check_embeddings(embeddings, "add")
         if self.parts:
-            self._check_comparable(embeddings, "embeddings to add")
+            names = "the gallery's vectors", "the embeddings to add"
+            require_same_weights(self, embeddings, *names, error=GalleryError)
         ids = embeddings.ids
         known = [name for name in ids if name in self._ids]
         if known:
@@ -171,13 +179,13 @@ class Gallery:
         """
         self.check_search(queries, k, threshold, block)
         parts, items = self.parts, self.items
-        own = self._own_rows(queries, parts, items)
+        self_rows = self._self_rows(queries, parts, items)
         return topk(
             queries.vectors,
             parts,
             k,
-            own=own,
-            forbid=_same_camera(queries, items) if other_camera else None,
+            self_rows=self_rows,
+            exclude=same_camera(queries, items) if other_camera else None,
             threshold=threshold,
             block=block,
             device=self.device,
@@ -185,17 +193,17 @@ class Gallery:
 
     def rows(self, which: slice | Tensor) -> Tensor:
         """Some of the vectors as float32, by their places in the gallery."""
-        places = torch.arange(len(self))[which] if isinstance(which, slice) else which
+        places = torch.arange(len(self), dtype=torch.int64, device="cpu")[which] if isinstance(which, slice) else which
         return rows_of(self.parts, places)
 
-    def barred(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
+    def excluded(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
         """(q m) gallery rows -> (q m), where they are no answer of their query: its own id, and as asked its camera."""
-        own = self._own_rows(queries, self.parts, self.items)
-        barred = (rows == own[:, None]) | (rows < 0)
+        self_rows = self._self_rows(queries, self.parts, self.items)
+        excluded = (rows == self_rows[:, None]) | (rows < 0)
         if other_camera:  # of the candidates' items alone: there are few of them, and millions of others
-            mine, theirs = _cameras(queries, [self.items[row] for row in rows.clamp(min=0).flatten().tolist()])
-            barred |= (mine[:, None] == theirs.view_as(rows)) & (mine[:, None] >= 0)
-        return barred
+            mine, theirs = camera_codes(queries, [self.items[row] for row in rows.clamp(min=0).flatten().tolist()])
+            excluded |= (mine[:, None] == theirs.view_as(rows)) & (mine[:, None] >= 0)
+        return excluded
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the gallery as an embeddings file (:meth:`Embeddings.save`), its vectors as they are kept."""
@@ -219,10 +227,12 @@ class Gallery:
         gallery = cls(device=device, storage=file.vectors.kind)
         gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
         gallery.parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}
-        gallery._calibrations = [known] if (known := fitting(file.calibration, file.digest)) is not None else []
+        gallery._calibrations = (
+            [known] if (known := matching_calibration(file.calibration, file.digest)) is not None else []
+        )
         return gallery
 
-    def _own_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
+    def _self_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
         """(q), the row of each query's own id, or -1.
 
         An id that two different tracklets share hides one from the other, perhaps the very answer: a warning says so.
@@ -231,10 +241,10 @@ class Gallery:
         place = dict.fromkeys(ids, -1)
         if not self._ids.isdisjoint(place):
             place |= {name: row for row, item in enumerate(items) if (name := str(item["tracklet"])) in place}
-        own = torch.tensor([place[name] for name in ids], dtype=torch.int64)
-        shared = (own >= 0).nonzero().flatten()
+        rows = torch.tensor([place[name] for name in ids], dtype=torch.int64, device="cpu")
+        shared = (rows >= 0).nonzero().flatten()
         if len(shared):
-            there = rows_of(parts, own[shared])
+            there = rows_of(parts, rows[shared])
             unlike = F.cosine_similarity(queries.vectors[shared], there) < _SAME_TRACKLET
             if unlike.any():
                 logger.warning(
@@ -243,7 +253,7 @@ class Gallery:
                     int(unlike.sum()),
                     ids[int(shared[unlike][0])],
                 )
-        return own
+        return rows
 
     def _match(self, row: int, similarity: float, rank: int) -> Match:
         item = self.items[row]
@@ -255,38 +265,18 @@ class Gallery:
 
     def check_search(self, queries: Embeddings, k: int, threshold: float | None = None, block: int = 1) -> None:
         """The errors of :meth:`search`."""
+        _check_embeddings(queries, "search")
         self._check_filled()
-        self._check_comparable(queries, "queries")
+        require_same_weights(self, queries, "the gallery's vectors", "the queries", error=GalleryError)
         if k < 1 or block < 1:
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
         if threshold is not None and not -1 <= threshold <= 1:
             raise ValueError(f"threshold is a cosine in -1..1, got {threshold}")
 
-    def _check_comparable(self, embeddings: Embeddings, what: str) -> None:
-        if embeddings.digest != self.digest:
-            raise GalleryError(
-                f"the gallery was made with {weights_name(self)}, the {what} with {weights_name(embeddings)}: "
-                "vectors of different weights cannot be compared; embed both with the same weights"
-            )
-        own, other = self.parts[0].dim, embeddings.vectors.shape[1]
-        if own != other:
-            raise GalleryError(f"the gallery's vectors have {own} numbers, those of the {what} {other}")
 
-
-def _same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:
-    """Whether query and gallery tracklet are of one camera; where either is unknown they are not."""
-    mine, theirs = _cameras(queries, items)
-    return lambda q, g: (mine[q, None] == theirs[g]) & (mine[q, None] >= 0)
-
-
-def _cameras(queries: Embeddings, items: list[dict[str, Any]]) -> list[Tensor]:
-    """The cameras of queries and of items as numbers; -1 where unknown."""
-    # As text: a folder reader says camera "1" where a manifest says 1.
-    columns = queries.cameras, [item.get("camera") for item in items]
-    return _codes(*([None if camera is None else str(camera) for camera in column] for column in columns))
-
-
-def _codes(*columns: Iterable[str | None]) -> list[Tensor]:
-    """Columns of names -> columns of integers, equal where the names are equal; None is -1."""
-    numbers: dict[str | None, int] = {None: -1}
-    return [torch.tensor([numbers.setdefault(name, len(numbers)) for name in column]) for column in columns]
+def _check_embeddings(given: object, call: str) -> None:
+    if not isinstance(given, Embeddings):
+        raise TypeError(
+            f"{call}() takes Embeddings, got {type(given).__name__}: embed tracklets with TrackletEmbedder, "
+            "or wrap vectors in Embeddings(vectors, items, digest=...)"
+        )

@@ -9,21 +9,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.embedding.vectors import Vectors
+from stmga.utils.isolation import isolated
 
 _NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that may not be an answer: below every real key
 _SPARE = 16  # candidates beyond k, at least
 _AT_ONCE = 2**20  # numbers of candidates in float64 at once: 8 MB
 
-Forbid = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, where a pair may not be an answer
+Exclude = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, where a pair may not be an answer
 
 
+@isolated
 def topk(
     queries: Tensor,
     parts: Sequence[Vectors],
     k: int,
     *,
-    own: Tensor,
-    forbid: Forbid | None,
+    self_rows: Tensor,
+    exclude: Exclude | None,
     threshold: float | None,
     block: int,
     device: torch.device,
@@ -36,19 +38,22 @@ def topk(
     searched again in float64 throughout.
 
     Args:
-        own: (q) the one row that is no answer of a query, or -1.
-        forbid: further pairs that are none.
+        self_rows: (q) the one row that is no answer of a query, or -1.
+        exclude: further pairs that are none.
         threshold: the least similarity.
         block: queries and rows compared at once.
     """
     n = sum(map(len, parts))
     k = min(k, n)
     m = min(n, k + max(_SPARE, k))
-    values, rows = torch.full((len(queries), k), -torch.inf), torch.full((len(queries), k), -1)
+    values = torch.full((len(queries), k), -torch.inf, dtype=torch.float32, device="cpu")
+    rows = torch.full((len(queries), k), -1, dtype=torch.int64, device="cpu")
     slack = 1.2e-7 * queries.shape[1] + 1e-6  # of a float32 product of unit vectors; and of their own rounding
     for q in blocks(len(queries), block):
         unit = _unit(queries[q], device)
-        found, places = _candidates(unit.float(), parts, m, own=own[q], forbid=forbid, q=q, block=block, device=device)
+        found, places = _candidates(
+            unit.float(), parts, m, self_rows=self_rows[q], exclude=exclude, q=q, block=block, device=device
+        )
         exact = _similarities(unit, parts, places, device).masked_fill(found == -torch.inf, -torch.inf)
         keys = to_keys(exact, places)
         keys = keys.masked_fill(exact == -torch.inf, _NOTHING).topk(k, dim=1).values
@@ -61,8 +66,8 @@ def topk(
         if unsure is not None and unsure.any():
             again = unsure.nonzero().flatten().cpu()
             values[q.start + again], rows[q.start + again] = _literal(
-                unit[unsure], parts, k, own=own[q][again], forbid=forbid, q=q.start + again, threshold=threshold,
-                block=block, device=device,
+                unit[unsure], parts, k, self_rows=self_rows[q][again], exclude=exclude, q=q.start + again,
+                threshold=threshold, block=block, device=device,
             )  # fmt: skip
     return values, rows
 
@@ -72,26 +77,26 @@ def ranked(
 ) -> tuple[Tensor, Tensor]:
     """The k best of each query's candidates, ``rows`` (q m) with -1 for none, by exact similarity; as :func:`topk`."""
     exact = _similarities(_unit(queries, torch.device("cpu")), parts, rows, torch.device("cpu"))
-    barred = rows < 0 if threshold is None else (rows < 0) | (exact < threshold)
-    return from_keys(to_keys(exact, rows).masked_fill(barred, _NOTHING).topk(k, dim=1).values)
+    excluded = rows < 0 if threshold is None else (rows < 0) | (exact < threshold)
+    return from_keys(to_keys(exact, rows).masked_fill(excluded, _NOTHING).topk(k, dim=1).values)
 
 
 def _candidates(
-    unit: Tensor, parts: Sequence[Vectors], m: int, *, own: Tensor, forbid: Forbid | None, q: slice, block: int,
+    unit: Tensor, parts: Sequence[Vectors], m: int, *, self_rows: Tensor, exclude: Exclude | None, q: slice, block: int,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The m greatest float32 similarities of each query, best first, and their rows."""
-    best = torch.full((len(unit), m), -torch.inf, device=device)
-    rows = torch.full((len(unit), m), -1, device=device)
+    best = torch.full((len(unit), m), -torch.inf, dtype=torch.float32, device=device)
+    rows = torch.full((len(unit), m), -1, dtype=torch.int64, device=device)
     for start, part, g in _pieces(parts, block):
         vectors = part.rows(g, device)
         length = vectors.norm(dim=1)
         similarity = unit @ vectors.T
         if ((length - 1).abs() > 1e-6).any():  # they are of unit length as a rule
             similarity /= length.clamp(min=1e-12)
-        _leave_out(similarity, own, start)
-        if forbid is not None:
-            similarity.masked_fill_(forbid(q, slice(start, start + len(vectors))).to(device), -torch.inf)
+        _leave_out(similarity, self_rows, start)
+        if exclude is not None:
+            similarity.masked_fill_(exclude(q, slice(start, start + len(vectors))).to(device), -torch.inf)
         hot = (similarity.amax(1) > best[:, -1]).nonzero().flatten()
         if len(hot):
             new, place = similarity[hot].topk(min(m, len(vectors)), dim=1)
@@ -102,21 +107,21 @@ def _candidates(
 
 
 def _literal(
-    unit: Tensor, parts: Sequence[Vectors], k: int, *, own: Tensor, forbid: Forbid | None, q: Tensor,
+    unit: Tensor, parts: Sequence[Vectors], k: int, *, self_rows: Tensor, exclude: Exclude | None, q: Tensor,
     threshold: float | None, block: int, device: torch.device,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The same in float64 throughout, for the queries numbered ``q``."""
-    keys = torch.full((len(unit), k), _NOTHING, device=device)
+    keys = torch.full((len(unit), k), _NOTHING, dtype=torch.int64, device=device)
     for start, part, g in _pieces(parts, block):
         vectors = _unit(part.rows(g, device), device)
         similarity = (unit @ vectors.T).float()
-        at = torch.arange(start, start + len(vectors), device=device)
+        at = torch.arange(start, start + len(vectors), dtype=torch.int64, device=device)
         new = to_keys(similarity, at)
-        _leave_out(similarity, own, start)
-        if forbid is not None:
+        _leave_out(similarity, self_rows, start)
+        if exclude is not None:
             here = slice(start, start + len(vectors))
-            barred = torch.cat([forbid(slice(i, i + 1), here) for i in q.tolist()])
-            similarity.masked_fill_(barred.to(device), -torch.inf)
+            excluded = torch.cat([exclude(slice(i, i + 1), here) for i in q.tolist()])
+            similarity.masked_fill_(excluded.to(device), -torch.inf)
         if threshold is not None:
             similarity.masked_fill_(similarity < threshold, -torch.inf)
         new.masked_fill_(similarity == -torch.inf, _NOTHING)
@@ -127,7 +132,7 @@ def _literal(
 
 def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: torch.device) -> Tensor:
     """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; of row -1 anything."""
-    out = torch.empty(rows.shape, device=device)
+    out = torch.empty(rows.shape, dtype=torch.float32, device=device)
     for q in blocks(len(rows), max(1, _AT_ONCE // (rows.shape[1] * unit.shape[1]))):
         wanted = rows[q].clamp(min=0).cpu()
         candidates = _unit(rows_of(parts, wanted.flatten()), device).unflatten(0, wanted.shape)
@@ -137,7 +142,7 @@ def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: 
 
 def rows_of(parts: Sequence[Vectors], rows: Tensor) -> Tensor:
     """(m) places among all parts -> (m c) float32."""
-    found, start = torch.empty(len(rows), parts[0].dim), 0
+    found, start = torch.empty(len(rows), parts[0].dim, dtype=torch.float32, device="cpu"), 0
     for part in parts:
         here = ((rows >= start) & (rows < start + len(part))).nonzero().flatten()
         if len(here):
@@ -146,11 +151,11 @@ def rows_of(parts: Sequence[Vectors], rows: Tensor) -> Tensor:
     return found
 
 
-def _leave_out(similarity: Tensor, own: Tensor, start: int) -> None:
+def _leave_out(similarity: Tensor, self_rows: Tensor, start: int) -> None:
     """No query is its own answer."""
-    here = ((own >= start) & (own < start + similarity.shape[1])).nonzero().flatten()
+    here = ((self_rows >= start) & (self_rows < start + similarity.shape[1])).nonzero().flatten()
     if len(here):
-        similarity[here.to(similarity.device), (own[here] - start).to(similarity.device)] = -torch.inf
+        similarity[here.to(similarity.device), (self_rows[here] - start).to(similarity.device)] = -torch.inf
 
 
 def _pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors, slice]]:

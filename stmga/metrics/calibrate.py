@@ -13,6 +13,7 @@ from stmga.calibration import Calibration, Threshold
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.matching import NOBODY, camera_codes, labels, to_codes
 from stmga.metrics.similarity import similarity_blocks
+from stmga.utils.isolation import isolated
 
 BINS = 200_000  # of -1..1: a resolution of 1e-5
 ROC_POINTS = 200
@@ -20,6 +21,7 @@ TRUE_PAIRS_ABOVE = 0.95
 Counts = NDArray[np.int64]
 
 
+@isolated
 def calibrate(
     labelled: Embeddings,
     *,

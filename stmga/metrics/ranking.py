@@ -15,6 +15,7 @@ from stmga.metrics.counting import block_ranks, comparable
 from stmga.metrics.matching import CameraCodes, LabelCodes, MatchRules, check_lengths, to_codes
 from stmga.metrics.protocol import CHOICES
 from stmga.utils.arrays import to_numpy
+from stmga.utils.isolation import isolated
 
 ROWS = 256  # rows of a whole matrix that are copied at once
 
@@ -74,6 +75,7 @@ def average_precision(ranks: ArrayLike, *, ap: str = "hits") -> float:
     return float(np.mean(precision))
 
 
+@isolated
 def rank_scores(
     similarity: Iterable[Any],
     query_persons: Sequence[Any],

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stmga.metrics.neighbours import Neighbours, distances, nearest, squared_lengths
 from stmga.metrics.protocol import CHOICES, Reranking
+from stmga.utils.isolation import isolated
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -22,6 +23,7 @@ PAIRS = 256  # vectors gathered at once
 TINY = 1e-12
 
 
+@isolated
 def rerank(
     queries: Tensor,
     gallery: Tensor,

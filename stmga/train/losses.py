@@ -106,7 +106,9 @@ def part_class_loss(logits: Tensor) -> Tensor:
     tensor(0.)
     """
     b, n, _ = logits.shape
-    return F.cross_entropy(at_least_float32(logits).flatten(0, 1), torch.arange(n, device=logits.device).repeat(b))
+    return F.cross_entropy(
+        at_least_float32(logits).flatten(0, 1), torch.arange(n, dtype=torch.int64, device=logits.device).repeat(b)
+    )
 
 
 def relation_loss(features: Tensor, taught: Tensor, *, temperature: float = 0.1) -> Tensor:

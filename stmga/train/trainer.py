@@ -222,7 +222,7 @@ class Trainer:
                     fault = reading_fault(error)
                     if not fault:
                         raise
-                if all_reduce_any(torch.tensor([bool(fault)], device=self.world.device)).item():
+                if all_reduce_any(torch.tensor([bool(fault)], dtype=torch.bool, device=self.world.device)).item():
                     self._save()  # what is trained so far
                     faults = " | ".join(filter(None, all_gather_objects(fault)))
                     raise TrainingError(f"{faults}; {self._kept()}; run the same command to resume from it")

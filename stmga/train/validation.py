@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmga.data.benchmark import Benchmark
-from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.embedder import NonFiniteVectorError, TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.network import TrackletNetwork
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
 from stmga.utils.distributed import World, all_gather_objects
 
 if TYPE_CHECKING:
-    from stmga.deploy.exported import ExportedModel
     from stmga.metrics import Evaluation
 
 
 def embed_test(
-    model: STMGA | ExportedModel, benchmark: Benchmark, world: World, **options: Any
+    model: TrackletNetwork, benchmark: Benchmark, world: World, **options: Any
 ) -> tuple[Embeddings, Embeddings]:
     """Queries and gallery embedded, each process its share; every process gets all of them.
 
@@ -53,8 +53,6 @@ def validate(model: STMGA, benchmark: Benchmark, world: World, **options: Any) -
 
     try:
         query, gallery = embed_test(model, benchmark, world, **options)
-    except ValueError as error:
-        if "not finite" in str(error):
-            raise TrainingError(f"validation: {error}") from error
-        raise
+    except NonFiniteVectorError as error:
+        raise TrainingError(f"validation: {error}") from error
     return evaluate(query, gallery, benchmark.protocol)

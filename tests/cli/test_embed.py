@@ -190,3 +190,11 @@ def test_flip_is_an_option_of_embed_and_eval(place, run, fails, tmp_path: Path) 
     assert line in again
     assert text.splitlines()[0] in again  # the same scores
     assert "--flip is for a network on a data set" in fails("eval", out, "--flip")
+
+
+def test_a_wrong_source_is_named_before_the_weights_are_loaded(fails, tmp_path, monkeypatch):
+    monkeypatch.setattr("stmga.cli.embed.computing_model_of", lambda args: pytest.fail("the weights were loaded"))
+    assert "nowhere does not exist" in fails("embed", tmp_path / "nowhere", "-o", tmp_path / "x.safetensors")
+    (tmp_path / "t.txt").write_text("1,1,0,0,9,9,1\n")
+    missing = "--mot-frames", tmp_path / "gone.mp4"
+    assert "gone.mp4 does not exist" in fails("embed", tmp_path / "t.txt", "-o", tmp_path / "x.safetensors", *missing)

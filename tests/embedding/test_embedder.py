@@ -135,7 +135,8 @@ def test_a_looped_frame_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Tracklet.load
     monkeypatch.setattr(Tracklet, "load", lambda self, indices: (asked.append(list(indices)), load(self, indices))[1])
     clips = Clips(tracklets(3), ClipTransform.from_config(TINY), 8, "all")
-    _, clip = clips[0]
+    clip = clips[0].clip
+    assert isinstance(clip, torch.Tensor)
     assert asked == [[0, 1, 2]]
     assert torch.equal(clip, clip[[0, 1, 2, 0, 1, 2, 0, 1]])
 

@@ -108,7 +108,7 @@ def test_pieces_without_it_are_not_taken_up(model: STMGA, tmp_path: Path) -> Non
     embedder.embed = lambda some: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         embed_in_pieces(embedder, every, out)
-    with pytest.raises(PiecesError, match="with flip True; this one has flip False"):
+    with pytest.raises(PiecesError, match="flip was True, now False"):
         embed_in_pieces(TrackletEmbedder(model), every, out)
     embedder.embed = embed  # type: ignore[method-assign]
     found = embed_in_pieces(embedder, every, out)

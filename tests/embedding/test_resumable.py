@@ -169,6 +169,13 @@ def test_two_processes_give_the_bits_of_one(model, tmp_path: Path) -> None:
     assert unlike.returncode != 0 and "must be started with the same weights" in unlike.stderr
 
 
+def test_the_digest_is_taken_once_in_a_run(model, tmp_path, monkeypatch) -> None:
+    looks, digest = [], model.digest
+    monkeypatch.setattr(model, "digest", lambda: looks.append(1) or digest())
+    embed_in_pieces(TrackletEmbedder(model), tracklets(1, 5, 4, 9, 2), tmp_path / "all.safetensors")
+    assert len(looks) == 1
+
+
 def test_weights_are_looked_at_once_a_run_and_anew_after_it(model, monkeypatch) -> None:
     embedder, looks, digest = TrackletEmbedder(model), [], model.digest
     monkeypatch.setattr(model, "digest", lambda: looks.append(1) or digest())

@@ -186,7 +186,7 @@ def test_mistakes_are_named():
     other = Embeddings(torch.eye(2), a.items, digest="other", model="m.v1")
     with pytest.raises(ValueError, match=r"m.v1 \(digest other\).* different weights cannot be compared"):
         evaluate(a, other)
-    with pytest.raises(ValueError, match="have 2 numbers, those of the gallery 3"):
+    with pytest.raises(ValueError, match="the queries have 2 numbers per vector, the gallery's vectors 3"):
         evaluate(a, embeddings(torch.eye(3), "abc", "123", "b"))
     with pytest.raises(ValueError, match=r"2 queries are in the gallery already \(a0, a1\)"):
         evaluate(a, a)
