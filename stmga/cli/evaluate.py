@@ -79,8 +79,9 @@ def _add_calibrate(commands: Any) -> None:
     add("-o", "--out", metavar="FILE", help="write them here with their calibration (default: into the same file)")
     add("--for", dest="target", metavar="FILE", help="store it in these embeddings of the same weights instead")
     add(
-        "--rates", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4], metavar="RATE",
-        help="shares of the pairs of different persons that may pass (default: 0.01 0.001 0.0001)",
+        "--rates", type=float, nargs="+", metavar="RATE",
+        help="shares of the pairs of different persons that may pass (default: those of 0.01 0.001 0.0001 for which "
+        "there are enough pairs)",
     )  # fmt: skip
     add("--block", type=count, metavar="N", help="tracklets compared at once; fewer take less memory")
 

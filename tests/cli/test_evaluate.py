@@ -100,12 +100,20 @@ def test_calibrate_then_search_says_same_or_unsure(files, run):
     assert [row["verdict"] for row in csv.DictReader((files / "m.csv").open())] == [v for _, v in seen]
 
 
+def test_calibrate_says_which_default_rates_it_skips(files, run, caplog):
+    code, text, _ = run("calibrate", files / "all")
+    assert code == 0
+    assert "\n0.001 " in text and "\n0.0001 " not in text
+    assert "not measured: 0.0001; a false-match rate of 0.0001 needs at least 10,000 pairs" in caplog.text
+
+
 def test_calibrate_for_another_file(files, run, fails):
     assert run("calibrate", files / "all", "--rates", "0.01", "--for", files / "g")[0] == 0
     assert Embeddings.load(files / "all").calibration is None
     assert Embeddings.load(files / "g").calibration is not None
     assert run("calibrate", files / "all", "--rates", "0.01", "-o", files / "new")[0] == 0
     assert len(Embeddings.load(files / "new")) == 90
-    assert "needs at least 10,000 pairs" in fails("calibrate", files / "all")
+    assert "needs at least 10,000 pairs" in (text := fails("calibrate", files / "all", "--rates", "0.01", "0.0001"))
+    assert "--rates" in text
     Embeddings(torch.eye(2), [{"tracklet": "a"}, {"tracklet": "b"}], "other").save(files / "x")
     assert "other weights" in fails("calibrate", files / "all", "--rates", "0.01", "--for", files / "x")
