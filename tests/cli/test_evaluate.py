@@ -76,12 +76,18 @@ def test_eval_refuses(files, fails):
     assert ".json" in fails("eval", files / "all", "-o", files / "r.txt")
     assert "create it first" in fails("eval", files / "all", "-o", files / "no" / "r.json")
     assert "cannot be both junk and distractors" in fails("eval", files / "all", "--junk", "1", "--distractors", "1")
+    every = Embeddings.load(files / "all")
+    for item in every.items:
+        item["camera"] = "c1"
+    every.save(files / "one-camera")
+    assert 'same_camera="keep" (--keep-same-camera) counts' in fails("eval", files / "one-camera")
     for item in g.items:
         item["person"] = "nobody"
     g.save(files / "g")
     text = fails("eval", files / "q", files / "g", "--no-queries-in-gallery")
     assert "none of the 30 queries has a match" in text
     assert "30 have no other tracklet of their person" in text
+    assert "--keep-same-camera" not in text
 
 
 def test_calibrate_then_search_says_same_or_unsure(files, run):
