@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
     from stmga.metrics import Evaluation, Protocol
 
+COMPUTING = ("precision", "compile", "batch_size", "workers", "decode")  # options of an embedder
+
 
 def add_arguments(commands: Any) -> None:
     """Add these commands to the parser."""
@@ -34,6 +36,8 @@ def add_arguments(commands: Any) -> None:
 def _add_eval(commands: Any) -> None:
     example = """  stmga eval MARS/ --model runs/mars/best -o result.json
   stmga eval walkers/manifest.jsonl --model runs/walkers/best --rerank
+  stmga eval labelled/ --layout "{person}/{camera}/{tracklet}" --holdout 0.2 \\
+      --model runs/mine/best --against stmga_resnet18_c4
   stmga eval all.safetensors --title "my cameras, 2026" -o result.json
   stmga eval queries.safetensors gallery.safetensors --no-queries-in-gallery"""
     words = "score a network on a data set, or embeddings, by a stated protocol: mAP, rank-k, mINP"
@@ -50,6 +54,10 @@ def _add_eval(commands: Any) -> None:
     add_source(parser.add_argument_group("data, where SOURCE is not a file of embeddings").add_argument)
     group = parser.add_argument_group("network, where SOURCE is not a file of embeddings")
     add_model(group.add_argument)
+    group.add_argument(
+        "--against", nargs="+", default=[], metavar="NAME",
+        help="score these networks on the same test too, and print them above --model in one table",
+    )  # fmt: skip
     add_computing(group.add_argument)
     add_flip(group.add_argument)
 
@@ -79,8 +87,9 @@ def _add_calibrate(commands: Any) -> None:
     add("-o", "--out", metavar="FILE", help="write them here with their calibration (default: into the same file)")
     add("--for", dest="target", metavar="FILE", help="store it in these embeddings of the same weights instead")
     add(
-        "--rates", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4], metavar="RATE",
-        help="shares of the pairs of different persons that may pass (default: 0.01 0.001 0.0001)",
+        "--rates", type=float, nargs="+", metavar="RATE",
+        help="shares of the pairs of different persons that may pass (default: those of 0.01 0.001 0.0001 for which "
+        "there are enough pairs)",
     )  # fmt: skip
     add("--block", type=count, metavar="N", help="tracklets compared at once; fewer take less memory")
 
@@ -113,19 +122,20 @@ def evaluate(args: argparse.Namespace) -> None:
     check_json(args.out)
     path = Path(args.source)
     if args.gallery or path.suffix == ".safetensors" or (path.is_file() and path.suffix != ".jsonl"):
-        if args.flip:
-            raise ValueError("--flip is for a network on a data set; embeddings say themselves how they were made")
-        queries, gallery = _sides(args)
-        protocol = protocol_of(args, Protocol())
+        for option in ("flip", "against"):
+            if getattr(args, option):
+                words = "is for a network on a data set; embeddings say themselves how they were made"
+                raise ValueError(f"--{option} {words}")
+        tests = [(*_sides(args), protocol_of(args, Protocol()))]
     else:
-        queries, gallery, protocol = _embedded(args)
-    found = evaluate(queries, gallery, protocol, device=args.device)
+        tests = _embedded(args)
+    found = [evaluate(queries, gallery, protocol, device=args.device) for queries, gallery, protocol in tests]
     if is_main_process():
-        report_evaluation(found, out=args.out)
+        report_evaluation(found[0], against=found[1:], out=args.out)
 
 
-def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protocol]:
-    """The test of a data set by a network, and the protocol of both."""
+def _embedded(args: argparse.Namespace) -> list[tuple[Embeddings, Embeddings, Protocol]]:
+    """The test of a data set by the network, then by each of those it is compared with, and the protocol of all."""
     from dataclasses import replace
 
     from stmga.train.validation import embed_test
@@ -138,15 +148,20 @@ def _embedded(args: argparse.Namespace) -> tuple[Embeddings, Embeddings, Protoco
             "give its tracklets the roles query and gallery, or set persons aside with --holdout"
         )
     benchmark = replace(benchmark, protocol=replace(protocol_of(args, benchmark.protocol), flip=args.flip))
-    model, weights = computing_model_of(args)
+    others = [{"model": name, "revision": None, "backbone_weights": None} for name in args.against]
+    models = [computing_model_of(argparse.Namespace(**vars(args) | other)) for other in ({}, *others)]
     if is_main_process():
-        print(*describe(benchmark), f"weights   {weights}", sep="\n")
-    options = {key: getattr(args, key) for key in ("precision", "compile", "batch_size", "workers", "decode")}
-    with process_group(device_for(args, model)) as world:
-        queries, gallery = embed_test(model, benchmark, world, device=world.device, progress=not args.quiet, **options)
-    for side in (queries, gallery):
-        side.model = side.model or weights
-    return queries, gallery, benchmark.protocol
+        print(*describe(benchmark), *(f"weights   {weights}" for _, weights in models), sep="\n")
+    options: dict[str, Any] = {key: getattr(args, key) for key in COMPUTING} | {"progress": not args.quiet}
+    tests = []
+    with process_group(device_for(args, models[0][0])) as world:
+        for model, weights in models:
+            device = world.device if world.size > 1 else device_for(args, model)
+            queries, gallery = embed_test(model, benchmark, world, device=device, **options)
+            for side in (queries, gallery):
+                side.model = side.model or weights
+            tests.append((queries, gallery, benchmark.protocol))
+    return tests
 
 
 def check_json(out: str | None) -> None:
@@ -157,16 +172,30 @@ def check_json(out: str | None) -> None:
         raise FileNotFoundError(f"the folder {Path(out).absolute().parent} does not exist; create it first")
 
 
-def report_evaluation(evaluation: Evaluation, *, out: str | None = None) -> None:
-    """Write the result with all that it depends on, if asked to, then print it."""
+def report_evaluation(evaluation: Evaluation, *, against: Sequence[Evaluation] = (), out: str | None = None) -> None:
+    """Write the result with all that it depends on, if asked to, then print it; beside others of the same test."""
     from stmga.utils.files import atomic_write
 
     if out:
-        atomic_write(out, (json.dumps(evaluation.to_dict(), indent=1) + "\n").encode())
+        result = evaluation.to_dict() | ({"against": [other.to_dict() for other in against]} if against else {})
+        atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
     print(evaluation)
     print(f"weights   {evaluation.model or 'unnamed'}, digest {evaluation.digest[:12] or 'none'}")
+    if against:
+        print("\n" + _side_by_side([*against, evaluation]))
     if out:
         print(f"wrote     {out}")
+
+
+def _side_by_side(evaluations: Sequence[Evaluation]) -> str:
+    """Scores in %, a row for each network, as a table."""
+    from stmga.utils.text import text_table
+
+    rows = []
+    for found in evaluations:
+        scores = (found.mAP, found.rank(1), found.rank(5), found.rank(10), found.mINP)
+        rows.append([found.model, *(f"{score:.2%}" for score in scores)])
+    return text_table(("weights", "mAP", "rank-1", "rank-5", "rank-10", "mINP"), rows)
 
 
 def split_roles(embeddings: Embeddings, path: str) -> tuple[Embeddings, Embeddings]:

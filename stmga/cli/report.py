@@ -46,12 +46,12 @@ def answers(
     for item, found in zip(queries.items, matches, strict=True):
         best: list[Any] = [None] * 5
         if found:
-            best = [found[0].id, found[0].person, found[0].camera, f"{found[0].similarity:.3f}", ""]
+            best = [*_labels((found[0].id, found[0].person, found[0].camera)), f"{found[0].similarity:.3f}", ""]
             if item.get("person") is not None and found[0].person is not None:
                 best[4] = "right" if str(item["person"]) == str(found[0].person) else "wrong"
         if calibration is not None:
             best.append(calibration.verdict(found[0].similarity) if found else None)
-        rows.append([item["tracklet"], item.get("person"), item.get("camera"), *best])
+        rows.append([*_labels(_who(item).values()), *best])
     return rows
 
 
@@ -134,7 +134,8 @@ def cards(
 
 
 def _labels(values: Any) -> list[str | None]:
-    return [None if value is None else str(value) for value in values]  # a folder says "7" where a manifest says 7
+    """Labels are text: a folder has "7" where a manifest has 7, and a table would print 1234 as the count 1,234."""
+    return [None if value is None else str(value) for value in values]
 
 
 def _who(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def search(args: argparse.Namespace) -> None:
     rows = report.answers(queries, matches, gallery.calibration)
     print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
     if len(rows) > 10:
-        print(f"... and {len(rows) - 10:,} more queries; write them all with -o matches.jsonl")
+        where = f"all are in {args.out}" if args.out else "write all with -o matches.jsonl"
+        print(f"... and {len(rows) - 10:,} more queries; {where}")
     _print_score(queries, gallery.embeddings)
     if args.out:
         print(f"\nwrote {args.out}")

@@ -17,6 +17,10 @@ from stmga.utils.text import preview
 logger = logging.getLogger(__name__)
 
 ROLES = ("train", "query", "gallery")
+WITHIN_CAMERA = (
+    'to test within a camera, leave the camera out: a layout such as "{person}/{place}/{tracklet}", or a manifest '
+    "without camera"
+)
 
 
 def benchmark_from(
@@ -100,14 +104,35 @@ def _held_out(tracklets: list[Tracklet], share: float, seed: int) -> dict[str, l
     cameras = any(t.camera is not None for own in mine.values() for t in own)
     asking = {id(t) for own in mine.values() for t in _queries(own, cameras)}
     if not asking:
-        need = "seen by two cameras" if cameras else "with two tracklets"
-        words = f"none of the {len(chosen):,} persons held out ({preview(sorted(chosen))}) is {need}"
-        raise ValueError(f"{words}, so there is nothing to look for; hold out more, or take another seed")
+        raise ValueError(_why_nobody_asks(tracklets, chosen, cameras))
     _say_who_cannot_ask(mine, asking, cameras)
     test = [t for t in tracklets if t.person is not None and str(t.person) in chosen]
     train = [t for t in tracklets if t.person is None or str(t.person) not in chosen]
     query, gallery = ([t for t in test if (id(t) in asking) == asks] for asks in (True, False))
     return {"train": train, "query": query, "gallery": gallery}
+
+
+def _why_nobody_asks(tracklets: Iterable[Tracklet], chosen: set[str], cameras: bool) -> str:
+    """The reason, and what helps: another choice of persons only where somebody else of the set could ask."""
+    everybody: dict[str, list[Tracklet]] = defaultdict(list)
+    for tracklet in tracklets:
+        if tracklet.person is not None:
+            everybody[str(tracklet.person)].append(tracklet)
+    if any(_queries(own, cameras) for own in everybody.values()):
+        need = "seen by two cameras" if cameras else "with two tracklets"
+        held = sorted(chosen, key=natural_key)
+        words = f"nobody among the {len(held):,} persons held out ({preview(held)}) is {need}"
+        return f"{words}, so there is nothing to look for; hold out more, or use another seed"
+    if all(len(own) < 2 for own in everybody.values()):
+        return (
+            "no person of the set has two tracklets, so there is nothing to look for; a test needs several per person"
+        )
+    names = sorted({str(t.camera) for own in everybody.values() for t in own if t.camera is not None}, key=natural_key)
+    if len(names) == 1:
+        words = f"the set names one camera only ({names[0]}), and a test across cameras needs two"
+    else:
+        words = f"no person of the set is seen by two of its {len(names)} cameras ({preview(names)})"
+    return f"{words}; {WITHIN_CAMERA}"
 
 
 def _queries(own: list[Tracklet], cameras: bool) -> list[Tracklet]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,11 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.matching import NOBODY, camera_codes, labels, to_codes
 from stmga.metrics.similarity import similarity_blocks
 from stmga.utils.isolation import isolated
+from stmga.utils.text import counted
 
+logger = logging.getLogger(__name__)
+
+RATES = (1e-2, 1e-3, 1e-4)  # by default, as far as they can be measured
 BINS = 200_000  # of -1..1: a resolution of 1e-5
 ROC_POINTS = 200
 TRUE_PAIRS_ABOVE = 0.95
@@ -25,7 +30,7 @@ Counts = NDArray[np.int64]
 def calibrate(
     labelled: Embeddings,
     *,
-    false_match_rates: Sequence[float] = (1e-2, 1e-3, 1e-4),
+    false_match_rates: Sequence[float] | None = None,
     device: str | torch.device | None = None,
     block: int | None = None,
 ) -> Calibration:
@@ -35,8 +40,15 @@ def calibrate(
     from different cameras; where no camera is known at all, all of them are. Tracklets without a person do not take
     part. The threshold of a rate is the lowest similarity (to 1e-5) that at most this share of the impostors reaches.
 
+    Args:
+        labelled: embeddings of known persons.
+        false_match_rates: each must be measurable, from at least 1 / rate impostor pairs. Default: those of 0.01, 0.001
+            and 0.0001 that are; the log names the others.
+        device: where similarities are computed.
+        block: tracklets compared at once.
+
     Raises:
-        ValueError: fewer impostor pairs than 1 / rate, no genuine pair, a rate outside 0..1.
+        ValueError: fewer impostor pairs than 1 / rate (by default, than 100), no genuine pair, a rate outside 0..1.
 
     >>> torch.manual_seed(0)
     <...>
@@ -47,21 +59,18 @@ def calibrate(
     >>> calibration.impostor_pairs, calibration.genuine_pairs, calibration.verdict(0.9), calibration.verdict(0.2)
     (1710, 60, 'same', 'other')
     """
-    rates = sorted({float(rate) for rate in false_match_rates}, reverse=True)
+    asked = RATES if false_match_rates is None else false_match_rates
+    rates = sorted({float(rate) for rate in asked}, reverse=True)
     if not rates or not all(0 < rate < 1 for rate in rates):
-        raise ValueError(f"false-match rates must be between 0 and 1, such as 0.001; got {list(false_match_rates)}")
+        raise ValueError(f"false-match rates must be between 0 and 1, such as 0.001; got {list(asked)}")
     known = labelled.select([person is not None for person in labelled.persons])
     persons = int(to_codes("persons", labels(known.items, "person"))[0].max(initial=0))
     impostors, genuine = _histograms(known, device, block)
     pairs, true_pairs = int(impostors.sum()), int(genuine.sum())
-    if pairs * rates[-1] < 1 - 1e-9:
-        least = math.ceil(1 / rates[-1])
-        raise ValueError(
-            f"a false-match rate of {rates[-1]:g} needs at least {least:,} pairs of different persons, got {pairs:,} "
-            f"from {len(known):,} labelled tracklets of {persons} persons; label more, or ask for higher rates"
-        )
+    source = f"{counted(len(known), 'labelled tracklet')} of {counted(persons, 'person')}"
+    rates = _measurable(rates, pairs, source, strict=false_match_rates is not None)
     if not true_pairs:
-        raise ValueError("no two tracklets of one person from different known cameras: nothing to compare as the same")
+        raise ValueError(_why_no_genuine_pair(known))
     false, true = (_share_from(counts) for counts in (impostors, genuine))
     return Calibration(
         thresholds=tuple(_threshold(rate, false, true) for rate in rates),
@@ -72,6 +81,37 @@ def calibrate(
         persons=persons,
         digest=labelled.digest,
     )
+
+
+def _measurable(rates: list[float], pairs: int, source: str, *, strict: bool) -> list[float]:
+    """The rates of which ``pairs`` pairs hold at least one false match; ``strict`` demands all of them."""
+    found = [rate for rate in rates if pairs * rate >= 1 - 1e-9]
+    lost = [rate for rate in rates if rate not in found]
+    if not lost:
+        return found
+    rate = lost[-1] if strict else lost[0]  # the one that needs most, or the first that no default could do without
+    words = f"a false-match rate of {rate:g} needs at least {math.ceil(1 / rate - 1e-6):,} pairs of different persons"
+    words = f"{words}, got {pairs:,} from {source}"
+    if strict:
+        highest = f" up from {1 / pairs:.2g}" if pairs > 1 else ""
+        raise ValueError(f"{words}; label more, or ask for higher rates{highest}: --rates, or false_match_rates=")
+    if not found:
+        raise ValueError(f"{words}; label more, or name higher rates yourself: --rates, or false_match_rates=")
+    logger.warning("not measured: %s; %s", ", ".join(f"{rate:g}" for rate in lost), words)
+    return found
+
+
+def _why_no_genuine_pair(known: Embeddings) -> str:
+    """The reason, and what helps where one camera saw everybody."""
+    cameras = sorted({str(camera) for camera in known.cameras if camera is not None})
+    if len(cameras) == 1:
+        return (
+            f"the tracklets are of one camera only ({cameras[0]}), and pairs of one person count across cameras; to "
+            'calibrate within it, embed them without a camera: a layout such as "{person}/{place}/{tracklet}"'
+        )
+    if not cameras:
+        return "no person has two tracklets: nothing to compare as the same"
+    return "no two tracklets of one person from different known cameras: nothing to compare as the same"
 
 
 def _histograms(known: Embeddings, device: str | torch.device | None, block: int | None) -> tuple[Counts, Counts]:

@@ -153,8 +153,7 @@ def evaluate(
         scores = score_blocks(blocks, answers, ap=protocol.ap)
     except NoMatchError as error:
         why = _reasons(answers, queries.ids, range(len(queries)))
-        reasons = "; ".join(f"{len(ids):,} {WORDS[reason]}" for reason, ids in why.items())
-        raise NoMatchError(f"{error}: {reasons}") from None
+        raise NoMatchError(f"{error}: {_told(why)}") from None
     return Evaluation(
         scores=scores,
         protocol=protocol,
@@ -195,6 +194,13 @@ def _reasons(answers: MatchRules, ids: list[str], unmatched: Iterable[int]) -> d
     """Ids of the queries without a match, by reason."""
     found = [(answers.reason(i), ids[i]) for i in unmatched]
     return {why: tuple(name for reason, name in found if reason == why) for why in REASONS if why in dict(found)}
+
+
+def _told(why: dict[str, tuple[str, ...]]) -> str:
+    """Why no query counts, and what helps where one camera saw everybody."""
+    told = "; ".join(f"{len(ids):,} {WORDS[reason]}" for reason, ids in why.items())
+    within = '; same_camera="keep" (--keep-same-camera) counts matches within a camera' if "own_camera" in why else ""
+    return told + within
 
 
 def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol, kept: int) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from stmga import Embeddings
+from stmga import STMGA, Embeddings
+from stmga.data.walkers.render import write_walkers
 from stmga.metrics import Protocol, Reranking, calibrate, evaluate
+from tests.support.cli import TINY
 
 
 @pytest.fixture
@@ -76,12 +78,18 @@ def test_eval_refuses(files, fails):
     assert "cannot be both --junk and --distractors" in fails(
         "eval", files / "all", "--junk", "1", "--distractors", "1"
     )
+    every = Embeddings.load(files / "all")
+    for item in every.items:
+        item["camera"] = "c1"
+    every.save(files / "one-camera")
+    assert 'same_camera="keep" (--keep-same-camera) counts' in fails("eval", files / "one-camera")
     for item in g.items:
         item["person"] = "nobody"
     g.save(files / "g")
     text = fails("eval", files / "q", files / "g", "--no-queries-in-gallery")
     assert "none of the 30 queries has a match" in text
     assert "30 have no other tracklet of their person" in text
+    assert "--keep-same-camera" not in text
 
 
 def test_calibrate_then_search_says_same_or_unsure(files, run):
@@ -102,12 +110,48 @@ def test_calibrate_then_search_says_same_or_unsure(files, run):
     assert [row["verdict"] for row in csv.DictReader((files / "m.csv").open())] == [v for _, v in seen]
 
 
+def test_calibrate_says_which_default_rates_it_skips(files, run, caplog):
+    code, text, _ = run("calibrate", files / "all")
+    assert code == 0
+    assert "\n0.001 " in text and "\n0.0001 " not in text
+    assert "not measured: 0.0001; a false-match rate of 0.0001 needs at least 10,000 pairs" in caplog.text
+
+
 def test_calibrate_for_another_file(files, run, fails):
     assert run("calibrate", files / "all", "--rates", "0.01", "--for", files / "g")[0] == 0
     assert Embeddings.load(files / "all").calibration is None
     assert Embeddings.load(files / "g").calibration is not None
     assert run("calibrate", files / "all", "--rates", "0.01", "-o", files / "new")[0] == 0
     assert len(Embeddings.load(files / "new")) == 90
-    assert "needs at least 10,000 pairs" in fails("calibrate", files / "all")
+    assert "needs at least 10,000 pairs" in (text := fails("calibrate", files / "all", "--rates", "0.01", "0.0001"))
+    assert "--rates" in text
     Embeddings(torch.eye(2), [{"tracklet": "a"}, {"tracklet": "b"}], "other").save(files / "x")
-    assert "other weights" in fails("calibrate", files / "all", "--rates", "0.01", "--for", files / "x")
+    assert "different weights cannot be compared" in fails(
+        "calibrate", files / "all", "--rates", "0.01", "--for", files / "x"
+    )
+
+
+def test_two_networks_side_by_side_on_the_same_holdout(run, fails, files, tmp_path):
+    """Before and after a fine-tuning: each row is what `stmga eval` gives for that network alone."""
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        STMGA(TINY).save_pretrained(tmp_path / f"net{seed}")
+    write_walkers(tmp_path / "crops", 6, frames=2, size=(64, 32))
+    rows = [json.loads(line) for line in (tmp_path / "crops/manifest.jsonl").read_text().splitlines()]
+    source = tmp_path / "crops/unsorted.jsonl"
+    source.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "role"}) + "\n" for row in rows))
+    test = ["eval", source, "--holdout", 0.7, "-q"]
+    alone = []
+    for seed in (1, 2):
+        assert run(*test, "--model", tmp_path / f"net{seed}", "-o", tmp_path / "r.json")[0] == 0
+        alone.append(json.loads((tmp_path / "r.json").read_text()))
+    both = [*test, "--model", tmp_path / "net2", "--against", tmp_path / "net1", "-o", tmp_path / "r.json"]
+    code, text, err = run(*both)
+    assert code == 0, err
+    assert json.loads((tmp_path / "r.json").read_text()) == alone[1] | {"against": [alone[0]]}
+    table = text[text.rindex("\nweights  ") :].splitlines()
+    assert table[1].split() == ["weights", "mAP", "rank-1", "rank-5", "rank-10", "mINP"]
+    for line, seed, found in zip(table[2:4], (1, 2), alone, strict=True):
+        name, mean, first, *_ = line.split()
+        assert (name, mean, first) == (str(tmp_path / f"net{seed}"), f"{found['mAP']:.2%}", f"{found['rank-1']:.2%}")
+    assert "--against is for a network on a data set" in fails("eval", files / "all", "--against", tmp_path / "net1")

@@ -123,6 +123,22 @@ def test_persons_and_cameras_compare_as_text(run, tmp_path):
     assert text.count("right") == 2
 
 
+def test_numbers_that_are_labels_are_printed_as_they_are(run, tmp_path):
+    items = [{"tracklet": 20261128 + i, "person": 10234, "camera": 4000 + i} for i in range(12)]
+    file = tmp_path / "x.safetensors"
+    Embeddings(torch.eye(12), items, digest="1f").save(file)
+    _, text, _ = run("search", file, file)
+    assert "20261128" in text and " 10234 " in text and " 4000 " in text
+    assert "10,234" not in text and "4,000" not in text and "20,261," not in text
+
+
+def test_the_hint_about_a_file_knows_the_file_that_was_written(run, tmp_path):
+    file, out = tmp_path / "x.safetensors", tmp_path / "m.csv"
+    Embeddings(torch.eye(12), [{"tracklet": f"t{i}"} for i in range(12)], digest="1f").save(file)
+    assert "... and 2 more queries; write all with -o matches.jsonl" in run("search", file, file)[1]
+    assert f"... and 2 more queries; all are in {out}" in run("search", file, file, "-o", out)[1]
+
+
 def test_search_refuses(place, fails, tmp_path):
     file = place / "all.safetensors"
     assert "no embeddings file" in fails("search", tmp_path / "none.safetensors", file)

@@ -97,15 +97,43 @@ def test_holdouts_that_make_no_test():
             benchmark_from(walks(), name="mine", holdout=share)
     with pytest.raises(ValueError, match=r"needs at least 2 persons, the set has 0: read the data with a layout"):
         benchmark_from([Tracklet("a", ()), Tracklet("b", ())], name="mine", holdout=0.5)
-    with pytest.raises(ValueError, match=r"none of the 4 persons held out \(.*\) is seen by two cameras"):
-        benchmark_from(walks(cameras=("door",)), name="mine", holdout=0.2)
-    with pytest.raises(ValueError, match="with two tracklets"):
-        benchmark_from([Tracklet(str(p), (), p) for p in range(4)], name="mine", holdout=0.5)
+    half = [
+        t for t in walks() if t.camera == "door" or t.person == 3
+    ]  # person 3, whom seed 0 does not take, was in two
+    with pytest.raises(ValueError, match=r"nobody among the 1 persons .* is seen by two cameras.*hold out more"):
+        benchmark_from(half, name="mine", holdout=0.05)
+    single = [Tracklet(str(p), (), p) for p in range(4)]
+    with pytest.raises(ValueError, match=r"nobody among the 1 persons .* is with two tracklets.*hold out more"):
+        benchmark_from([*single, Tracklet("again", (), 3)], name="mine", holdout=0.1, seed=1)
     with pytest.raises(ValueError, match=r"mine has a test of its own \(1 tracklets\): leave holdout at 0"):
         benchmark_from([Tracklet("a", (), extra={"role": "query"})], name="mine", holdout=0.5)
 
 
+def test_one_camera_is_named_and_testing_within_it_proposed():
+    """No share and no seed helps where nobody of the whole set could ask."""
+    with pytest.raises(ValueError, match=r"names one camera only \(door\).*\{person\}/\{place\}/\{tracklet\}") as one:
+        benchmark_from(walks(cameras=("door",)), name="mine", holdout=0.4)
+    apart = [t for t in walks() if (t.camera == "door") == (t.person % 2 == 0)]
+    with pytest.raises(ValueError, match=r"seen by two of its 2 cameras \(door, yard\).*\{place\}") as none:
+        benchmark_from(apart, name="mine", holdout=0.4)
+    with pytest.raises(ValueError, match="no person of the set has two tracklets") as few:
+        benchmark_from([Tracklet(str(p), (), p) for p in range(4)], name="mine", holdout=0.5)
+    with pytest.raises(ValueError, match="no person of the set has two tracklets"):  # here {place} could not help
+        benchmark_from([Tracklet(str(p), (), p, "door") for p in range(4)], name="mine", holdout=0.5)
+    assert not any("seed" in str(error.value) for error in (one, none, few))
+
+
 # ---- from disk
+
+
+def test_folders_of_one_camera_are_tested_within_it(tmp_path):
+    for person in range(6):
+        for number in range(2):
+            picture(tmp_path / f"{person}/c1/{number}/1.png")
+    with pytest.raises(ValueError, match=r"names one camera only \(c1\)"):
+        load_benchmark(tmp_path, layout="{person}/{camera}/{tracklet}", holdout=0.4)
+    made = load_benchmark(tmp_path, layout="{person}/{place}/{tracklet}", holdout=0.4)
+    assert len(made.query) == len(made.gallery) == 2
 
 
 def test_folders_with_and_without_cameras(tmp_path):

@@ -106,8 +106,8 @@ def test_candidates_that_hide_a_better_one_are_searched_again(k: int) -> None:
     order = torch.sort(exact.float(), descending=True, stable=True).indices[:k]
     for block in (7, 64, 1000):
         _, found = topk(
-            query.float(), [Vectors.keep(rows[:123]), Vectors.keep(rows[123:])], k, self_rows=torch.tensor([-1]), exclude=None,
-            threshold=None, block=block, device=torch.device("cpu"),
+            query.float(), [Vectors.keep(rows[:123]), Vectors.keep(rows[123:])], k,
+            self_rows=torch.tensor([-1]), exclude=None, threshold=None, block=block, device=torch.device("cpu"),
         )  # fmt: skip
         assert torch.equal(found[0], order)
 

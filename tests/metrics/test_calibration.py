@@ -118,9 +118,37 @@ def test_mistakes_are_named():
         ValueError, match=r"1e-05 needs at least 100,000 pairs of different persons, got 1,.*60 labelled"
     ):
         calibrate(labelled(), false_match_rates=[1e-5])
+    apart = labelled()
+    for item in apart.items:
+        item["camera"] = item["person"]
     with pytest.raises(ValueError, match="from different known cameras"):
+        calibrate(apart, false_match_rates=[0.1])
+    with pytest.raises(ValueError, match=r"of one camera only \(1\).*\{person\}/\{place\}/\{tracklet\}"):
         calibrate(labelled(cameras=(1,)), false_match_rates=[0.1])
+    single = Embeddings(torch.eye(15), [{"tracklet": f"t{i}", "person": i} for i in range(15)], digest="1f")
+    with pytest.raises(ValueError, match="no person has two tracklets"):
+        calibrate(single)
     with pytest.raises(ValueError, match="must be between 0 and 1"):
         calibrate(labelled(), false_match_rates=[5])
     with pytest.raises(ValueError, match="got 0 from 0 labelled tracklets"):
         calibrate(Embeddings(torch.eye(2), [{"tracklet": "a"}, {"tracklet": "b"}], "1f"), false_match_rates=[0.1])
+
+
+def test_default_rates_that_cannot_be_measured_are_skipped_and_named(caplog):
+    """60 tracklets of 15 persons have fewer than 10,000 pairs: 0.0001 is left out; a rate that was asked for is not."""
+    embeddings = labelled()
+    with caplog.at_level(logging.WARNING):
+        found = calibrate(embeddings)
+    assert 1000 <= found.impostor_pairs < 10_000
+    assert found == calibrate(embeddings, false_match_rates=[0.01, 0.001])
+    assert "not measured: 0.0001; a false-match rate of 0.0001 needs at least 10,000 pairs" in caplog.text
+    caplog.clear()
+    assert calibrate(labelled(n=30)).thresholds[-1].false_match_rate == 0.01
+    assert "not measured: 0.001, 0.0001; a false-match rate of 0.001 needs at least 1,000 pairs" in caplog.text
+    caplog.clear()
+    with pytest.raises(ValueError, match=r"0.0001 needs at least 10,000 pairs.*--rates, or false_match_rates="):
+        calibrate(embeddings, false_match_rates=[0.01, 0.001, 0.0001])
+    with pytest.raises(ValueError, match=r"0.01 needs at least 100 pairs .* from 12 labelled tracklets.*--rates"):
+        calibrate(labelled(n=12))
+    calibrate(labelled(n=200, persons=30))
+    assert not caplog.records
