@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from stmga._version import __version__
+from stmga.utils.foreign import shown
 from stmga.utils.text import did_you_mean
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -16,6 +17,14 @@ CHOICES = {
     "temporal_conv": ("full", "depthwise"),
     "order": ("ts", "st"),
 }
+# Least and greatest value of every number; whole numbers have whole bounds. A configuration may come from a stranger,
+# and what is built and embedded with the greatest values must still fit into memory.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "part_scales": (1, 64), "temporal_scales": (1, 63), "relation_dim": (1, 8192), "gamma": (1, 4096), "eta": (1, 4096),
+    "clip_length": (1, 1024), "size": (16, 2048), "tau": (1e-4, 1e4), "mean": (0.0, 1.0), "std": (1e-3, 1.0),
+}  # fmt: skip
+SCALES = 8  # at most, of parts and of time
+CLIP_PIXELS = 1 << 25  # at most, height x width x frames: 1,024 frames of 256 x 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +83,7 @@ class STMGAConfig:
             raise ValueError(f"invalid STMGAConfig: {fault}")
 
     def _faults(self) -> Iterable[str]:
+        yield from _out_of_bounds(self)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 yield f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}"
@@ -133,6 +143,22 @@ class STMGAConfig:
             return cls(**data)
         except TypeError as error:
             raise ValueError(f"the configuration has a value of the wrong type: {error}") from error
+
+
+def _out_of_bounds(config: STMGAConfig) -> Iterable[str]:
+    """Every setting that is larger or smaller than :data:`BOUNDS` allow, as text."""
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(config, name)
+        every = value if isinstance(value, tuple) else () if name == "relation_dim" and value is None else (value,)
+        whole = isinstance(most, int)
+        wrong = any(isinstance(v, bool) or (whole and isinstance(v, float)) or not least <= v <= most for v in every)
+        if wrong or len(every) > SCALES:
+            number = "whole number" if whole else "number"
+            what = f"at most {SCALES} {number}s" if isinstance(value, tuple) else f"a {number}"
+            yield f"{name} is {shown(value)}, expected {what} from {least:g} to {most:g}"
+        elif name == "size" and config.clip_length * every[0] * every[-1] > CLIP_PIXELS:
+            clip = f"{config.clip_length} frames of {' x '.join(map(str, every))}"
+            yield f"a clip of {clip} has more than {CLIP_PIXELS:,} pixels; take a smaller size or clip_length"
 
 
 LIGHT: dict[str, Any] = {"temporal_conv": "depthwise", "relation_dim": 128}
