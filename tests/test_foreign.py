@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stmga.utils.foreign import inside, open_regular, parse_json, read_regular, shown, unprintable
+from stmga.utils.foreign import escaped, inside, open_regular, parse_json, read_regular, shown, unprintable
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in folders")
@@ -91,3 +91,8 @@ def test_a_link_out_of_a_folder(tmp_path):
     (tmp_path / "in" / "away").symlink_to(tmp_path / "out")
     assert inside(tmp_path / "in", "own") and inside(tmp_path / "in", "link")
     assert not inside(tmp_path / "in", "away") and not inside(tmp_path / "in", "../out")
+
+
+def test_a_foreign_text_that_is_printed():
+    assert escaped("a\x1b[2J\u202e\ud800 ä") == r"a\x1b[2J\u202e\ud800 ä"
+    assert escaped("x" * 1000, 10) == "x" * 10 + "..."

@@ -13,6 +13,7 @@ from fake_hub import FakeHub
 from hub_fixtures import REPO, files_fixture, hub_fixture, model_fixture, same, tiny, use  # noqa: F401
 
 from stmga.hub import store as library
+from stmga.hub.contents import contents
 from stmga.hub.records import WeightRecord, WeightsError, read_record
 from stmga.model import STMGA
 
@@ -165,4 +166,4 @@ def test_a_clean_process_with_the_users_variables(hub, model, tmp_path):
 
 
 def saved(model: STMGA) -> dict[str, bytes]:
-    return library._contents(model, None)
+    return contents(model, None)

@@ -14,7 +14,8 @@ def spoil(folder, files, *, state=None, config=None) -> None:
     from safetensors.torch import save
 
     weights = files["model.safetensors"] if state is None else save(state)
-    data = {**json.loads(files["config.json"]), "sha256": sha256(weights), **(config or {})}
+    data = {**json.loads(files["config.json"]), "sha256": sha256(weights), "file_size": len(weights)}
+    data |= config or {}
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "config.json").write_text(json.dumps(data))
 

@@ -129,7 +129,9 @@ def _camera_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return []
     cell = {
-        (str(row["query camera"]), str(row["gallery camera"])): f"{row['rank-1']} / {row['mAP']} ({row['queries']})"
+        (str(row["query camera"]), str(row["gallery camera"])): "{} / {} ({})".format(
+            *(row.get(key, "-") for key in ("rank-1", "mAP", "queries"))
+        )
         for row in rows
     }
     # Shorter names first, so that camera 10 comes after 9.

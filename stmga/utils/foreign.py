@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-__all__ = ["MB", "inside", "open_regular", "parse_json", "read_regular", "shown", "unprintable"]
+__all__ = ["MB", "escaped", "inside", "open_regular", "parse_json", "read_regular", "shown", "unprintable"]
 
 MB = 1 << 20
 DEPTH = 32  # of nested lists and objects; what writes them again (json, repr) is recursive
@@ -86,6 +86,16 @@ def shown(value: object, limit: int = 80) -> str:
     """
     text = repr(value[:limit] + "..." if isinstance(value, str) and len(value) > limit else value)
     return text if len(text) <= limit else f"{text[: limit - 5]}...{text[-1]}"
+
+
+def escaped(text: str, limit: int = 400) -> str:
+    """A foreign text as it may be printed: what a terminal acts on is escaped, and what is too long is cut.
+
+    >>> escaped("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    safe = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: limit + 1])
+    return safe if len(safe) <= limit else f"{safe[:limit]}..."
 
 
 def unprintable(text: str) -> str:
