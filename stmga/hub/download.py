@@ -91,7 +91,7 @@ def remember(cache: Path, revision: str, commit: str) -> None:
 def _answer(api: HfApi, url: str) -> Iterator[Any]:
     """The response to a request, its body not yet read."""
     from huggingface_hub import constants, get_session
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     headers = build_hf_headers(token=api.token, library_name="stmga", library_version=__version__)
     headers["Accept-Encoding"] = "identity"  # so that bytes received are bytes written
@@ -120,7 +120,7 @@ def _counted(response: Any, limit: int, what: str) -> Iterator[bytes]:
     """The pieces of a body as they come, up to ``limit`` bytes and not slower than :data:`SLOWEST`."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    http_error = HfHubHTTPError.__mro__[1]  # the root of the errors of its HTTP library
+    http_error: Any = HfHubHTTPError.__mro__[1]  # the root of the errors of its HTTP library
     total, begun, since = 0, time.monotonic(), 0  # since: the bytes of this window
     try:
         for chunk in response.iter_raw():
