@@ -195,7 +195,7 @@ def _deserialized(content: Tensor, kind: str, dim: int, count: int, effort: int)
 
 
 def _sha256(content: Tensor) -> str:
-    return hashlib.sha256(content.numpy()).hexdigest()
+    return hashlib.sha256(content.numpy().data).hexdigest()
 
 
 def _built(gallery: Gallery, kind: str) -> Any:
