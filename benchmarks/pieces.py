@@ -23,7 +23,7 @@ from torch import Tensor
 
 from stmga import STMGA, WeightRecord, hub
 from stmga.hub.records import WeightsError
-from stmga.hub.state import empty, from_bytes, to_bytes
+from stmga.hub.state import from_bytes, to_bytes
 from stmga.utils.files import atomic_write
 
 MIB = 1024 * 1024
@@ -114,7 +114,7 @@ def join(folder: str | Path) -> STMGA:
         name: torch.cat([parts[k] for k in sorted(parts)]) if len(parts) > 1 else parts[0]
         for name, parts in found.items()
     }
-    model = from_bytes(save(state), empty(record.config, STMGA), folder)
+    model = from_bytes(save(state), record.config, folder, build=STMGA)
     if hashlib.sha256(to_bytes(model, half=True)).hexdigest() != record.sha256:
         raise PiecesError(f"{folder}: the pieces are whole, but together not the network of {INDEX}; split it again")
     model.record = record

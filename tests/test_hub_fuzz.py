@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -65,9 +66,9 @@ def odd_json(value, rng: random.Random):
         if act < 0.15:
             del parent[key]
         elif act < 0.25 and isinstance(parent, dict):
-            parent[rng.choice(("evil", "\x1b", "", "config", "a" * 300))] = rng.choice(ODD)
+            parent[rng.choice(("evil", "\x1b", "", "config", "a" * 300))] = copy.deepcopy(rng.choice(ODD))
         else:
-            parent[key] = rng.choice(ODD)
+            parent[key] = copy.deepcopy(rng.choice(ODD))
     return value
 
 

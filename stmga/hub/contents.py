@@ -12,7 +12,7 @@ from torch import nn
 
 from stmga.hub.card import model_card
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, CONFIG_LIMIT, WeightRecord, WeightsError
-from stmga.hub.state import empty, from_bytes, to_bytes, unwrapped
+from stmga.hub.state import from_bytes, to_bytes, unwrapped
 from stmga.utils.foreign import MB, inside, read_regular
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def contents(
     if half is None and model.record is not None and model.record.file_size < len(data):
         rounded = to_bytes(model, half=True)
         same_file = digest_of(rounded) == model.record.sha256
-        if same_file and to_bytes(from_bytes(rounded, empty(model.config, build), "it")) == data:
+        if same_file and to_bytes(from_bytes(rounded, model.config, "it", build=build)) == data:
             data = rounded  # what it came from, and nothing has changed since that rounding would hide
     sha256 = digest_of(data)
     record = _own_record(model, sha256) if record is None else record
@@ -63,7 +63,7 @@ def contents(
         )
     record = replace(record, sha256=sha256, file_size=len(data))
     measured = record.calibration and record.calibration.digest
-    if measured and measured != from_bytes(data, empty(record.config, build), record.file).digest():
+    if measured and measured != from_bytes(data, record.config, record.file, build=build).digest():
         raise WeightsError(
             "the record's calibration was measured with other weights than these; measure it with the file as it is "
             "loaded (half precision rounds), or give dataclasses.replace(record, calibration=None)."

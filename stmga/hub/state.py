@@ -65,18 +65,18 @@ def largest_file(model: nn.Module) -> int:
     return 8 + HEADER_LIMIT + 8 * sum(tensor.numel() for tensor in model.state_dict().values())
 
 
-def from_bytes(data: bytes, model: STMGA, origin: str | Path) -> STMGA:
-    """Give an :func:`empty` network the parameters of a file, in float32.
+def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: Build) -> STMGA:
+    """The network of a file, in float32: built without memory or random numbers, then given its parameters.
 
     Raises:
-        WeightsError: no safetensors file, keys or types that do not fit, or values that no training ends with;
-            ``origin`` names the file.
+        WeightsError: no safetensors file, keys or types that do not fit ``config``, or values that no training ends
+            with; ``origin`` names the file.
     """
-    state = _tensors(data, origin)
+    state = _tensors(data, origin)  # looked at before the network is built, which imports torchvision
+    check_values(state, origin)
+    model = empty(config, build)
     advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
     _check_keys(model.state_dict(), state, origin, advice)
-    state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
-    check_values(state, origin)
     model.load_state_dict(state, assign=True)
     return model
 
@@ -89,11 +89,17 @@ def _tensors(data: bytes, origin: str | Path) -> dict[str, Tensor]:
         if (size := int.from_bytes(data[:8], "little")) > min(HEADER_LIMIT, len(data)):
             raise ValueError(f"its header would have {size:,} bytes")
         parse_json(data[8 : 8 + size])  # refuses a name that stands twice, of which a reader takes either
-        return load(data)
+        state = load(data)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         advice = pickle_hint(data) or "It was written wrongly: save the model again with save_pretrained."
         reason = escaped(str(error), 200)
         raise WeightsError(f"{origin} is not a complete safetensors file ({reason}). {advice.strip()}") from error
+    if odd := [f"{_label(key)} {t.dtype}" for key, t in state.items() if t.dtype not in (*FLOATS, torch.int64)]:
+        raise WeightsError(
+            f"{origin} holds numbers that parameters are not stored in: {preview(odd, 4)}. Save the model again with "
+            "save_pretrained."
+        )
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
 
 
 def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
@@ -102,7 +108,7 @@ def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
     These are NaN and infinity, negative variances, and convolutions of the trunk or a BN neck of zeros alone.
     """
     for key, tensor in state.items():
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() or not tensor.numel():
             continue
         least, most = (float(value) for value in tensor.aminmax())
         fault = ""

@@ -17,7 +17,7 @@ from stmga.hub.records import CONFIG_FILE, CONFIG_LIMIT, WeightRecord, WeightsEr
 from stmga.hub.repo import UPLOAD, Repo
 from stmga.hub.state import Build, empty, from_bytes, largest_file, pickle_hint
 from stmga.utils.files import write_all
-from stmga.utils.foreign import open_regular, read_regular
+from stmga.utils.foreign import MB, open_regular, read_regular
 
 if TYPE_CHECKING:
     from stmga.model import STMGA
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["WeightsError", "load", "load_record", "push", "save"]
 
 log = logging.getLogger(__name__)
+SMALL = 64 * MB  # a file that its record says is smaller is read at once
 
 
 def load(
@@ -175,9 +176,9 @@ def push(
 
 
 def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device, build: Build) -> STMGA:
-    path, model = folder / record.file, empty(record.config, build)
+    path = folder / record.file
     try:
-        data = read_regular(path, _limit(record, model))
+        data = read_regular(path, _limit(record, build))
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); save_pretrained writes it.") from error
     if (found := _sha256(data)) != record.sha256:
@@ -185,12 +186,11 @@ def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device,
             f"{path} is not the file that its record names: sha256 is {found}, expected {record.sha256}. "
             f"{pickle_hint(data)}Copy or download it again, or save the model again with save_pretrained."
         )
-    return _filled(model, replace(record, folder=folder), data, path, device)
+    return _build(replace(record, folder=folder), data, path, device, build)
 
 
 def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch.device, build: Build) -> STMGA:
-    model = empty(record.config, build)
-    limit = _limit(record, model)
+    limit = _limit(record, build)
     path = repo.fetch(record.file, commit, limit=limit)
     data, advice = _beginning(path, limit), "Load it again with network access."
     if (found := _sha256(data)) != record.sha256 and not repo.offline:
@@ -208,15 +208,18 @@ def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch
             f"{pickle_hint(data)}{advice}"
         )
     try:
-        return _filled(model, record, data, f"{repo.repo_id}/{record.file}", device)
+        return _build(record, data, f"{repo.repo_id}/{record.file}", device, build)
     except WeightsError:
         repo.forget(path)
         raise
 
 
-def _limit(record: WeightRecord, model: nn.Module) -> int:
+def _limit(record: WeightRecord, build: Build) -> int:
     """The most bytes that the file of a record may have."""
-    return min(record.file_size or largest_file(model), largest_file(model))
+    if 0 < record.file_size <= SMALL:
+        return record.file_size
+    largest = largest_file(empty(record.config, build))  # of that network, whatever the record says
+    return min(record.file_size or largest, largest)
 
 
 def _beginning(path: Path, limit: int) -> bytes:
@@ -228,14 +231,14 @@ def _beginning(path: Path, limit: int) -> bytes:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); remove it and load it again.") from error
 
 
-def _filled(model: STMGA, record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device) -> STMGA:
-    """An empty network with the parameters and the record of a verified file."""
+def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device, build: Build) -> STMGA:
+    """The network of a verified file, with its record."""
     if record.file_size not in (0, len(data)):
         raise WeightsError(
             f"{origin} has {len(data):,} bytes, and its record says {record.file_size:,}: {CONFIG_FILE} was changed. "
             "Save the model again with save_pretrained."
         )
-    model = from_bytes(data, model, origin)
+    model = from_bytes(data, record.config, origin, build=build)
     model.record = record
     return model.to(device).eval()
 
