@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stmga.utils.foreign import escaped, open_regular, shown
 from stmga.utils.text import preview
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what parameters may be stored in
 OWN = "backbone."  # what the trunk's parameters are called in a saved STMGA
 
 
@@ -169,9 +171,17 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f'no trunk weights at {path}; expected "imagenet" or a safetensors file')
     try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file ({error}); pickles are not read") from error
+        open_regular(path).close()  # a pipe or a device would hang
+        state = load_file(path)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        reason = escaped(str(error), 200)
+        raise ValueError(f"{path} is not a complete safetensors file ({reason}); pickles are not read") from error
+    for name, tensor in state.items():
+        if tensor.dtype not in FLOATS and not name.endswith("num_batches_tracked"):
+            raise ValueError(f"{path} holds {shown(name)} as {tensor.dtype}, expected floating point numbers")
+        if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+            raise ValueError(f"{path} holds NaN or infinite values in {shown(name)}")
+    return state

@@ -94,10 +94,34 @@ class Calibration:
             ValueError: something else.
         """
         try:
-            thresholds = tuple(Threshold(**{k: float(v) for k, v in point.items()}) for point in data["thresholds"])
+            thresholds = tuple(Threshold(**{k: _number(v) for k, v in point.items()}) for point in data["thresholds"])
             if not thresholds:
                 raise ValueError("it has no thresholds")
             roc = tuple((float(s), float(f), float(t)) for s, f, t in data.get("roc", ()))
-            return cls(**{**data, "thresholds": thresholds, "roc": roc})
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            found = cls(**{**data, "thresholds": thresholds, "roc": roc})
+            _check(found)
+            return found
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
             raise ValueError(f"no calibration that this stmga knows: {error}") from error
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"a threshold has numbers, got {str(value)[:40]!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _check(calibration: Calibration) -> None:
+    """Raise ValueError for what cannot be a measurement: every verdict would be wrong, or none could be given."""
+    for point in calibration.thresholds:
+        if not (0 < point.false_match_rate <= 1 and 0 <= point.true_match_rate <= 1 and abs(point.similarity) <= 1.01):
+            raise ValueError(f"a threshold must have a rate in 0..1 and a similarity in -1..1, got {point}")
+    counts = {key: getattr(calibration, key) for key in ("impostor_pairs", "genuine_pairs", "persons")}
+    for key, value in counts.items():
+        if type(value) is not int or not 0 <= value < 1 << 63:
+            raise ValueError(f"{key} must be a number of them, got {str(value)[:40]!r}")
+    lower = calibration.lower
+    if type(lower) not in (int, float) or not abs(lower) <= 1.01:
+        raise ValueError(f"lower must be a similarity, got {str(lower)[:40]!r}")
+    if not isinstance(calibration.digest, str) or not isinstance(calibration.data, str):
+        raise ValueError("digest and data must be texts")

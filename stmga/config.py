@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from stmga._version import __version__
+from stmga.utils.foreign import shown
 from stmga.utils.settings import Settings, hints
 from stmga.utils.text import did_you_mean
 
@@ -17,6 +18,14 @@ CHOICES = {
     "temporal_conv": ("full", "depthwise"),
     "order": ("ts", "st"),
 }
+# Least and greatest value of every number; whole numbers have whole bounds. A configuration may come from a stranger,
+# and what is built and embedded with the greatest values must still fit into memory.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "part_scales": (1, 64), "temporal_scales": (1, 63), "relation_dim": (1, 8192), "gamma": (1, 4096), "eta": (1, 4096),
+    "clip_length": (1, 1024), "size": (16, 2048), "tau": (1e-4, 1e4), "mean": (0.0, 1.0), "std": (1e-3, 1.0),
+}  # fmt: skip
+SCALES = 8  # at most, of parts and of time
+CLIP_PIXELS = 1 << 25  # at most, height x width x frames: 1,024 frames of 256 x 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +81,9 @@ class STMGAConfig(Settings):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def _faults(self) -> Iterable[str]:
-        if not self.part_scales or any(s < 1 or max(self.part_scales) % s for s in self.part_scales):
+        yield from _out_of_bounds(self)
+        finest = max(self.part_scales, default=0)
+        if not self.part_scales or any(s < 1 or finest % s for s in self.part_scales):
             yield self.must("part_scales", "be part counts that all divide the largest, as [1, 2, 4]")
         if any(k < 1 or k % 2 == 0 for k in self.temporal_scales):
             yield self.must("temporal_scales", "be odd numbers of frames, as [1, 3, 5]")
@@ -86,15 +97,6 @@ class STMGAConfig(Settings):
             yield "temporal_scales without t_mga would never be used; take temporal_scales=()"
         if self.order == "st" and not (self.s_mga and self.t_mga):
             yield 'order="st" needs both s_mga and t_mga'
-        if min(self.size) < 16:
-            yield self.must("size", "be (height, width) of at least 16 pixels")
-        if min(self.std) <= 0:
-            yield self.must("std", "be > 0")
-        if self.tau <= 0:
-            yield self.must("tau", "be > 0")
-        for name in ("gamma", "eta", "clip_length", "relation_dim"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                yield self.must(name, "be >= 1")
 
     @property
     def n_parts(self) -> int:
@@ -120,6 +122,21 @@ class STMGAConfig(Settings):
                 f"It was written by stmga {written_by}: install that version or a newer one"
             )
         return super().from_dict(data)
+
+
+def _out_of_bounds(config: STMGAConfig) -> Iterable[str]:
+    """Every setting outside :data:`BOUNDS`, as text; all are of their types."""
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(config, name)
+        every = value if isinstance(value, tuple) else () if value is None else (value,)
+        if len(every) > SCALES:
+            yield f"{name} must have at most {SCALES} values, got {len(every):,}"
+        elif not all(least <= v <= most for v in every):
+            got = shown(list(every) if isinstance(value, tuple) else value)
+            yield f"{name} must be from {least:g} to {most:g}, got {got}"
+    if (pixels := config.clip_length * config.size[0] * config.size[1]) > CLIP_PIXELS:
+        what = f"a clip of {config.clip_shape} has {pixels:,} pixels"
+        yield f"{what}, at most {CLIP_PIXELS:,} are allowed; reduce size or clip_length"
 
 
 LIGHT: dict[str, Any] = {"temporal_conv": "depthwise", "relation_dim": 128}

@@ -1,5 +1,7 @@
 """Trunks: where they end, and the weights they start from."""
 
+import os
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -105,3 +107,25 @@ def _reshaped(path, folder):
     state["layer1.0.conv1.weight"] = state["layer1.0.conv1.weight"][:, :3].contiguous()
     save_file(state, out := folder / "reshaped.safetensors")
     return out
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "NaN", "whole numbers", "a key with an escape", "an unknown type"])
+def test_a_file_that_a_trunk_cannot_start_from(tmp_path, kind):
+    path, state = tmp_path / "a.safetensors", build_backbone("resnet18", "c4").state_dict()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        if kind == "NaN":
+            state["bn1.weight"][0] = float("nan")
+        if kind == "whole numbers":
+            state["bn1.weight"] = state["bn1.weight"].to(torch.int8)
+        if kind == "a key with an escape":
+            state["\x1b[2J"] = torch.full((1,), float("nan"))
+        save_file(state, path)
+    if kind == "an unknown type":
+        path.write_bytes(path.read_bytes().replace(b'"F32"', b'"F99"'))
+    with pytest.raises(ValueError, match=r"a\.safetensors") as caught:
+        load_backbone(build_backbone("resnet18", "c4"), path, name="resnet18")
+    assert "\x1b" not in str(caught.value)

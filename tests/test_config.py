@@ -29,6 +29,49 @@ def test_a_configuration_that_is_no_network_is_refused(wrong):
         STMGAConfig(**wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"part_scales": (1, 10**9)},
+        {"part_scales": (1,) * 5000},
+        {"part_scales": (1.0, 2.0, 4.0)},
+        {"part_scales": (True,)},
+        {"temporal_scales": (10**9 + 1,)},
+        {"temporal_scales": (1,) * 9},
+        {"relation_dim": 10**12},
+        {"relation_dim": 12.5},
+        {"gamma": 10**40},
+        {"gamma": 16.5},
+        {"eta": True},
+        {"clip_length": 10**7},
+        {"clip_length": 1.5},
+        {"size": (10**9, 10**9)},
+        {"size": (True, True)},
+        {"size": (2048, 2048), "clip_length": 64},  # each of them alone would do
+        {"size": (32.5, 16)},
+        {"tau": float("nan")},
+        {"tau": float("inf")},
+        {"tau": 1e-320},
+        {"tau": True},
+        {"mean": (float("nan"),) * 3},
+        {"mean": (4.85, 0.456, 0.406)},
+        {"std": (float("inf"),) * 3},
+        {"std": (1e-320,) * 3},
+    ],
+    ids=lambda wrong: ",".join(wrong),
+)
+def test_what_would_not_fit_into_memory_or_is_no_number_is_refused(wrong):
+    with pytest.raises(ValueError, match="invalid STMGAConfig") as caught:
+        STMGAConfig(**wrong)
+    assert len(str(caught.value)) < 300 and next(iter(wrong)) in str(caught.value)
+
+
+def test_the_bounds_themselves_are_allowed():
+    assert STMGAConfig(size=(256, 128), clip_length=1024).clip_length == 1024
+    assert STMGAConfig(size=(2048, 2048), relation_dim=8192, part_scales=(1, 64)).n_parts == 65
+    assert STMGAConfig(mean=(0, 0, 0), std=(1, 1, 1)).mean == (0, 0, 0)
+
+
 def test_configuration_round_trip_and_keys_of_a_newer_version():
     attends = [STMGAConfig(attend=attend) for attend in CHOICES["attend"]]
     for config in (*PAPER_CONFIGS.values(), *attends):
@@ -57,9 +100,9 @@ def test_all_faults_of_a_configuration_are_in_one_message():
         "backbone must be one of 'resnet18', 'resnet34', 'resnet50', 'resnet101', got 'resnet19'",
         "parts must be one of 'cpa', 'stripes', 'none', got None",
         "size must be a list of 2 integers, got [256]",
+        "eta must be from 1 to 4096, got 0",
+        "tau must be from 0.0001 to 10000, got 0",
         'order="st" needs both s_mga and t_mga',
-        "tau must be > 0, got 0",
-        "eta must be >= 1, got 0",
     ]
 
 

@@ -14,6 +14,7 @@ from stmga import zoo
 from stmga.config import ARCHITECTURES
 from stmga.hub import records
 from stmga.hub import store as library
+from stmga.hub.contents import contents
 from stmga.hub.records import WeightRecord, WeightsError
 from stmga.model import STMGA
 from tests.support.hub import REPO, same, tiny
@@ -182,7 +183,7 @@ def test_a_record_on_the_hub_alone(weights, hub):
 def test_the_hub_may_not_serve_other_weights_than_the_record_names(weights, hub):
     weights("far")
     folder = records.BUNDLED / f"{ARCH}.far"
-    other = library._contents(tiny(1), None)  # a whole, consistent repository
+    other = contents(tiny(1), None)  # a whole, consistent repository
     pinned = hub.commit(REPO, other)
     record = dataclasses.replace(zoo.get_weights(f"{ARCH}.far"), repo_id=REPO, revision=pinned)
     (folder / "model.safetensors").unlink()

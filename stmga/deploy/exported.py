@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +15,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stmga.config import STMGAConfig
+from stmga.deploy.onnx_file import OnnxFile
+from stmga.deploy.program import Archive, rebuilt
 from stmga.hub.records import WeightRecord
 from stmga.transforms import ClipTransform
+from stmga.utils.foreign import escaped, parse_json
 
 FORMAT = "stmga-export"
 FORMAT_VERSION = 1
+LARGEST_FRAME = 8192  # height and width of the frames that a file with preprocessing takes
 METADATA = "stmga"  # the name of what the file says of itself
 RUNTIMES = {".pt2": ("torch",), ".onnx": ("onnxruntime", "openvino")}
 
@@ -35,6 +40,9 @@ class ExportedModel:
         runtime: ``"torch"`` runs ``.pt2``; ``"onnxruntime"`` or ``"openvino"`` run ``.onnx``. None is the first that is
             installed.
         providers: of ONNX Runtime, as ``["CUDAExecutionProvider"]``; None is its CPU.
+        trust: run the program that a ``.pt2`` file holds. Whoever wrote the file decides what runs, so it is for your
+            own files alone. False builds the network from the file's configuration and parameters: the same
+            embeddings, and nothing of the file is run.
 
     Attributes:
         config, record: of the network that it was made from. digest(): of its weights.
@@ -42,17 +50,23 @@ class ExportedModel:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no exported file of stmga, or a runtime that does not run it.
+        ValueError: no exported file of stmga, one that could run code or read other files, or a runtime that does not
+            run it.
         ImportError: the runtime is not installed.
     """
 
     device = torch.device("cpu")
 
     def __init__(
-        self, path: str | os.PathLike[str], *, runtime: str | None = None, providers: Sequence[str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        runtime: str | None = None,
+        providers: Sequence[str] | None = None,
+        trust: bool = False,
     ) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if not self.path.exists():
             raise FileNotFoundError(f"no exported file {self.path}")
         fitting = RUNTIMES[suffix_of(self.path)]
         self.runtime = runtime or next(iter(self.runtimes(self.path)), fitting[0])
@@ -61,13 +75,19 @@ class ExportedModel:
         if providers is not None and self.runtime != "onnxruntime":
             raise ValueError(f"providers are of onnxruntime, and {self.path} runs in {self.runtime}")
         try:
-            self._run, text = _LOADERS[self.runtime](self.path, providers)
+            source = Archive(self.path) if self.runtime == "torch" else OnnxFile(self.path, METADATA)
+            header = _header(self.path, source.header)  # before anything else of the file is looked at
+            if not trust:
+                source.check()
+            self._run = _LOADERS[self.runtime](self.path, source, header, providers, trust)
+        except _HeaderError:
+            raise
         except ImportError as error:
             extra = "openvino" if self.runtime == "openvino" else "onnx"
             raise ImportError(f"{self.path} needs {self.runtime}: pip install 'stmga[{extra}]'") from error
         except Exception as error:  # each runtime has errors of its own
-            raise ValueError(f"{_wrong(self.path)}, got a damaged or foreign file ({_first_line(error)})") from error
-        self.config, self.record, self.frames, self._digest = _told(self.path, text)
+            raise ValueError(f"{_wrong(self.path)}, got a damaged or foreign file: {_first_line(error)}") from error
+        self.config, self.record, self.frames, self._digest = header
         one = torch.zeros(1, 1, 3, *(self.frames or self.config.size), dtype=self._dtype, device="cpu")
         self.dim = self.encode(one).shape[-1]
 
@@ -163,74 +183,87 @@ class ExportHeader(NamedTuple):
     digest: str
 
 
-def _told(path: Path, text: str) -> ExportHeader:
+class _HeaderError(ValueError):
+    """What a file says of itself is no header of `stmga export`."""
+
+
+def _header(path: Path, text: str) -> ExportHeader:
     try:
-        about = json.loads(text or "null")
+        about = parse_json(text or "null")
         if not isinstance(about, dict) or about.get("format") != FORMAT:
-            raise ValueError(f"{_wrong(path)}: it does not say what it is")
-        if about["format_version"] > FORMAT_VERSION:
-            raise ValueError(f"{path} comes from the newer stmga {about['stmga']}")
-        config = STMGAConfig.from_dict(about["config"], written_by=about["stmga"])
-        record, frames = about["record"], about["frames"]
+            raise _HeaderError(f"{_wrong(path)}: it does not say what it is")
+        writer = escaped(str(about["stmga"]), 40)
+        if type(about["format_version"]) is not int or about["format_version"] > FORMAT_VERSION:
+            raise _HeaderError(f"{path} comes from the newer stmga {writer}")
+        config = STMGAConfig.from_dict(about["config"], written_by=writer)
+        record, frames, digest = about["record"], about["frames"], about["digest"]
+        if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ValueError("its digest is no sha256")
+        if frames is not None and not (
+            len(frames) == 2 and all(type(n) is int and 1 <= n <= LARGEST_FRAME for n in frames)
+        ):
+            raise ValueError("its frames are no (height, width)")
         return ExportHeader(
             config,
             WeightRecord.from_json(json.dumps(record)) if record is not None else None,
-            (int(frames[0]), int(frames[1])) if frames is not None else None,
-            str(about["digest"]),
+            (frames[0], frames[1]) if frames is not None else None,
+            digest,
         )
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{_wrong(path)}, got one that is not whole ({error!r})") from error
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        if isinstance(error, _HeaderError):
+            raise
+        raise _HeaderError(f"{_wrong(path)}, got one that is not whole ({escaped(repr(error), 300)})") from error
 
 
 def _wrong(path: Path) -> str:
     return f"{path} is not an exported file; expected one written by `stmga export`"
 
 
-def _torch(path: Path, providers: Sequence[str] | None) -> tuple[Run, str]:
-    texts = {METADATA: ""}
-    with open(path, "rb") as file:
-        program = torch.export.load(file, extra_files=texts)
-    network = program.module()
+def _torch(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Run:
+    if trust:
+        with open(path, "rb") as file:
+            network: Any = torch.export.load(file).module()
+    else:
+        network = rebuilt(source, header.config, header.frames)
 
     def run(clips: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode():
             embedding, feature = network(clips)
         return embedding, feature
 
-    return run, texts[METADATA]
+    return run
 
 
-def _onnxruntime(path: Path, providers: Sequence[str] | None) -> tuple[Run, str]:
+def _onnxruntime(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=list(providers or ["CPUExecutionProvider"]))
+    session = onnxruntime.InferenceSession(source.data, options, providers=list(providers or ["CPUExecutionProvider"]))
 
     def run(clips: Tensor) -> tuple[Tensor, Tensor]:
         embedding, feature = session.run(["embedding", "feature"], {"clips": clips.numpy()})
         return torch.from_numpy(embedding), torch.from_numpy(feature)
 
-    return run, session.get_modelmeta().custom_metadata_map.get(METADATA, "")
+    return run
 
 
-def _openvino(path: Path, providers: Sequence[str] | None) -> tuple[Run, str]:
-    import onnx
+def _openvino(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Run:
     import openvino
 
-    about = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
     config: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(path, "CPU", config)
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(source.data), "CPU", config)
 
     def run(clips: Tensor) -> tuple[Tensor, Tensor]:
         found = compiled(clips.numpy())
         return torch.from_numpy(found["embedding"].copy()), torch.from_numpy(found["feature"].copy())
 
-    return run, about.get(METADATA, "")
+    return run
 
 
-_LOADERS: dict[str, Callable[[Path, Sequence[str] | None], tuple[Run, str]]] = {
+_LOADERS: dict[str, Callable[[Path, Any, ExportHeader, Sequence[str] | None, bool], Run]] = {
     "torch": _torch,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
@@ -238,4 +271,4 @@ _LOADERS: dict[str, Callable[[Path, Sequence[str] | None], tuple[Run, str]]] = {
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+    return escaped(str(error).strip().split("\n")[0], 300) or type(error).__name__

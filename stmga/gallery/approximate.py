@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import threading
@@ -19,6 +20,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.gallery.gallery import Gallery, GalleryError, Match
 from stmga.gallery.topk import ranked
 from stmga.utils.files import atomic_path
+from stmga.utils.foreign import escaped, open_regular
 from stmga.utils.isolation import isolated
 
 KINDS = ("hnsw", "ivf", "ivf-int8")
@@ -116,11 +118,11 @@ class GalleryIndex:
         """Write one safetensors file, whole or not at all; the gallery is saved by itself."""
         import faiss
 
+        content = torch.from_numpy(faiss.serialize_index(self._index))
         metadata = {
             "format": _FORMAT, "stmga": __version__, "kind": self.kind, "effort": str(self.effort),
-            "digest": self.gallery.digest, "count": str(len(self)),
+            "digest": self.gallery.digest, "count": str(len(self)), "sha256": _sha256(content),
         }  # fmt: skip
-        content = torch.from_numpy(faiss.serialize_index(self._index))
         with atomic_path(Path(path)) as temp:
             save_file({"index": content}, temp, metadata)
         return Path(path)
@@ -129,39 +131,73 @@ class GalleryIndex:
     def load(cls, path: str | os.PathLike[str], gallery: Gallery) -> GalleryIndex:
         """The index of a file, for the gallery that it was built for, which may have grown.
 
+        FAISS reads the index in C++ and trusts it. Its sha256 shows damage and not intent, so load only files that you
+        or people whom you trust have written; a gallery of a stranger gets an index by ``GalleryIndex(gallery)``.
+
         Raises:
             FileNotFoundError: no such file.
             GalleryError: it was built for vectors of other weights, or for more tracklets than the gallery has.
             ValueError: the file is damaged, or something else.
         """
-        import faiss
-
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"no index file {path}")
         try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about.get("format") != _FORMAT:
-                    raise ValueError(f"{path} is not an index; expected a file written by GalleryIndex.save")
-                content = file.get_tensor("index")
-            if about["digest"] != gallery.digest:
+            content, about = _contents(path)
+            digest, count = about["digest"], int(about["count"])
+            if digest != gallery.digest:
                 raise GalleryError(
-                    f"{path} was built for vectors of weights {about['digest'][:12] or 'unnamed'}, the gallery has "
+                    f"{path} was built for vectors of weights {escaped(digest[:12]) or 'unnamed'}, the gallery has "
                     f"those of {gallery.digest[:12] or 'unnamed'}; build it again: GalleryIndex(gallery)"
                 )
-            if int(about["count"]) > len(gallery):
+            if count > len(gallery):
                 raise GalleryError(
-                    f"{path} was built for {int(about['count']):,} tracklets, the gallery has {len(gallery):,}; "
+                    f"{path} was built for {count:,} tracklets, the gallery has {len(gallery):,}; "
                     "build it again: GalleryIndex(gallery)"
                 )
             index = cls.__new__(cls)
             index.gallery, index.kind, index.effort = gallery, about["kind"], int(about["effort"])
             index._lock = threading.Lock()
-            index._index = faiss.deserialize_index(content.numpy())
-        except (SafetensorError, KeyError, RuntimeError) as error:
-            raise ValueError(f"{path} is a damaged index ({error}); build it again: GalleryIndex(gallery)") from error
+            index._index = _deserialized(content, index.kind, gallery.parts[0].dim, count, index.effort)
+        except GalleryError:
+            raise
+        except (SafetensorError, KeyError, RuntimeError, OSError, ValueError, IndexError) as error:
+            reason = escaped(str(error), 200)
+            raise ValueError(f"{path} is a damaged index ({reason}); build it again: GalleryIndex(gallery)") from error
         return index
+
+
+def _contents(path: Path) -> tuple[Tensor, dict[str, str]]:
+    """The bytes of an index, as they were written, and what its file says of them."""
+    open_regular(path).close()
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata() or {}
+        if about.get("format") != _FORMAT:
+            raise ValueError("it is not an index; expected a file written by GalleryIndex.save")
+        content: Tensor = file.get_tensor("index")
+    if content.dtype != torch.uint8 or content.ndim != 1 or _sha256(content) != about["sha256"]:
+        raise ValueError("its bytes are not those that were written")
+    return content, about
+
+
+def _deserialized(content: Tensor, kind: str, dim: int, count: int, effort: int) -> Any:
+    """What FAISS makes of the bytes, which must be the index that the file says it is."""
+    import faiss
+
+    if kind not in KINDS or effort < 1 or count < 0:
+        raise ValueError(f"it says that it is an index of kind {kind!r} and effort {effort}")
+    found = faiss.deserialize_index(content.numpy())
+    wanted = {"hnsw": faiss.IndexHNSWFlat, "ivf": faiss.IndexIVFFlat, "ivf-int8": faiss.IndexIVFScalarQuantizer}[kind]
+    same = found.d == dim and found.ntotal == count and found.metric_type == faiss.METRIC_INNER_PRODUCT
+    if not isinstance(found, wanted) or not same:
+        raise ValueError(
+            f"it holds {type(found).__name__} of {found.ntotal} x {found.d}, not {kind} of {count} x {dim}"
+        )
+    return found
+
+
+def _sha256(content: Tensor) -> str:
+    return hashlib.sha256(content.numpy().data).hexdigest()
 
 
 def _built(gallery: Gallery, kind: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
+from stmga.hub.markdown import cell, code, code_block, inline
 from stmga.hub.metadata import card_data, title
 from stmga.hub.records import WeightRecord
 
@@ -38,7 +39,7 @@ def model_card(record: WeightRecord) -> str:
     """The text of the README.md that goes with a weight; a part the record is silent about says so, or is left out."""
     parts = [
         f"---\n{card_data(record).to_yaml()}\n---",
-        f"# {title(record)}",
+        f"# {inline(title(record))}",
         _what(record),
         "## Use",
         _use(record),
@@ -55,7 +56,7 @@ def model_card(record: WeightRecord) -> str:
         "## Limits and misuse",
         LIMITS.format(height=record.config.size[0], width=record.config.size[1]),
         "## Cite",
-        record.paper,
+        inline(record.paper),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -69,7 +70,7 @@ def _what(record: WeightRecord) -> str:
         "camera) into a vector of unit length, so that tracklets of the same person lie close together.\n\n"
         f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
         f"- Input: clips of {config.clip_length} frames, {height} x {width} pixels\n"
-        f"- File: `{record.file}`{size}, sha256 `{record.sha256}`\n"
+        f"- File: {code(record.file)}{size}, sha256 `{record.sha256}`\n"
         f"- Written by stmga {__version__}"
     )
 
@@ -88,12 +89,11 @@ def _use(record: WeightRecord) -> str:
 
 
 def _data(record: WeightRecord) -> str:
-    data = record.training_data or "The record of this weight does not say what it was trained on."
-    terms = f"**Terms:** {record.terms}" if record.terms else ""
-    licence = (
-        f"Licence of the weights: {record.licence or 'not stated; ask whoever published them before you use them'}."
-    )
-    parent = f"Started from `{record.parent}`, whose terms and licence hold here too." if record.parent else ""
+    data = inline(record.training_data) or "The record of this weight does not say what it was trained on."
+    terms = f"**Terms:** {inline(record.terms)}" if record.terms else ""
+    asked = "not stated; ask whoever published them before you use them"
+    licence = f"Licence of the weights: {inline(record.licence) or asked}."
+    parent = f"Started from {code(record.parent)}, whose terms and licence hold here too." if record.parent else ""
     stages = [{"stage": i, **row} for i, row in enumerate(record.stages, start=1)]
     return "\n\n".join(text for text in (data, parent, _table(stages) if stages else "", terms, licence) if text)
 
@@ -103,7 +103,7 @@ def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
     if not metrics:
         return ""
     table = _table([{key: row[key] for key in row if key not in SAID_BELOW} for row in metrics])
-    said = [f"- {key.capitalize()}: {row[key]}" for row in metrics for key in SAID_BELOW if key in row]
+    said = [f"- {key.capitalize()}: {inline(row[key])}" for row in metrics for key in SAID_BELOW if key in row]
     return "\n\n".join(filter(None, [table, "\n".join(dict.fromkeys(said))]))
 
 
@@ -128,14 +128,18 @@ def _camera_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A matrix of scores."""
     if not rows:
         return []
-    cell = {
-        (str(row["query camera"]), str(row["gallery camera"])): f"{row['rank-1']} / {row['mAP']} ({row['queries']})"
+    scores = {
+        (str(row["query camera"]), str(row["gallery camera"])): "{} / {} ({})".format(
+            *(row.get(key, "-") for key in ("rank-1", "mAP", "queries"))
+        )
         for row in rows
     }
     # Shorter names first, so that camera 10 comes after 9.
-    down, across = (sorted({pair[side] for pair in cell}, key=lambda name: (len(name), name)) for side in (0, 1))
-    table = [{"query, gallery": q, **{g: cell.get((q, g), "-") for g in across}} for q in down]
-    said = dict.fromkeys(f"- {key.capitalize()}: {row[key]}" for row in rows for key in SAID_BELOW if key in row)
+    down, across = (sorted({pair[side] for pair in scores}, key=lambda name: (len(name), name)) for side in (0, 1))
+    table = [{"query, gallery": q, **{g: scores.get((q, g), "-") for g in across}} for q in down]
+    said = dict.fromkeys(
+        f"- {key.capitalize()}: {inline(row[key])}" for row in rows for key in SAID_BELOW if key in row
+    )
     text = "Rank-1 / mAP (number of queries) by the camera of the query, down, and the camera of the gallery, across."
     return ["## Pairs of cameras", text, _table(table), "\n".join(said)]
 
@@ -151,7 +155,7 @@ def _elsewhere(record: WeightRecord) -> list[str]:
 def _similarities(calibration: Calibration | None) -> list[str]:
     if calibration is None:
         return []
-    of = f"{calibration.persons:,} persons" + (f" of {calibration.data}" if calibration.data else "")
+    of = f"{calibration.persons:,} persons" + (f" of {inline(calibration.data)}" if calibration.data else "")
     rows = [
         {
             "false-match rate": f"{point.false_match_rate:g}",
@@ -168,16 +172,12 @@ def _similarities(calibration: Calibration | None) -> list[str]:
 
 
 def _training(record: WeightRecord) -> list[str]:
-    command = f"```bash\n{record.training_command}\n```" if record.training_command else ""
-    log = f"Log, one JSON line an epoch: `{record.log}`." if record.log else ""
+    command = code_block(record.training_command, "bash") if record.training_command else ""
+    log = f"Log, one JSON line an epoch: {code(record.log)}." if record.log else ""
     return ["## Training", command, log] if command or log else []
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [keys, ["---"] * len(keys), *([_cell(row.get(key, "")) for key in keys] for row in rows)]
+    lines = [list(map(cell, keys)), ["---"] * len(keys), *([cell(row.get(key, "")) for key in keys] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

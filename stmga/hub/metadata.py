@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stmga.hub.records import WeightRecord
+from stmga.hub.records import WeightRecord, is_hub_id
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -41,7 +41,7 @@ def card_data(record: WeightRecord) -> ModelCardData:
         license=licence,
         license_name=name,
         tags=list(TAGS),
-        base_model=record.parent if "/" in record.parent else None,  # else a name, which the Hub does not know
+        base_model=record.parent if is_hub_id(record.parent) else None,  # else a name, which the Hub does not know
         datasets=_training_sets(record) or None,
         metrics=[f for f in FIGURES if any(r.metric_type == f for r in results)] or None,
         model_name=title(record) if results else None,
@@ -51,14 +51,14 @@ def card_data(record: WeightRecord) -> ModelCardData:
 
 def title(record: WeightRecord) -> str:
     """What to call the weights where people read it."""
-    return record.name or (record.repo_id or "").rpartition("/")[2] or "An STMGA model"
+    return " ".join(record.name.split()) or (record.repo_id or "").rpartition("/")[2] or "An STMGA model"
 
 
 def _licence(licence: str) -> tuple[str | None, str | None]:
     """The Hub's identifier, and the name that goes with "other"."""
     if not licence or licence.lower() in HUB_LICENCES:
         return licence.lower() or None, None
-    return "other", licence.removeprefix("other:").strip()
+    return "other", " ".join(licence.removeprefix("other:").split())
 
 
 def _training_sets(record: WeightRecord) -> list[str]:
@@ -71,7 +71,7 @@ def _results(record: WeightRecord) -> Iterator[EvalResult]:
     """The figures of the record, each with its data set and protocol."""
     from huggingface_hub import EvalResult
 
-    names = [str(row.get("data", "not stated")) for row in record.metrics]
+    names = [_line(row.get("data", "not stated")) for row in record.metrics]
     for name, row in zip(names, record.metrics, strict=True):
         for figure in FIGURES:
             if figure in row:
@@ -84,8 +84,13 @@ def _results(record: WeightRecord) -> Iterator[EvalResult]:
                     metric_name=figure,
                     metric_value=row[figure],
                     # Of the metric, not of the data set: the Hub's format joins results on one data set.
-                    metric_args={"protocol": str(row["protocol"])} if "protocol" in row else None,
+                    metric_args={"protocol": _line(row["protocol"])} if "protocol" in row else None,
                 )
+
+
+def _line(text: object) -> str:
+    """One line: a text of several could end the metadata."""
+    return " ".join(str(text).split())
 
 
 def _data_type(name: str, names: list[str]) -> str:

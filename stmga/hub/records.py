@@ -7,7 +7,9 @@ a Hub repository and in ``stmga/weights/`` of the package, so each of them says 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from stmga._version import __version__
 from stmga.calibration import Calibration
 from stmga.config import STMGAConfig
+from stmga.utils.foreign import MB, escaped, parse_json, read_regular, shown, unprintable
+from stmga.utils.text import preview
 
 if TYPE_CHECKING:
     from stmga.transforms import ClipTransform
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
+CONFIG_LIMIT = 4 * MB  # of config.json; those of this package have 6 kB
 BUNDLED = Path(__file__).parents[1] / "weights"  # one folder a weight, laid out like its Hub repository
 PAPER = (
     "Multi-Granularity Aggregation with Spatiotemporal Consistency for Video-Based Person Re-Identification, "
@@ -31,6 +36,11 @@ PAPER = (
 
 TEXTS = ("name", "file", "training_data", "parent", "training_command", "log", "licence", "terms", "paper")
 ROWS = ("metrics", "frames", "camera_pairs", "elsewhere", "speed", "stages")  # lists of mappings, tables of the card
+LINES = ("name", "file", "parent", "log", "repo_id")  # texts of one line
+HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}(?<![.-])", re.ASCII)
+FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,199}", re.ASCII)
+POINT = ("false_match_rate", "similarity", "true_match_rate")  # of a threshold
+CAMERAS = {"query camera", "gallery camera"}  # of a pair of cameras
 
 
 class WeightsError(ValueError):
@@ -60,7 +70,7 @@ class WeightRecord:
         stages: one mapping for each training in turn: ``"network"``, ``"data"``, ``"epochs"``, ``"seed"`` and so on.
         parent: name of the weight that these were fine-tuned from, in one run or several.
         training_command: what to type to train them again, one command a line.
-        log: name of the training log beside ``file``, one JSON line an epoch.
+        log: name of the training log beside ``file``, ``*.jsonl``, one JSON line an epoch.
         licence: licence of the weights (the code is MIT; the weights may not be).
         terms: what the training data's terms allow and forbid.
         paper: what to cite.
@@ -96,19 +106,36 @@ class WeightRecord:
         _demand(isinstance(self.config, STMGAConfig), "config", "an STMGAConfig", self.config)
         _demand(_is_hex(self.sha256, 64), "sha256", "64 lower-case hex digits", self.sha256)
         _demand(self.revision is None or _is_hex(self.revision, 40), "revision", "40 hex digits or None", self.revision)
-        _demand(self.repo_id is None or isinstance(self.repo_id, str), "repo_id", "'owner/name' or None", self.repo_id)
+        _demand(self.repo_id is None or is_hub_id(self.repo_id), "repo_id", "'owner/name' or None", self.repo_id)
         _demand(type(self.file_size) is int and self.file_size >= 0, "file_size", "a number of bytes", self.file_size)
-        # Plain names: a record comes from the network and must not reach outside its folder.
+        # Plain names: a record comes from the network and must not reach outside its folder, nor stand for other files.
         safe = _is_plain(self.file) and self.file.endswith(".safetensors")
         _demand(safe, "file", "a plain *.safetensors name (a pickle is never read)", self.file)
-        _demand(not self.log or _is_plain(self.log), "log", "a plain name", self.log)
+        safe = not self.log or (_is_plain(self.log) and self.log.endswith(".jsonl"))
+        _demand(safe, "log", "a plain *.jsonl name, or empty", self.log)
         for key in ROWS:
             rows = getattr(self, key)
             _demand(all(isinstance(row, Mapping) for row in rows), key, "a list of objects", rows)
             object.__setattr__(self, key, tuple(dict(row) for row in rows))
+        self._check_rows()
         if self.calibration is not None:
             _demand(isinstance(self.calibration, Calibration), "calibration", "a Calibration or None", self.calibration)
             object.__setattr__(self, "calibration", replace(self.calibration, roc=()))
+        for key in (*TEXTS, *ROWS):
+            _check_texts(key, getattr(self, key), one_line=key in LINES)
+        if self.calibration is not None:
+            _check_texts("calibration", [self.calibration.digest, self.calibration.data], one_line=False)
+
+    def _check_rows(self) -> None:
+        """What the card computes with must be there, and be numbers."""
+        for row in self.frames:
+            points = row.get("thresholds", ())
+            fine = isinstance(points, list | tuple) and all(
+                isinstance(point, Mapping) and all(_is_number(point.get(key)) for key in POINT) for point in points
+            )
+            _demand(fine, "frames", f"rows whose thresholds have {', '.join(POINT)}", row)
+        for row in self.camera_pairs:
+            _demand(row.keys() >= CAMERAS, "camera_pairs", "rows with a query camera and a gallery camera", row)
 
     def __repr__(self) -> str:
         text = [self.name or self.repo_id or "unnamed weights", self.megabytes]
@@ -155,34 +182,34 @@ class WeightRecord:
     def from_json(cls, text: str | bytes, folder: Path | None = None) -> WeightRecord:
         """Read ``config.json``; WeightsError says what is wrong with it and which version of the library wrote it."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise WeightsError(f"it is not valid JSON: {error}") from error
         if not isinstance(data, dict) or data.pop("library", None) != "stmga":
             raise WeightsError('it was not written by stmga: it does not say "library": "stmga"')
-        version = str(data.pop("version", "?"))
+        version = _version(data.pop("version", "?"))
         known = {f.name for f in fields(cls)} - {"folder"}
         if unknown := sorted(set(data) - known):
-            raise WeightsError(
-                f"stmga {version} wrote {', '.join(unknown)}, which stmga {__version__} does not know: update stmga"
-            )
+            names = preview(shown(name, 40) for name in unknown)
+            raise WeightsError(f"stmga {version} wrote {names}, which stmga {__version__} does not know: update stmga")
         if missing := sorted({"name", "config", "sha256"} - set(data)):
             raise WeightsError(f"it has no {', '.join(missing)}; write it again with save_pretrained")
         try:
+            _demand(isinstance(data["config"], dict), "config", "an object", data["config"])
             config = STMGAConfig.from_dict(data.pop("config"), written_by=version)
             if data.get("calibration") is not None:
                 data["calibration"] = Calibration.from_dict(data["calibration"])
             lists = {key: tuple(data.get(key) or ()) for key in ROWS}
             return cls(config=config, **{**data, **lists}, folder=folder)
-        except (TypeError, ValueError) as error:
-            raise WeightsError(str(error)) from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise WeightsError(escaped(str(error))) from error
 
 
 def read_record(folder: str | Path) -> WeightRecord:
     """The record of a folder that ``save_pretrained`` made."""
     file = Path(folder) / CONFIG_FILE
     try:
-        text = file.read_bytes()
+        text = read_regular(file, CONFIG_LIMIT)
     except OSError as error:
         raise WeightsError(
             f"{file} cannot be read ({error.strerror}); give a folder that save_pretrained made, which holds "
@@ -211,10 +238,47 @@ def _is_hex(text: object, digits: int) -> bool:
     return isinstance(text, str) and len(text) == digits and set(text) <= set("0123456789abcdef")
 
 
+def is_hub_id(text: object) -> bool:
+    """Whether it is ``"owner/name"`` as the Hub allows it.
+
+    >>> is_hub_id("owner/name"), is_hub_id("../../etc"), is_hub_id("owner/name\n")
+    (True, False, False)
+    """
+    return isinstance(text, str) and HUB_ID.fullmatch(text) is not None
+
+
 def _is_plain(name: str) -> bool:
-    return Path(name).name == name and "\\" not in name
+    return FILE_NAME.fullmatch(name) is not None and ".." not in name
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _version(value: object) -> str:
+    """Who wrote it; what no version can be is shown as it is, escaped."""
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,40}", value) else shown(value, 40)
+
+
+def _check_texts(key: str, value: object, *, one_line: bool) -> None:
+    """Refuse what would act on a terminal or cannot be written: control characters, halves of surrogate pairs."""
+    for text in _texts(value):
+        found = unprintable(text) or (one_line and "\n" in text and r"\n") or (one_line and "\t" in text and r"\t")
+        if found:
+            raise WeightsError(f"{key} must not hold the character {found}, got {shown(text)}")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.items():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _demand(fine: bool, key: str, expected: str, got: object) -> None:
     if not fine:
-        raise WeightsError(f"{key} must be {expected}, not {got!r}")
+        raise WeightsError(f"{key} must be {expected}, not {shown(got)}")

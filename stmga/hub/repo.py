@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stmga._version import __version__
-from stmga.hub.records import CONFIG_FILE, WeightsError
+from stmga.hub.download import COMMIT, EndedEarlyError, cache_of, commit_of, download, remember
+from stmga.hub.records import CONFIG_FILE, WeightsError, is_hub_id
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 PAUSES = (1.0, 2.0)  # seconds before the second and the third try of something that may pass
 UPLOAD = "the upload"
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -53,25 +52,55 @@ class Repo:
 
     def resolve(self, revision: str | None) -> str:
         """The commit that ``revision`` (a branch, tag or commit; None: main) is now, 40 hex digits."""
-        api = self.api
+        self.check_id()
         with self.explained(f"revision {revision!r}" if revision else "its newest revision", revision):
-            if revision and COMMIT.fullmatch(revision):
-                if self.offline or self.cached(CONFIG_FILE, revision):
-                    return revision
+            if revision and COMMIT.fullmatch(revision) and (self.offline or self.cached(CONFIG_FILE, revision)):
+                return revision
+            if self.offline:
+                return self._known(revision)
+            try:
                 # One request that fails at once where a download would try for half a minute.
-                return str(_patiently(lambda: api.model_info(self.repo_id, revision=revision).sha))
-            options: dict[str, Any] = {
-                "revision": revision,
-                "cache_dir": self.cache_dir,
-                "local_files_only": self.offline,
-            }
-            return str(_patiently(lambda: api.resolve_revision(self.repo_id, **options)).resolved)
+                commit = _patiently(lambda: commit_of(self.api, self.repo_id, revision))
+            except Exception as error:
+                if not _is_away(error):
+                    raise
+                with suppress(WeightsError):
+                    return self._known(revision)
+                raise
+            remember(cache_of(self.repo_id, self.cache_dir), revision or "main", commit)
+            return commit
 
-    def fetch(self, file: str, commit: str, *, again: bool = False) -> Path:
-        """The cached copy of a file at a commit, downloaded if there is none, or ``again``."""
+    def _known(self, revision: str | None) -> str:
+        """What the cache knows of a revision."""
+        with self.explained("its newest revision", revision):
+            found = self.api.resolve_revision(
+                self.repo_id, revision=revision, cache_dir=self.cache_dir, local_files_only=True
+            )
+            if not COMMIT.fullmatch(str(found.resolved)):
+                raise WeightsError(
+                    f"The cache of {self.repo_id} names no commit for {revision or 'main'!r}; remove it."
+                )
+            return str(found.resolved)
+
+    def check_id(self) -> None:
+        """Raise WeightsError unless it is ``"owner/name"``: it becomes a part of addresses and of folder names."""
+        if not is_hub_id(self.repo_id):
+            raise WeightsError(
+                f"{self.repo_id!r} is neither a folder here nor a Hub id 'owner/name'; check the spelling."
+            )
+
+    def fetch(self, file: str, commit: str, *, limit: int, again: bool = False) -> Path:
+        """The cached copy of a file at a commit, downloaded if there is none, or ``again``; at most ``limit`` bytes."""
+        self.check_id()
         with self.explained(file, commit):
             cached = None if again else self.cached(file, commit)
-            return Path(cached or self._download(file, commit, again))
+            if cached:
+                return Path(cached)
+            if self.offline:
+                raise ConnectionError("offline")
+            cache = cache_of(self.repo_id, self.cache_dir)
+            options: dict[str, Any] = {"cache": cache, "limit": limit, "again": again}
+            return _patiently(lambda: download(self.api, self.repo_id, file, commit, **options))
 
     def forget(self, path: Path) -> None:
         """Remove a file with wrong bytes from the cache, so that no one uses it."""
@@ -87,11 +116,6 @@ class Repo:
         found = try_to_load_from_cache(self.repo_id, file, cache_dir=self.cache_dir, revision=commit)
         return found if isinstance(found, str) else None
 
-    def _download(self, file: str, revision: str | None, again: bool = False) -> str:
-        options: dict[str, Any] = {"revision": revision, "cache_dir": self.cache_dir, "force_download": again}
-        api = self.api
-        return _patiently(lambda: api.hf_hub_download(self.repo_id, file, local_files_only=self.offline, **options))
-
     @contextmanager
     def explained(self, what: str, revision: str | None = None) -> Iterator[None]:
         """Turn what huggingface_hub raises, whatever HTTP library it uses, into a WeightsError."""
@@ -105,7 +129,7 @@ class Repo:
             yield
         except WeightsError:
             raise
-        except (OSError, ValueError, http_error, *known) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, http_error, *known) as error:
             raise WeightsError(_sentence(error, self, what, revision)) from error
 
 
@@ -123,11 +147,12 @@ def _patiently(call: Callable[[], T]) -> T:
 
 
 def _may_pass(error: Exception) -> bool:
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    return _status(error) >= 500 or isinstance(error, EndedEarlyError)
 
-    if isinstance(error, LocalEntryNotFoundError):  # huggingface_hub has already tried for long
-        return False
-    return _status(error) >= 500 or "Consistency check failed" in str(error)
+
+def _is_away(error: Exception) -> bool:
+    """Whether the Hub did not answer; one that says no is there."""
+    return not isinstance(error, WeightsError) and (_status(error) >= 500 or _status(error) == 0)
 
 
 def _status(error: BaseException | None) -> int:
@@ -179,7 +204,7 @@ def _no_file(repo: Repo, what: str, name: str, at: str, cause: BaseException, st
         )
     if status:
         return f"{hub} answered HTTP {status} for {what} of {name}; try again later, or load from a folder."
-    if "Consistency check failed" in str(cause):
+    if isinstance(cause, EndedEarlyError):
         return f"The download of {what} from {name} ended early {len(PAUSES) + 1} times; try again later."
     if isinstance(cause, OSError) and cause.errno is not None and not isinstance(cause, ConnectionError):
         return (

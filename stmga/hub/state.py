@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from stmga.config import STMGAConfig
 from stmga.hub.records import CONFIG_FILE, WeightsError
+from stmga.utils.foreign import MB, escaped, parse_json, shown
 from stmga.utils.text import preview
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 Build = Callable[[STMGAConfig], "STMGA"]  # the class itself: the network imports this package, not the other way round
 
 PRECISION = 2.0**-10  # of float16 in its normal range, with one bit to spare
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what parameters may be stored in
+HEADER_LIMIT = 8 * MB  # of a safetensors header; those of this package have 30 kB
 
 
 def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
@@ -37,31 +41,85 @@ def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
     state = {_plain(key): t.detach().to("cpu", copy=True).contiguous() for key, t in model.state_dict().items()}
     advice = "It was changed after it was built: build one from a config that says how."
     _check_keys(built.state_dict(), state, "this model", advice)
+    check_values(state, "this model")
     if half:
         state = _halved(state, {name for name, _ in built.named_buffers()})
     return save(state, {"format": "pt"})  # one entry: with more, safetensors orders them by chance and sha256 varies
+
+
+def empty(config: STMGAConfig, build: Build) -> STMGA:
+    """A network without memory and without random numbers, which waits for its parameters.
+
+    Raises:
+        WeightsError: no network can be built from ``config``.
+    """
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise WeightsError(f"no network can be built from its configuration: {escaped(str(error), 200)}") from error
+
+
+def largest_file(model: nn.Module) -> int:
+    """The most bytes that a file of this network can have."""
+    return 8 + HEADER_LIMIT + 8 * sum(tensor.numel() for tensor in model.state_dict().values())
 
 
 def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: Build) -> STMGA:
     """The network of a file, in float32: built without memory or random numbers, then given its parameters.
 
     Raises:
-        WeightsError: no safetensors file, or keys that do not fit ``config``; ``origin`` names the file.
+        WeightsError: no safetensors file, keys or types that do not fit ``config``, or values that no training ends
+            with; ``origin`` names the file.
     """
+    state = _tensors(data, origin)  # looked at before the network is built, which imports torchvision
+    check_values(state, origin)
+    model = empty(config, build)
+    advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
+    _check_keys(model.state_dict(), state, origin, advice)
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def _tensors(data: bytes, origin: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
+        if (size := int.from_bytes(data[:8], "little")) > min(HEADER_LIMIT, len(data)):
+            raise ValueError(f"its header would have {size:,} bytes")
+        parse_json(data[8 : 8 + size])  # refuses a name that stands twice, of which a reader takes either
         state = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         advice = pickle_hint(data) or "It was written wrongly: save the model again with save_pretrained."
-        raise WeightsError(f"{origin} is not a complete safetensors file ({error}). {advice.strip()}") from error
-    with torch.device("meta"):
-        model = build(config)
-    advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
-    _check_keys(model.state_dict(), state, origin, advice)
-    model.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in state.items()}, assign=True)
-    return model
+        reason = escaped(str(error), 200)
+        raise WeightsError(f"{origin} is not a complete safetensors file ({reason}). {advice.strip()}") from error
+    if odd := [f"{_label(key)} {t.dtype}" for key, t in state.items() if t.dtype not in (*FLOATS, torch.int64)]:
+        raise WeightsError(
+            f"{origin} holds numbers that parameters are not stored in: {preview(odd, 4)}. Save the model again with "
+            "save_pretrained."
+        )
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+
+
+def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
+    """Raise WeightsError for values that give no vectors, or the same for everybody.
+
+    These are NaN and infinity, negative variances, and convolutions of the trunk or a BN neck of zeros alone.
+    """
+    for key, tensor in state.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        least, most = (float(value) for value in tensor.aminmax())
+        fault = ""
+        if not (math.isfinite(least) and math.isfinite(most)):
+            fault = "holds NaN or infinite values"
+        elif key.endswith("running_var") and least < 0:
+            fault = "is a variance and holds negative values"
+        elif least == most == 0 and (key == "neck.weight" or (key.startswith("backbone.") and tensor.ndim == 4)):
+            fault = "holds zeros alone, so every tracklet would get the same vector"
+        if fault:
+            raise WeightsError(f"{origin} cannot be used: {_label(key)} {fault}. Take weights that were trained.")
 
 
 def unwrapped(model: nn.Module) -> STMGA:
@@ -97,10 +155,25 @@ def _check_keys(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origi
         for key in wanted
         if key in state and state[key].shape != wanted[key].shape
     ]
-    missing, unexpected = [k for k in wanted if k not in state], sorted(state.keys() - wanted)
-    lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit}
+    mistyped = [
+        f"{key} {str(state[key].dtype).removeprefix('torch.')}" for key in wanted if _is_mistyped(key, wanted, state)
+    ]
+    missing, unexpected = [k for k in wanted if k not in state], list(map(_label, sorted(state.keys() - wanted)))
+    lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit, "of another type": mistyped}
     if faults := [f"{len(keys)} {how} ({preview(keys, 4)})" for how, keys in lists.items() if keys]:
         raise WeightsError(f"{origin} does not fit its {CONFIG_FILE}: parameters {', '.join(faults)}. {advice}")
+
+
+def _is_mistyped(key: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    if key not in state:
+        return False
+    have, want = state[key].dtype, wanted[key].dtype
+    return have not in FLOATS if want.is_floating_point else have != want
+
+
+def _label(key: str) -> str:
+    """A parameter's name; one that no parameter has is shown escaped."""
+    return key if key.replace(".", "_").isidentifier() and len(key) <= 80 else shown(key)
 
 
 def _plain(key: str) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
-from stmga.hub.card import model_card
-from stmga.hub.records import CARD_FILE, CONFIG_FILE, WeightRecord, WeightsError, read_record
+from stmga.hub.contents import contents, folder_contents
+from stmga.hub.contents import digest_of as _sha256
+from stmga.hub.records import CONFIG_FILE, CONFIG_LIMIT, WeightRecord, WeightsError, read_record
 from stmga.hub.repo import UPLOAD, Repo
-from stmga.hub.state import Build, from_bytes, pickle_hint, to_bytes, unwrapped
+from stmga.hub.state import Build, empty, from_bytes, largest_file, pickle_hint
 from stmga.utils.files import write_all
+from stmga.utils.foreign import MB, open_regular, read_regular
 
 if TYPE_CHECKING:
     from stmga.model import STMGA
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["WeightsError", "load", "load_record", "push", "save"]
 
 log = logging.getLogger(__name__)
+SMALL = 64 * MB  # a file that its record says is smaller is read at once
 
 
 def load(
@@ -65,10 +66,10 @@ def load(
         return _from_folder(read_record(source), Path(source), device, build)
     repo = Repo(_hub_id(source), cache_dir, local_files_only, token)
     commit = repo.resolve(revision)  # config and weights come from this one commit, whatever main does meanwhile
-    config = repo.fetch(CONFIG_FILE, commit)
+    config = repo.fetch(CONFIG_FILE, commit, limit=CONFIG_LIMIT)
     try:
-        record = WeightRecord.from_json(config.read_bytes())
-    except WeightsError as error:
+        record = WeightRecord.from_json(read_regular(config, CONFIG_LIMIT))
+    except (WeightsError, OSError) as error:
         repo.forget(config)  # were it the download that spoilt it, the next load fetches it again
         raise WeightsError(f"{CONFIG_FILE} of {repo.repo_id} at {commit} cannot be used: {error}.") from error
     return _from_hub(replace(record, repo_id=repo.repo_id, revision=commit), repo, commit, device, build)
@@ -129,7 +130,7 @@ def save(model: nn.Module, folder: str | Path, *, record: WeightRecord | None = 
         WeightsError: no STMGA, or a record of another configuration or with the calibration of other weights.
         OSError: the files cannot be written; what was there before is untouched.
     """
-    files = _contents(model, record, half=half)
+    files = contents(model, record, half=half)
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_all({Path(folder) / name: data for name, data in files.items()})
 
@@ -145,40 +146,39 @@ def push(
 ) -> str:
     """Send a model, or a folder that :func:`save` made, to a Hub repository; gives the new commit, to pin it.
 
-    The repository is created if there is none. A folder is verified first, and sent as it is. ``build`` as in
-    :func:`load`.
+    The repository is created if there is none. A folder is verified first. What is sent of it is its weights,
+    ``config.json``, ``README.md`` and the log that the record names, each a file of this folder, and nothing else.
+    ``build`` as in :func:`load`.
 
     Raises:
-        WeightsError: a folder that does not verify, or a Hub that refuses or cannot be reached.
+        WeightsError: a folder that does not verify, a file that is a link out of the folder, or a Hub that refuses or
+            cannot be reached.
     """
     repo = Repo(repo_id, token=token)
-    with TemporaryDirectory() as temp:
-        if isinstance(model_or_folder, nn.Module):
-            folder, files = Path(temp), _contents(model_or_folder, None, repo_id)
-            write_all({folder / name: data for name, data in files.items()})
-        else:
-            folder = Path(model_or_folder)
-        record = cast(WeightRecord, load(folder, build=build).record) if folder.is_dir() else read_record(folder)
-        if not (folder / CARD_FILE).is_file():
-            raise WeightsError(f"{folder} has no {CARD_FILE}, the model card; save_pretrained writes one.")
-        with repo.explained(UPLOAD):
-            if repo.offline:
-                raise ConnectionError("offline")
-            api = repo.api
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            done = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                commit_message=commit_message,
-                allow_patterns=[CONFIG_FILE, record.file, CARD_FILE, *filter(None, [record.log])],
-            )
+    repo.check_id()
+    if isinstance(model_or_folder, nn.Module):
+        files = contents(model_or_folder, None, repo_id)
+    else:
+        folder = Path(model_or_folder)
+        record = load(folder, build=build).record if folder.is_dir() else read_record(folder)
+        files = folder_contents(folder, cast(WeightRecord, record))
+    with repo.explained(UPLOAD):
+        if repo.offline:
+            raise ConnectionError("offline")
+        from huggingface_hub import CommitOperationAdd
+
+        api = repo.api
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        # The verified bytes themselves, by name: no pattern, and nothing that took a file's place since.
+        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
+        done = api.create_commit(repo_id=repo_id, operations=operations, commit_message=commit_message)
     return str(done.oid)
 
 
 def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device, build: Build) -> STMGA:
     path = folder / record.file
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _limit(record, build))
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); save_pretrained writes it.") from error
     if (found := _sha256(data)) != record.sha256:
@@ -190,14 +190,14 @@ def _from_folder(record: WeightRecord, folder: Path, device: str | torch.device,
 
 
 def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch.device, build: Build) -> STMGA:
-    path = repo.fetch(record.file, commit)
-    data = path.read_bytes()
-    advice = "Load it again with network access."
+    limit = _limit(record, build)
+    path = repo.fetch(record.file, commit, limit=limit)
+    data, advice = _beginning(path, limit), "Load it again with network access."
     if (found := _sha256(data)) != record.sha256 and not repo.offline:
         log.warning("%s of %s has wrong bytes (sha256 %s); fetching it again", record.file, repo.repo_id, found)
         try:
-            path = repo.fetch(record.file, commit, again=True)
-            data, advice = path.read_bytes(), "It was fetched twice: do not use it."
+            path = repo.fetch(record.file, commit, limit=limit, again=True)
+            data, advice = _beginning(path, limit), "It was fetched twice: do not use it."
         except WeightsError as error:
             advice = f"It could not be fetched again: {error}"
         found = _sha256(data)
@@ -207,64 +207,40 @@ def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch
             f"{record.file} of {repo.repo_id} at {commit} was refused: sha256 is {found}, expected {record.sha256}. "
             f"{pickle_hint(data)}{advice}"
         )
-    return _build(record, data, f"{repo.repo_id}/{record.file}", device, build)
+    try:
+        return _build(record, data, f"{repo.repo_id}/{record.file}", device, build)
+    except WeightsError:
+        repo.forget(path)
+        raise
+
+
+def _limit(record: WeightRecord, build: Build) -> int:
+    """The most bytes that the file of a record may have."""
+    if 0 < record.file_size <= SMALL:
+        return record.file_size
+    largest = largest_file(empty(record.config, build))  # of that network, whatever the record says
+    return min(record.file_size or largest, largest)
+
+
+def _beginning(path: Path, limit: int) -> bytes:
+    """A file in the cache; of one that is too large enough to see that it is the wrong one."""
+    try:
+        with open_regular(path) as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); remove it and load it again.") from error
 
 
 def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | torch.device, build: Build) -> STMGA:
+    """The network of a verified file, with its record."""
+    if record.file_size not in (0, len(data)):
+        raise WeightsError(
+            f"{origin} has {len(data):,} bytes, and its record says {record.file_size:,}: {CONFIG_FILE} was changed. "
+            "Save the model again with save_pretrained."
+        )
     model = from_bytes(data, record.config, origin, build=build)
     model.record = record
     return model.to(device).eval()
-
-
-def _contents(
-    model: nn.Module, record: WeightRecord | None, repo_id: str | None = None, half: bool | None = None
-) -> dict[str, bytes]:
-    """The files that stand for a model, name to bytes."""
-    model = unwrapped(model)
-    build = type(model)
-    data = to_bytes(model, half=bool(half))
-    if half is None and model.record is not None and model.record.file_size < len(data):
-        rounded = to_bytes(model, half=True)
-        same_file = _sha256(rounded) == model.record.sha256
-        if same_file and to_bytes(from_bytes(rounded, model.config, "it", build=build)) == data:
-            data = rounded  # what it came from, and nothing has changed since that rounding would hide
-    sha256 = _sha256(data)
-    record = _own_record(model, sha256) if record is None else record
-    if record.config != model.config:
-        raise WeightsError(
-            "the record's config is not the model's; give dataclasses.replace(record, config=model.config)."
-        )
-    record = replace(record, sha256=sha256, file_size=len(data))
-    measured = record.calibration and record.calibration.digest
-    if measured and measured != from_bytes(data, record.config, record.file, build=build).digest():
-        raise WeightsError(
-            "the record's calibration was measured with other weights than these; measure it with the file as it is "
-            "loaded (half precision rounds), or give dataclasses.replace(record, calibration=None)."
-        )
-    if repo_id is not None:
-        record = replace(record, repo_id=repo_id, revision=None)
-    log = record.folder / record.log if record.folder and record.log else None
-    logs = {log.name: log.read_bytes()} if log and log.is_file() else {}  # it goes where the weights go
-    return {record.file: data, CONFIG_FILE: record.to_json().encode(), CARD_FILE: model_card(record).encode(), **logs}
-
-
-def _own_record(model: STMGA, sha256: str) -> WeightRecord:
-    old = model.record
-    if old is None:
-        return WeightRecord(name="", config=model.config, sha256=sha256)
-    if old.sha256 == sha256:
-        return old
-    start = f"Started from {old.name or old.repo_id or 'weights without a name'}. {old.training_data}".strip()
-    return WeightRecord(
-        name="",
-        config=model.config,
-        sha256=sha256,
-        training_data=start,
-        stages=old.stages,
-        parent=old.name or old.repo_id or old.parent,
-        licence=old.licence,
-        terms=old.terms,
-    )
 
 
 def _hub_id(source: str | Path) -> str:
@@ -278,7 +254,3 @@ def _hub_id(source: str | Path) -> str:
         f"There is no folder {text!r}, and it is not a Hub id 'owner/name'. A weight that list_weights() shows is "
         "loaded with create_model(name, pretrained=True)."
     )
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

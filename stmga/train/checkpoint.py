@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch.optim import Optimizer
 from stmga._version import __version__
 from stmga.train.errors import TrainingError
 from stmga.utils.files import atomic_path
+from stmga.utils.foreign import escaped, open_regular, parse_json, shown
 
 FORMAT = 2  # 2: the names of the parameters that the optimiser numbers
 OWN = "objective."  # before the names of its tensors
@@ -84,7 +86,7 @@ def load_checkpoint(
             f"{path} is of a run that trained other parameters ({', '.join(others)}). "
             "Start a new run from its weights with --from RUN/last"
         )
-    _load_optimizer(optimizer, tensors)
+    _load_optimizer(optimizer, tensors, path)
     return Progress(**about["progress"])
 
 
@@ -106,8 +108,8 @@ def read_checkpoint(path: Path) -> CheckpointContents:
     moments: dict[str, dict[str, Tensor]] = {name: {} for name in about["parameters"]}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            moments[about["parameters"][int(number)]][key] = tensor
+            number, key = _moment(name, len(about["parameters"]), path)
+            moments[about["parameters"][number]][key] = tensor
     objective = _named(tensors, OWN)
     objective |= {f"model.{name}": tensor for name, tensor in _named(tensors, f"{AVERAGE}module.").items()}
     return CheckpointContents(Progress(**about["progress"]), objective, moments)
@@ -116,16 +118,55 @@ def read_checkpoint(path: Path) -> CheckpointContents:
 def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a checkpoint says about itself, and its tensors."""
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["stmga-training"])
+            about = parse_json((file.metadata() or {})["stmga-training"])
             _check_version(path, about)
+            _check_about(about)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        _check_tensors(tensors)
+    except TrainingError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise TrainingError(
-            f"{path} is damaged or not a checkpoint ({error}). What was saved of the run beside it is untouched: "
-            "start a new run from its weights with --from RUN/best or RUN/last, or remove this file to start again"
+            f"{path} is damaged or not a checkpoint ({escaped(str(error), 200)}). What was saved of the run beside it "
+            "is untouched: start a new run from its weights with --from RUN/best or RUN/last, or remove this file to "
+            "start again"
         ) from error
     return about, tensors
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the parts that are not tensors are of their types."""
+    progress, names = about["progress"], about["parameters"]
+    wanted = {f.name: type(getattr(Progress(), f.name)) for f in fields(Progress)}
+    if not isinstance(progress, dict) or progress.keys() != wanted.keys():
+        raise ValueError("its progress is not that of a run")
+    for name, kind in wanted.items():
+        value = progress[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            raise ValueError(f"its {name} is {shown(value)}")
+        if kind is int and not 0 <= value < 1 << 31:
+            raise ValueError(f"its {name} is {shown(value)}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError("its list of parameters is not one of names")
+
+
+def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for values that no training continues from."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool):
+            raise ValueError(f"{shown(name)} is {tensor.dtype}")
+        if tensor.is_floating_point() and tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+            raise ValueError(f"{shown(name)} holds NaN or infinite values")
+
+
+def _moment(name: str, count: int, path: Path) -> tuple[int, str]:
+    """The parameter's number and the moment's name in the name of a tensor, ``optimizer.12.exp_avg``."""
+    found = re.fullmatch(r"optimizer\.(\d{1,6})\.(\w+)", name, re.ASCII)
+    if found is None or int(found[1]) >= count:
+        raise TrainingError(f"{path} is damaged: {shown(name)} is a moment of none of its {count} parameters")
+    return int(found[1]), found[2]
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -135,20 +176,21 @@ def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _check_version(path: Path, about: Mapping[str, Any]) -> None:
     if about["stmga"] != __version__ or about["format"] != FORMAT:
+        writer = escaped(str(about["stmga"]), 40)
         raise TrainingError(
-            f"{path} was written by stmga {about['stmga']}, this is {__version__}, and a run that changes its code "
-            f"half way is nobody's result. Install stmga {about['stmga']} to resume, or start a new run from its "
+            f"{path} was written by stmga {writer}, this is {__version__}, and a run that changes its code "
+            f"half way is nobody's result. Install stmga {writer} to resume, or start a new run from its "
             "weights with --from RUN/last"
         )
 
 
-def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], path: Path) -> None:
     parameters = _parameters(optimizer)
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            states.setdefault(int(number), {})[key] = laid_out(tensor, parameters[int(number)])
+            number, key = _moment(name, len(parameters), path)
+            states.setdefault(number, {})[key] = laid_out(tensor, parameters[number])
     optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
 
 

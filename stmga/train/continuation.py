@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +19,9 @@ from stmga.train.errors import TrainingError
 from stmga.train.objective import Objective, final
 from stmga.train.result import stage_of_run, trained_on
 from stmga.train.run_folder import CHECKPOINT, CONFIG
+from stmga.utils.foreign import MB, escaped, parse_json, read_regular, shown, unprintable
+
+CONFIG_LIMIT = 4 * MB  # of run.json
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ class Stage:
         """
         run = Path(run)
         try:
-            asked = json.loads((run / CONFIG).read_bytes())
-            config = STMGAConfig.from_dict(asked["network"], written_by=asked["stmga"])
+            asked = parse_json(read_regular(run / CONFIG, CONFIG_LIMIT))
+            config = STMGAConfig.from_dict(asked["network"], written_by=escaped(str(asked["stmga"]), 40))
             identities, epochs, start = asked["data"]["identities"], asked["train"]["epochs"], asked["started_from"]
+            if not isinstance(start, str) or unprintable(start) or type(epochs) is not int:
+                raise ValueError(f"it started from {shown(start)} and has {shown(epochs)} epochs")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{run} is not a run folder: {CONFIG} cannot be used ({error})") from error
-        if not (run / CHECKPOINT).is_file():
+            reason = escaped(str(error), 200)
+            raise TrainingError(f"{run} is not a run folder: {CONFIG} cannot be used ({reason})") from error
+        if not (run / CHECKPOINT).exists():
             raise TrainingError(f"{run} has no {CHECKPOINT}: a second stage starts from a run with one")
         progress, tensors, moments = read_checkpoint(run / CHECKPOINT)
         if progress.epoch == 0:
@@ -85,10 +91,10 @@ class Stage:
             )
         model.record = self.record
         if self.is_same_network(own):
-            model.load_state_dict(self._of("model"))
+            self._fill(model, "model")
             return
-        model.backbone.load_state_dict(self._of("model.backbone"))
-        model.neck.load_state_dict(self._of("model.neck"))
+        self._fill(model.backbone, "model.backbone")
+        self._fill(model.neck, "model.neck")
         for module in model.modules():
             if isinstance(module, Partwise):  # psi is what it adds to an average
                 nn.init.zeros_(module.psi.weight)
@@ -106,14 +112,14 @@ class Stage:
                 "weights with --from RUN/last, which brings no classifiers"
             )
         if self.is_same_network(objective.model.config):
-            objective.heads.load_state_dict(self._of("heads"))
-            if objective.part_classifier is not None and (known := self._of("part_classifier")):
-                objective.part_classifier.load_state_dict(known)
+            self._fill(objective.heads, "heads")
+            if objective.part_classifier is not None and self._of("part_classifier"):
+                self._fill(objective.part_classifier, "part_classifier")
             return
         for neck in objective.heads.necks.values():
-            neck.load_state_dict(self._of("model.neck"))
+            self._fill(neck, "model.neck")
         for classifier in objective.heads.classifiers.values():
-            classifier.load_state_dict(self._of(f"heads.classifiers.{final(self.config)}"))
+            self._fill(classifier, f"heads.classifiers.{final(self.config)}")
 
     def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
         """Adam's moments of what is kept.
@@ -124,12 +130,24 @@ class Stage:
         same = self.is_same_network(objective.model.config)
         for name, parameter in objective.named_parameters():
             found = self.moments.get(name if same else self._source(name))
+            if found and any(value.shape not in (parameter.shape, torch.Size([])) for value in found.values()):
+                raise TrainingError(f"the run's checkpoint is damaged: the moments of {name} have other shapes than it")
             if found and parameter.requires_grad:
                 optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
 
     def is_same_network(self, config: STMGAConfig) -> bool:
         """Whether this is the run's own network, whatever its input."""
         return replace(config, size=self.config.size, clip_length=self.config.clip_length) == self.config
+
+    def _fill(self, module: nn.Module, part: str) -> None:
+        """Give a part of the network, or of its heads, the tensors that the run has of it."""
+        try:
+            module.load_state_dict(self._of(part))
+        except RuntimeError as error:
+            reason = escaped(str(error).split("\n")[-1].strip(), 200)
+            raise TrainingError(
+                f"the run's checkpoint is damaged: {part} does not fit its network ({reason})"
+            ) from error
 
     def _of(self, part: str) -> dict[str, Tensor]:
         """The tensors of a part of the run's objective."""
@@ -150,5 +168,15 @@ def _record_of(run: Path, asked: dict[str, Any], epoch: int) -> WeightRecord:
     if record.stages:
         return record
     start = asked["started_from"]
+    try:
+        return _with_stage(record, asked, epoch, start)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = escaped(repr(error), 200)
+        raise TrainingError(
+            f"{CONFIG} of the run cannot be used: what it says of its data is not whole ({reason})"
+        ) from error
+
+
+def _with_stage(record: WeightRecord, asked: dict[str, Any], epoch: int, start: str) -> WeightRecord:
     stage = stage_of_run(asked, epoch, "weights without a name" if ", after " in start else start)
     return replace(record, stages=(stage,), training_data=trained_on(asked["data"]))

@@ -10,6 +10,7 @@ from functools import cache
 from math import inf
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
+from stmga.utils.foreign import shown
 from stmga.utils.text import did_you_mean
 
 S = TypeVar("S", bound="Settings")
@@ -52,7 +53,7 @@ class Settings:
 
     def must(self, name: str, what: str) -> str:
         """A fault as text: the setting ``name`` must ``what``, and is something else."""
-        return f"{name} must {what}, got {_as_list(getattr(self, name))!r}"
+        return f"{name} must {what}, got {shown(_as_list(getattr(self, name)))}"
 
     def _faults(self) -> Iterable[str]:
         """Values out of range, and values that contradict each other, by name; all are of their types."""

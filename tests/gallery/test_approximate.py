@@ -1,5 +1,6 @@
 """The approximate index: exact similarities of what it finds, its file, its growth, and whom it refuses."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -87,5 +88,65 @@ def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"damaged index.*build it again"):
         GalleryIndex.load(path, gallery)
-    with pytest.raises(ValueError, match="is not an index"):
+    with pytest.raises(ValueError, match="it is not an index"):
         GalleryIndex.load(embeddings(3).save(tmp_path / "e.safetensors"), gallery)
+
+
+def rewritten(path: Path, name: str, **about: str) -> Path:
+    """The same index under other words, or other bytes."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, framework="pt") as file:
+        metadata, content = dict(file.metadata()), file.get_tensor("index")
+    if name == "flipped":
+        content = content.clone()
+        content[len(content) // 2] ^= 1
+    if name == "floats":
+        content = content.float()
+    if name == "two axes":
+        content = content[None]
+    metadata = {key: value for key, value in (metadata | about).items() if value is not None}
+    other = path.with_name(f"{name}.safetensors")
+    save_file({"index": content}, other, metadata)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("flipped", {}),
+        ("floats", {}),
+        ("two axes", {}),
+        ("no digest", {"sha256": None}),
+        ("another", {"sha256": "0" * 64}),
+        ("kind", {"kind": "hnsw"}),
+        ("no kind", {"kind": "\x1b"}),
+        ("effort", {"effort": "x"}),
+        ("less", {"effort": "-1"}),
+        ("count", {"count": "7"}),
+        ("no count", {"count": "\x1b"}),
+        ("negative", {"count": "-1"}),
+        ("huge", {"count": "9" * 5000}),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_written(gallery: Gallery, tmp_path: Path, name: str, about: dict) -> None:
+    """FAISS never sees bytes that are not those of the digest, and an index is what its file says."""
+    path = GalleryIndex(gallery).save(tmp_path / "i.safetensors")
+    with pytest.raises(ValueError, match=r"damaged index.*build it again") as caught:
+        GalleryIndex.load(rewritten(path, name, **about), gallery)
+    assert "\x1b" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_an_index_of_other_vectors_is_noticed(gallery: Gallery, tmp_path: Path) -> None:
+    narrow = embeddings(3000)
+    other = Gallery(Embeddings(torch.nn.functional.normalize(narrow.vectors[:, :16]), narrow.items, narrow.digest))
+    path = GalleryIndex(other).save(tmp_path / "i.safetensors")
+    with pytest.raises(ValueError, match=r"3000 x 16, not ivf of 3000 x 32"):
+        GalleryIndex.load(path, gallery)
+
+
+def test_an_index_that_is_no_regular_file(gallery: Gallery, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="not a regular file"):
+        GalleryIndex.load(tmp_path / "pipe", gallery)

@@ -1,4 +1,4 @@
-"""The model card: what the record says, and no more, in a form that the Hub accepts."""
+"""Model cards: what they say, and the metadata that the Hub reads."""
 
 import dataclasses
 import socket
@@ -9,10 +9,8 @@ from huggingface_hub import EvalResult, ModelCard
 from stmga.calibration import Calibration, Threshold
 from stmga.hub.card import model_card
 from stmga.hub.metadata import TASK, TASK_NAME, card_data
-from stmga.hub.records import WeightRecord
-from tests.support.hub import REPO, TINY, tiny
-
-RECORD = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64, repo_id=REPO, revision="1" * 40)
+from tests.support.cards import RECORD, metadata
+from tests.support.hub import REPO, tiny
 
 
 def test_the_card_says_what_the_record_says_and_no_more():
@@ -108,14 +106,6 @@ def test_the_limits_name_what_goes_wrong():
         assert f"- **{limit}.**" in card
     assert "resized to 32 x 16 pixels" in card
     assert "{" not in card.partition("## Limits")[2]
-
-
-# ---------------------------------------------------------------------------------------- what the Hub reads
-
-
-def metadata(**entries):
-    """What huggingface_hub finds in the card of such a record."""
-    return ModelCard(model_card(dataclasses.replace(RECORD, **entries))).data
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from stmga.hub import store as library
+from stmga.hub.contents import contents
 from stmga.hub.records import WeightRecord, WeightsError, read_record
 from stmga.model import STMGA
 from tests.support.fake_hub import FakeHub
@@ -163,4 +164,4 @@ def test_a_clean_process_with_the_users_variables(hub, model, tmp_path):
 
 
 def saved(model: STMGA) -> dict[str, bytes]:
-    return library._contents(model, None)
+    return contents(model, None)

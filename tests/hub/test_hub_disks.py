@@ -35,13 +35,11 @@ def test_a_read_only_cache_that_lacks_the_file(hub, files, tmp_path):
 
 
 def test_a_full_disk_while_downloading(hub, files, tmp_path, monkeypatch):
-    from huggingface_hub import file_download
-
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     hub.commit(REPO, files)
-    monkeypatch.setattr(file_download, "_chmod_and_move", full)
+    monkeypatch.setattr(os, "replace", full)
     refuse("No space left", "cache_dir=")
     assert litter(tmp_path) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import time
@@ -155,10 +156,16 @@ def test_a_pickle_named_safetensors(hub, files, named, tmp_path):
     for pickled in (pickle.dumps(Bomb()), torch_pickle(tmp_path)):
         config = files["config.json"]
         if named == "right":
-            config = config.replace(sha256(files["model.safetensors"]).encode(), sha256(pickled).encode())
+            config = naming(files, pickled)
         hub.commit(REPO, {**files, "config.json": config, "model.safetensors": pickled})
         refuse("pickle", "never read")
     assert not (tmp_path / "run").exists()
+
+
+def naming(files, data: bytes) -> bytes:
+    """The record with the digest and the size of other bytes."""
+    record = json.loads(files["config.json"])
+    return json.dumps(record | {"sha256": sha256(data), "file_size": len(data)}).encode()
 
 
 def torch_pickle(folder) -> bytes:
@@ -169,6 +176,5 @@ def torch_pickle(folder) -> bytes:
 @pytest.mark.parametrize("length", [0, 4, 100, -1])
 def test_a_truncated_file_with_its_own_digest(hub, files, length):
     short = files["model.safetensors"][:length]
-    config = files["config.json"].replace(sha256(files["model.safetensors"]).encode(), sha256(short).encode())
-    hub.commit(REPO, {**files, "config.json": config, "model.safetensors": short})
+    hub.commit(REPO, {**files, "config.json": naming(files, short), "model.safetensors": short})
     refuse("model.safetensors", "not a complete safetensors file", "save_pretrained")

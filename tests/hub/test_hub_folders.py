@@ -15,7 +15,8 @@ def spoil(folder, files, *, state=None, config=None) -> None:
     from safetensors.torch import save
 
     weights = files["model.safetensors"] if state is None else save(state)
-    data = {**json.loads(files["config.json"]), "sha256": sha256(weights), **(config or {})}
+    data = {**json.loads(files["config.json"]), "sha256": sha256(weights), "file_size": len(weights)}
+    data |= config or {}
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "config.json").write_text(json.dumps(data))
 
@@ -68,7 +69,7 @@ def test_a_flipped_byte_in_a_folder(files, tmp_path):
         ({"config": None}, ["config.json"]),
         ({"config": [1]}, ["config.json"]),
         ({"config": {"backbone": "vgg"}}, ["vgg", "resnet18"]),
-        ({"config": {"part_scales": 3}}, ["config.json"]),
+        ({"config": {"part_scales": "3"}}, ["config.json"]),
         ({"metrics": 3}, ["config.json"]),
         ({"metrics": [3]}, ["metrics"]),
         ({"revision": "main"}, ["revision", "40"]),

@@ -1,0 +1,63 @@
+"""Text of a record inside Markdown: read as the words that it is, never as markup."""
+
+from __future__ import annotations
+
+import re
+
+_MARKUP = re.compile(r"([\\`*\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # underscores within a word are only underscores
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_BLOCK = re.compile(r"^(\d*)([#>+\-=|.):])")  # what begins a heading, quotation, list, table or rule
+
+
+def inline(text: object) -> str:
+    """A text for a paragraph, a list or a heading: one line, with what Markdown and HTML act on escaped.
+
+    >>> inline("a_b <script> [x](y) *z*")
+    'a_b &lt;script> \\\\[x\\\\](y) \\\\*z\\\\*'
+    >>> inline("# title\\n- item")
+    '\\\\# title - item'
+    """
+    return _BLOCK.sub(r"\1\\\2", _escaped(text))
+
+
+def cell(text: object) -> str:
+    """A text for a cell of a table.
+
+    >>> cell("a|b"), cell("-")
+    ('a\\\\|b', '-')
+    """
+    return _escaped(text).replace("|", "\\|")
+
+
+def code(text: object) -> str:
+    """A text as a span of code; backticks inside get a longer fence.
+
+    >>> code("a"), code("a`b")
+    ('`a`', '`` a`b ``')
+    """
+    line = " ".join(str(text).split())
+    fence = _fence(line, 1)
+    return f"{fence} {line} {fence}" if "`" in line else f"{fence}{line}{fence}"
+
+
+def code_block(text: str, language: str) -> str:
+    """Lines as a block of code, which nothing in them ends.
+
+    >>> print(code_block("stmga train", "bash"))
+    ```bash
+    stmga train
+    ```
+    """
+    fence = _fence(text, 3)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _escaped(text: object) -> str:
+    line = _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+    return (
+        _ENTITY.sub("&amp;", line).replace("<", "&lt;").replace("~", "&#126;")
+    )  # a backslash before ~ shows in some renderers
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max([least, *(len(run) + 1 for run in re.findall("`+", text))])
