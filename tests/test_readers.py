@@ -134,6 +134,7 @@ def test_manifest_faults_come_together_with_line_numbers(tmp_path):
         json.dumps({"tracklet": "j", "frames": [box | {"camera": 2}]}): "two cameras in one tracklet",
         json.dumps({"tracklet": "k", "frames": [box | {"box": [0, 0, 8, 0]}]}): "has no area",
         json.dumps({"tracklet": "l", "frames": [box | {"box": [32, 0, 8, 8]}]}): "is outside",
+        json.dumps({"tracklet": "l1", "frames": [box | {"box": [0.1, 0.2, 0.3, 0.4]}]}): "shares of the frame",
         json.dumps({"tracklet": "m", "frames": [box | {"box": [0, 0, 8]}]}): "box must be",
         json.dumps({"tracklet": "n", "frames": [box | {"bbox": 1}]}): "unknown key 'bbox'",
         json.dumps({"tracklet": "o", "frames": [box, 5]}): "frame 1: expected a file name",
