@@ -58,7 +58,7 @@ def test_folder_faults_come_together(tmp_path):
     for path, words in {
         "1/empty": "no images",
         "2": "images above the level of tracklets (stray.jpg)",
-        "3/a": 'folders below the level of tracklets (deep); layout is "{person}/{tracklet}", perhaps it is',
+        "3/a": 'folders below the level of tracklets (deep); layout is "{person}/{tracklet}"',
         "4/a/zero.jpg": "is empty (0 bytes)",
         "4/a/text.jpg": "cannot be opened as an image",
     }.items():
@@ -66,7 +66,7 @@ def test_folder_faults_come_together(tmp_path):
     assert len(faults) == 5
     (tmp_path / "nothing").mkdir()
     assert "no tracklets" in faults_of(read_folder, tmp_path / "nothing")[0]
-    assert "does not match" in " ".join(faults_of(read_folder, tmp_path, layout="p{person}/{tracklet}"))
+    assert "do not match" in " ".join(faults_of(read_folder, tmp_path, layout="p{person}/{tracklet}"))
 
 
 def test_a_folder_that_cannot_be_read_is_one_fault_among_others(tmp_path, monkeypatch):
