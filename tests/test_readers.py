@@ -219,3 +219,10 @@ def test_the_manifest_lines_of_the_docs_are_read(tmp_path):
     assert first.row()["role"] == "gallery"
     assert second.frames == (Frame(tmp_path / "full" / "000031.jpg", (410, 96, 62, 148)),)
     assert third.frames == (Frame(tmp_path / "yard.mp4", (33, 20, 48.5, 110), 250),)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_manifest_as_shells_write_it(tmp_path, encoding):
+    picture(tmp_path / "é.png")
+    (tmp_path / "index.jsonl").write_bytes('{"tracklet": "a", "frames": ["é.png"]}\r\n'.encode(encoding))
+    assert read_manifest(tmp_path / "index.jsonl")[0].load()[0].shape == (3, 64, 32)

@@ -51,7 +51,9 @@ def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bo
     tracklets = list(walk.folder(root, 0, {}))
     faults = walk.all_faults()
     if walk.skipped:
-        listed = ", ".join(f"{n:,} {kind}" for kind, n in walk.skipped.most_common())
+        listed = ", ".join(
+            counted(n, kind) if " " in kind else f"{n:,} {kind}" for kind, n in walk.skipped.most_common()
+        )
         logger.warning("%s: left out, not images: %s; first: %s", root, listed, walk.first)
         if not tracklets and faults:
             faults[0] += f" (left out, not images: {listed})"
@@ -107,10 +109,10 @@ def _kind(entry: os.DirEntry[str]) -> str:
         if stat.S_ISDIR(mode) or (not mode and entry.is_dir()):
             return "folder"
         if stat.S_ISREG(mode) or (not mode and entry.is_file()):
-            return os.path.splitext(entry.name)[1].lower() or "file without ending"
+            return os.path.splitext(entry.name)[1].lower() or "extensionless file"
     except OSError:
         return "broken link"
-    return "device or pipe"
+    return "special file"
 
 
 @dataclass

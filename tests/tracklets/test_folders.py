@@ -47,9 +47,9 @@ def test_other_files_are_counted_in_one_line(tmp_path, caplog):
         os.mkfifo(tmp_path / "b" / "pipe.jpg")
     assert [len(t) for t in read_folder(tmp_path)] == [2, 1]
     (record,) = caplog.records
-    for words in ("2 .heic", "1 .jfif", "1 .csv", "2 broken link", "1 file without ending", f"first: {tmp_path}"):
+    for words in ("2 .heic", "1 .jfif", "1 .csv", "2 broken links", "1 extensionless file", f"first: {tmp_path}"):
         assert words in record.getMessage()
-    assert not hasattr(os, "mkfifo") or "1 device or pipe" in record.getMessage()
+    assert not hasattr(os, "mkfifo") or "1 special file" in record.getMessage()
 
 
 def test_a_folder_of_other_files_alone_says_what_they_are(tmp_path):
