@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
     from stmga.tracklets.tracklet import Tracklet
 
+TRACKS = ("camera", "first_index", "stride", "min_frames", "classes", "columns")  # options of a track file alone
+
 
 def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
@@ -28,15 +30,20 @@ def add_arguments(commands: Any) -> None:
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
     add_model(add)
     add("--layout", default="{tracklet}", help='what the folders mean, as "{person}/{camera}/{tracklet}"')
-    add("--mot-frames", metavar="PATH", help="SOURCE is a MOT track file over this folder of frames or video")
-    add("--camera", help="the camera of a MOT track file")
+    add("--mot-frames", metavar="PATH", help="SOURCE is a track file over this folder of frames or video")
+    add("--camera", help="the camera of a track file")
     add(
         "--first-index",
         type=int,
         metavar="N",
-        help="the number of the first frame in a MOT track file (default: 1)",
+        help="the number of the first frame in a track file (default: 1; 0 where its format says so)",
     )
-    add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a MOT track file (default: 1)")
+    add(
+        "--stride", type=count, metavar="N", help="the tracker saw every N-th frame and counted only those (default: 1)"
+    )
+    add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a track file (default: 1)")
+    add("--classes", type=_names, metavar="A,B", help="read only these classes of a track file (default: all)")
+    add("--columns", metavar="A,B,...", help='columns of a track file without names, as "frame,id,x1,y1,x2,y2"')
     add_computing(add)
     add(
         "--sampling", choices=("all", "evenly"), default="all",
@@ -114,9 +121,13 @@ def _report(
     print(f"wrote     {args.out}: {count:,} {dim}-dimensional vectors{lost}, digest {embeddings.digest[:12]}")
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
 def _read(args: argparse.Namespace) -> list[Tracklet]:
     check_files = args.on_error == "raise"
-    tracks = {key: getattr(args, key) for key in ("camera", "first_index", "min_frames")}
+    tracks = {key: getattr(args, key) for key in TRACKS}
     tracks = {key: value for key, value in tracks.items() if value is not None}
     if args.mot_frames is None:
         from stmga.tracklets.readers import read_tracklets

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from stmga.tracklets.text_file import read_lines
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import MADE, RESERVED, check_tracklets
 from stmga.utils.files import atomic_write
@@ -24,11 +25,8 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> list[Trackle
     tracklets: list[Tracklet] = []
     lines: list[int] = []
     faults: list[str] = []
-    try:
-        text = path.read_text("utf-8-sig", errors="surrogateescape")  # file names need not be UTF-8
-    except OSError as error:
-        raise TrackletError(f"cannot read {path}: {error.strerror}") from error
-    for number, line in enumerate(text.split("\n"), 1):
+    # Names of files need not be UTF-8.
+    for number, line in enumerate(read_lines(path, "surrogateescape"), 1):
         if not line.strip():
             continue
         tracklet, wrong = _parse(line, path.parent)

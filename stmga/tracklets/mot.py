@@ -1,20 +1,22 @@
-"""Tracklets from a tracker: a MOT-format track file over a folder of frames or a video."""
+"""Tracklets from a tracker: a track file over a folder of frames or a video."""
 
 from __future__ import annotations
 
 import logging
-import math
-import os
-import re
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from stmga.tracklets.folders import list_folder
+from stmga.tracklets.frame_numbers import frame_numbers
+from stmga.tracklets.images import outside
+from stmga.tracklets.track_file import Row, TrackFile, read_track_file
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
-from stmga.tracklets.validation import check_tracklets
+from stmga.tracklets.validation import SHARES, Size, check_tracklets, sizes_of
+from stmga.utils.text import counted, preview
 
 logger = logging.getLogger(__name__)
-
-Box = tuple[float, float, float, float]
+Frames = dict[int, Path] | Path  # {number in the track file: image}, or the video itself
 
 
 def read_mot(
@@ -23,116 +25,169 @@ def read_mot(
     *,
     camera: str | int | None = None,
     min_frames: int = 1,
-    first_index: int = 1,
+    first_index: int | None = None,
+    stride: int = 1,
+    classes: Collection[str | int] | None = None,
+    columns: str | None = None,
     check_files: bool = True,
 ) -> list[Tracklet]:
-    """One tracklet for each track id of a MOT file; its frames are boxes of images in a folder, or of a video.
+    """One tracklet for each track id of a track file; its frames are boxes of images in a folder, or of a video.
 
     Args:
         tracks: lines `frame,id,x,y,w,h,confidence,...` in any order; x, y, w, h in pixels, the corner is top left.
-            Lines with confidence 0 are MOT's "to be ignored" and are skipped.
+            MOT, VisDrone, KITTI and AI City files are recognised, and CSV with named columns. Lines with confidence 0
+            are MOT's "to be ignored" and are left out.
         frames: a folder of images or a video file (needs `pip install "stmga[video]"`).
-        camera: label for all of them. Ids are `<camera>-<track>`, or `<name of the track file>-<track>`.
-        min_frames: shorter tracks are dropped, and how many is logged.
-        first_index: the number that the track file gives to the first frame: 1 in MOT, 0 in some trackers.
-        check_files: as in `read_tracklets`.
+        camera: label for all of them. Ids are `<camera>-<track>`, or `<name of the track file>-<track>`. In a file
+            with a column of cameras it chooses that camera's lines.
+        min_frames: shorter tracks are left out.
+        first_index: the number that the track file gives to the first frame; by default that of its format: 0 in KITTI
+            and in a column named `frame_index`, else 1.
+        stride: the tracker saw every n-th frame and counted only those.
+        classes: numbers or names of the classes to read; default: all. A file of several is logged.
+        columns: names of the columns in their order, such as `"frame,id,x1,y1,x2,y2"`, in place of what the file says.
+        check_files: as in `read_tracklets`. The headers of files are read in any case, for their sizes.
 
-    Images named by number are matched by number (see docs/use/tracklets.md), others by their position in natural order.
-    All faults of the input come in one `TrackletError`, with line numbers.
+    Images are matched by the one number of their names that varies (see docs/use/tracklets.md). A frame whose box is
+    wholly outside the image is left out. One line of the log counts all that is left out. All faults of the input come
+    in one `TrackletError`, with line numbers.
     """
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise ValueError(f"stride must be an integer >= 1, got {stride!r}")
     tracks, frames = Path(tracks).absolute(), Path(frames).absolute()
-    found, faults = _read_lines(tracks, first_index)
-    where = _frame_files(frames, first_index)
+    classes = [classes] if isinstance(classes, (str, int)) else classes
+    file = read_track_file(tracks, columns=columns, classes=classes)
+    first = file.first_index if first_index is None else first_index
+    camera = _one_camera(file, camera)
+    found = _by_track(file, first)
+    where = _frame_files(frames, first)
+    every = [row for rows in found.values() for row in rows]
+    pictures = {row.line: picture for row in every if (picture := _frame(where, row, first, stride))}
+    _say_absent(file, found, pictures, where, frames)
+    sizes = sizes_of(pictures.values())
+    _leave_out_outside(file, pictures, sizes)
     name = tracks.stem if camera is None else camera
-    tracklets, lines, short = [], [], 0
-    for track in sorted(found):
-        rows = sorted(found[track].items())
-        if isinstance(where, dict):
-            absent = [(n, line) for n, (_, line) in rows if n not in where]
-            faults += [f"{tracks}:{line}: no image for frame {n} in {frames}" for n, line in absent]
-            rows = [row for row in rows if row[0] in where]
-        if len(rows) < min_frames:
-            short += 1
-            continue
-        boxes = tuple(_frame(where, n, box, first_index) for n, (box, _) in rows)
-        tracklets.append(Tracklet(f"{name}-{track}", boxes, camera=camera))
-        lines.append([line for _, (_, line) in rows])
-    if short:
-        logger.info("%s: %d tracks of fewer than %d frames left out", tracks, short, min_frames)
-    if not tracklets and not faults:
-        faults.append(f"{tracks} has no tracks" + (f" of {min_frames} frames or more" if short else ""))
+    tracklets, lines = [], []
+    for track, rows in _long_enough(file, found, pictures, min_frames).items():
+        tracklets.append(Tracklet(f"{name}-{track}", tuple(pictures[row.line] for row in rows), camera=camera))
+        lines.append([row.line for row in rows])
+    _say(file)
     place = lambda n, i: f"{tracks}:{lines[n][i or 0]}"  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=file.faults, sizes=sizes)
 
 
-def _frame(where: dict[int, Path] | Path, number: int, box: Box, first_index: int) -> Frame:
-    return Frame(where[number], box) if isinstance(where, dict) else Frame(where, box, number - first_index)
+def _one_camera(file: TrackFile, camera: str | int | None) -> str | int | None:
+    """Keep the lines of one camera, where the file has a column of cameras; its label."""
+    cameras = Counter(row.camera for row in file.rows)
+    if not cameras or set(cameras) == {""}:
+        return camera
+    if camera is None and len(cameras) == 1:
+        (only,) = cameras
+        return int(only) if only.isdecimal() else only
+    if camera is None or str(camera) not in cameras:
+        listed = preview(sorted(cameras), 12)
+        raise TrackletError(f"{file.path} has cameras {listed}, got camera={camera!r}; pass the one of these frames")
+    file.left_out["line of other cameras"] += sum(cameras.values()) - cameras[str(camera)]
+    file.rows = [row for row in file.rows if row.camera == str(camera)]
+    return camera
 
 
-def _read_lines(tracks: Path, first_index: int) -> tuple[dict[int, dict[int, tuple[Box, int]]], list[str]]:
-    """{track: {frame: (box, line number)}} and the faults."""
-    try:
-        text = tracks.read_text("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise TrackletError(f"cannot read {tracks}: {error.strerror}") from error
-    found: dict[int, dict[int, tuple[Box, int]]] = {}
-    faults: list[str] = []
-    ignored = 0
-    for line, row in enumerate(text.splitlines(), 1):
-        if not row.strip():
-            continue
-        values = _numbers(row)
-        if isinstance(values, str):
-            faults.append(f"{tracks}:{line}: {values}")
-            continue
-        number, track, box = int(values[0]), int(values[1]), (values[2], values[3], values[4], values[5])
-        if len(values) > 6 and values[6] == 0:
-            ignored += 1
-        elif number < first_index:
-            hint = f"; pass first_index={number} if the first frame has that number" if number == 0 else ""
-            faults.append(f"{tracks}:{line}: frame {number}, but the first frame has number {first_index}{hint}")
-        elif min(box[2:]) <= 0:
-            faults.append(f"{tracks}:{line}: box {box} has no area; expected x, y, width, height in pixels")
-        elif number in (boxes := found.setdefault(track, {})):
-            faults.append(f"{tracks}:{line}: track {track} is in frame {number} twice; first: line {boxes[number][1]}")
+def _by_track(file: TrackFile, first: int) -> dict[int, list[Row]]:
+    """{track: its rows by frame}, both in order; what cannot be is a fault."""
+    found: dict[int, dict[int, Row]] = {}
+    small = [row for row in file.rows if min(row.box[2:]) < 1]
+    if small and len(small) == len(file.rows):
+        file.faults.append(f"{file.path}:{small[0].line}: all boxes are less than a pixel, as {small[0].box}; {SHARES}")
+    for row in file.rows:
+        if row.frame < first:
+            hint = f"; pass first_index={row.frame} if the first frame has that number" if row.frame == 0 else ""
+            fault = f"frame {row.frame}, but the first frame has number {first}{hint}"
+        elif min(row.box[2:]) < 1:
+            fault = "" if len(small) == len(file.rows) else f"box {row.box} is less than a pixel; {SHARES}"
+        elif row.frame in (rows := found.setdefault(row.track, {})):
+            fault = f"track {row.track} is in frame {row.frame} twice; first: line {rows[row.frame].line}"
         else:
-            boxes[number] = (box, line)
-    if ignored:
-        logger.warning("%s: %d lines with confidence 0 skipped", tracks, ignored)
-    return found, faults
+            rows[row.frame] = row
+            continue
+        if fault:
+            file.faults.append(f"{file.path}:{row.line}: {fault}")
+    return {track: [rows[n] for n in sorted(rows)] for track, rows in sorted(found.items())}
 
 
-def _numbers(row: str) -> list[float] | str:
-    """The first seven columns of a line as numbers, or what is wrong with it."""
-    columns = (row.split(",") if "," in row else row.split())[:7]
-    try:
-        values = [float(column) for column in columns]
-    except ValueError:
-        return f"expected numbers frame,id,x,y,w,h,confidence, got {row.strip()[:80]!r}"
-    if len(values) < 6:
-        return f"expected at least 6 columns frame,id,x,y,w,h, got {len(values)}"
-    if not all(map(math.isfinite, values)) or values[0] % 1 or values[1] % 1:
-        return f"frame and id must be whole numbers and the box finite, got {row.strip()[:80]!r}"
-    if values[1] < 0:
-        return f"track id {int(values[1])}: a detection that no tracker has given to a person; run a tracker first"
-    return values
+def _frame(where: Frames, row: Row, first: int, stride: int) -> Frame | None:
+    index = (row.frame - first) * stride
+    if isinstance(where, Path):
+        return Frame(where, row.box, index)
+    image = where.get(first + index)
+    return None if image is None else Frame(image, row.box)
 
 
-def _frame_files(frames: Path, first_index: int) -> dict[int, Path] | Path:
-    """{number in the track file: image}, or the video itself."""
+def _say_absent(
+    file: TrackFile, found: dict[int, list[Row]], pictures: dict[int, Frame], where: Frames, frames: Path
+) -> None:
+    absent = sorted((row.line, row.frame) for rows in found.values() for row in rows if row.line not in pictures)
+    hint = ""
+    if isinstance(where, dict) and absent and len(where) > 1:
+        hint = f" (its images are frames {min(where)} to {max(where)})"
+    file.faults += [f"{file.path}:{line}: no image for frame {n} in {frames}{hint}" for line, n in absent]
+
+
+def _leave_out_outside(file: TrackFile, pictures: dict[int, Frame], sizes: dict[Path, Size | str]) -> None:
+    """Trackers predict boxes that have left the frame; most of them outside means that these are other frames."""
+    gone = []
+    for key, frame in pictures.items():
+        size = sizes[frame.file]
+        if frame.box and not isinstance(size, str) and outside(frame.box, *size[:2]) == "wholly":
+            gone.append((key, frame, size))
+    if not gone:
+        return
+    if 2 * len(gone) > len(pictures):
+        _, frame, size = gone[0]
+        words = f"{len(gone):,} of {len(pictures):,} boxes are outside their frames, as {frame.box} is outside "
+        words += f"{frame.file}, {size[0]} x {size[1]} pixels; are these the frames of the tracks, in their full size?"
+        file.faults.append(f"{file.path}: {words}")
+    else:
+        file.left_out["frame with a box outside the image"] += len(gone)
+    for key, _, _ in gone:
+        del pictures[key]
+
+
+def _long_enough(
+    file: TrackFile, found: dict[int, list[Row]], pictures: dict[int, Frame], min_frames: int
+) -> dict[int, list[Row]]:
+    """The tracks that have enough frames left, with these alone."""
+    left = {track: [row for row in rows if row.line in pictures] for track, rows in found.items()}
+    kept = {track: rows for track, rows in left.items() if len(rows) >= max(min_frames, 1)}
+    short = len(left) - len(kept)
+    file.left_out[f"track with fewer than {counted(min_frames, 'frame')}"] += short
+    if not kept and not file.faults:
+        file.faults.append(f"{file.path} has no tracks" + (f" of {min_frames} frames or more" if short else ""))
+    return kept
+
+
+def _say(file: TrackFile) -> None:
+    if file.notice:
+        logger.warning("%s: %s", file.path, file.notice)
+    if parts := [_counted(what, n) for what, n in file.left_out.items() if n]:
+        logger.warning("%s: left out: %s", file.path, ", ".join(parts))
+
+
+def _counted(what: str, n: int) -> str:
+    noun, _, rest = what.partition(" ")
+    return f"{counted(n, noun)} {rest}".strip()
+
+
+def _frame_files(frames: Path, first: int) -> Frames:
     if frames.is_file():
         return frames
     if not frames.is_dir():
         raise TrackletError(f"{frames} does not exist; expected a folder of images or a video")
-    _, names = list_folder(frames)
+    _, names = list_folder(frames)[:2]
     if not names:
         raise TrackletError(f"{frames} has no images")
-    numbered = [re.fullmatch(r"(\D*)([0-9]+)", os.path.splitext(name)[0]) for name in names]
-    numbers = [int(match[2]) for match in numbered if match]
-    prefixes = {match[1] for match in numbered if match}
-    if len(numbers) < len(names) or len(prefixes) > 1 or len(set(numbers)) < len(numbers):
-        numbers = list(range(len(names)))
+    images = frame_numbers(frames, names)
     # Names numbered from 0 or 1 begin at the first frame, whatever the track file calls it. From elsewhere, they are an
     # excerpt of a longer sequence, and only equal numbers can mean the same frame.
-    shift = first_index - numbers[0] if numbers[0] in (0, 1) else 0
-    return {number + shift: frames / name for number, name in zip(numbers, names, strict=True)}
+    lowest = min(images)
+    shift = first - lowest if lowest in (0, 1) else 0
+    return {number + shift: frames / name for number, name in images.items()}

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MADE = ("cover", "flip")  # keys of items that stmga alone writes
 RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys that `extra` may not have
+SHARES = "are the boxes shares of the frame (normalised)? Multiply x, w by its width and y, h by its height"
 CHUNK = 64  # files a thread opens before it fetches more
 
 Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> where that is, as text
@@ -34,6 +35,7 @@ def check_tracklets(
     check_files: bool = True,
     place: Place | None = None,
     faults: Iterable[str] = (),
+    sizes: Mapping[Path, Size | str] | None = None,
 ) -> list[Tracklet]:
     """The tracklets, marked as checked; one `TrackletError` with every fault of every tracklet if there are any.
 
@@ -46,6 +48,7 @@ def check_tracklets(
         check_files: False opens no file and marks nothing: what is wrong with a file shows when its tracklet is loaded.
         place: says where a tracklet or frame stands in the user's file; default: the tracklet's id.
         faults: what a reader has found already, to be reported with the rest.
+        sizes: what `sizes_of` has read already of these files, so that no header is read twice.
 
     >>> check_tracklets([Tracklet("a", ())])
     Traceback (most recent call last):
@@ -60,7 +63,7 @@ def check_tracklets(
         found += [f"{place(number, None)}: {fault}" for fault in _labels(tracklet)]
         found += [f"{place(number, i)}: {fault}" for i, fault in _frames(tracklet.frames)]
     if check_files:
-        found += _files(tracklets, place)
+        found += _files(tracklets, place, sizes)
     if found:
         raise TrackletError(found)
     return [tracklet.as_checked() for tracklet in tracklets] if check_files else list(tracklets)
@@ -123,6 +126,8 @@ def _one_frame(frame: Any) -> str | None:
             return f"{frame.file}: the index of a video frame counts from 0, got {frame.index}"
         if frame.box is not None and not (all(map(math.isfinite, frame.box)) and min(frame.box[2:]) > 0):
             return f"{frame.file}: box {frame.box} has no area; expected x, y, width, height in pixels"
+        if frame.box is not None and min(frame.box[2:]) < 1:
+            return f"{frame.file}: box {frame.box} is less than a pixel; {SHARES}"
         if frame.span is not None and (frame.index is not None or frame.span[0] < 0 or frame.span[1] < 1):
             return f"{frame.file}: span {frame.span} must be (offset, length) in bytes of an image, and of no video"
         return None
@@ -141,7 +146,7 @@ def _pixel_type(pixels: torch.Tensor) -> bool:
     return pixels.dtype == torch.uint8 or pixels.is_floating_point()
 
 
-def _files(tracklets: Sequence[Tracklet], place: Place) -> list[str]:
+def _files(tracklets: Sequence[Tracklet], place: Place, sizes: Mapping[Path, Size | str] | None = None) -> list[str]:
     """Faults of files and of boxes against them; every file is opened once, however many frames it has."""
     on_disk = [
         (number, i, frame)
@@ -153,7 +158,7 @@ def _files(tracklets: Sequence[Tracklet], place: Place) -> list[str]:
     packed = [item for item in on_disk if item[2].span is not None]
     if packed:
         return _packed(packed, place) + _unpacked([item for item in on_disk if item[2].span is None], place)
-    return _unpacked(on_disk, place)
+    return _unpacked(on_disk, place, sizes)
 
 
 def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
@@ -179,8 +184,10 @@ def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
     return faults
 
 
-def _unpacked(on_disk: list[tuple[int, int, Frame]], place: Place) -> list[str]:
-    sizes = _sizes({frame.file: frame.index is not None for _, _, frame in on_disk})
+def _unpacked(
+    on_disk: list[tuple[int, int, Frame]], place: Place, sizes: Mapping[Path, Size | str] | None = None
+) -> list[str]:
+    sizes = sizes_of(frame for _, _, frame in on_disk) if sizes is None else sizes
     uses = Counter(frame.file for _, _, frame in on_disk)
     faults, clipped = [], []
     for number, i, frame in on_disk:
@@ -213,8 +220,9 @@ def _frame_count(frame: Frame, size: Size) -> int | None:
     return count if count is not None and frame.index >= count else None
 
 
-def _sizes(files: dict[Path, bool]) -> dict[Path, Size | str]:
-    """Size of each file (True: it is a video), or what is wrong with it; threads hide the latency of disks."""
+def sizes_of(frames: Iterable[Frame]) -> dict[Path, Size | str]:
+    """Size of each file of `frames`, or what is wrong with it; threads hide the latency of disks."""
+    files = {frame.file: frame.index is not None for frame in frames}
     jobs = list(files.items())
     if not jobs:
         return {}

@@ -137,6 +137,23 @@ def test_embed_mot_tracks_that_begin_at_zero_and_are_long_enough(place, run, fai
     assert Embeddings.load(tmp_path / "o.safetensors").ids == ["t-7"]
     assert "--first-index belongs to --mot-frames" in fails(*asked, "--first-index", "0")
     assert "--min-frames belongs to --mot-frames" in fails(*asked, "--min-frames", "2")
+    assert "--classes belongs to --mot-frames" in fails(*asked, "--classes", "1")
+
+
+def test_embed_chooses_classes_columns_and_a_stride(place, run, fails, tmp_path):
+    (tmp_path / "frames").mkdir()
+    for i in range(1, 4):
+        Image.new("RGB", (80, 80), (20 * i, 90, 0)).save(tmp_path / f"frames/{i:06d}.png")
+    tracks = tmp_path / "t.txt"
+    tracks.write_text("1,7,10,5,20,40,1,1,1\n2,7,12,5,20,40,1,1,1\n1,8,50,5,20,40,1,3,1\n1,9,50,5,20,40,1,7,1\n")
+    asked = ("embed", tracks, "-o", tmp_path / "o.safetensors", "--model", place / "tiny", "-q")
+    asked += ("--mot-frames", tmp_path / "frames", "--stride", "2")
+    code, text, err = run(*asked, "--classes", "1, 7")
+    assert code == 0, err
+    assert "2 tracklets, 3 frames" in text
+    assert Embeddings.load(tmp_path / "o.safetensors").ids == ["t-7", "t-9"]
+    assert "no line has class 5; it has 1, 3, 7" in fails(*asked, "--classes", "5")
+    assert "no column for the frame" in fails(*asked, "--columns", "id,x,y,w,h")
 
 
 def test_embed_a_name_is_no_folder(place, run, tmp_path, monkeypatch):

@@ -101,7 +101,6 @@ def test_tracks_over_a_folder_of_frames(tmp_path):
         (["img1.png", "img2.png", "img3.png", "img10.png"], 1, ["img1.png", "img3.png"]),
         (["1.png", "3.png", "10.png"], 1, ["1.png", "3.png"]),
         (["a.png", "c.png", "d.png"], 1, ["a.png", "d.png"]),
-        (["x9.png", "x10.png", "y1.png"], 0, ["x9.png", "y1.png"]),
     ],
 )
 def test_which_image_is_which_frame(tmp_path, names, first_index, expected):
@@ -128,16 +127,15 @@ def test_ignored_lines_short_tracks_and_clipped_boxes_are_said(tmp_path, caplog)
     assert tracklet.id == "t-1"
     assert [tuple(crop.shape) for crop in tracklet.load()] == [(3, 9, 5), (3, 4, 6)]
     said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 3
-    assert any("2 lines with confidence 0 skipped" in words for words in said)
-    assert any("1 tracks of fewer than 2 frames left out" in words for words in said)
+    assert len(said) == 2
+    assert said[0] == f"{tracks}: left out: 2 lines with confidence 0, 1 track with fewer than 2 frames"
     assert any("2 of 2 boxes reach over the edge" in words for words in said)
 
 
 def test_faults_come_together_with_line_numbers(tmp_path):
     frames = folder_of(tmp_path / "f", ["1.png", "2.png"])
     rows = {
-        "frame,id,x,y,w,h": "expected numbers",
+        "1,1,0,0,9,w": "expected numbers",
         "1,1,0,0,9": "at least 6 columns",
         "1.5,1,0,0,9,9": "whole numbers",
         "1,1,nan,0,9,9": "finite",
@@ -147,7 +145,9 @@ def test_faults_come_together_with_line_numbers(tmp_path):
         "1,2,0,0,9,9,1": None,
         "1,2,1,1,9,9,1": "track 2 is in frame 1 twice; first: line 8",
         "3,2,0,0,9,9,1": "no image for frame 3",
-        "2,2,96,0,9,9,1": "is outside",
+        "1,5,0.1,0.2,0.3,0.4,1": "are the boxes shares of the frame",
+        "1,18446744073709551615,0,0,9,9,1": "run a tracker first",
+        "1,4.611686018427388e18,0,0,9,9,1": "has lost digits",
     }
     tracks = tracks_of(tmp_path / "t.txt", *rows)
     faults = faults_of(tracks, frames)
@@ -221,9 +221,7 @@ def test_video_faults(tmp_path):
     video = video_of(tmp_path / "v.mp4", 12, codec="mpeg4")
     tracks = tracks_of(tmp_path / "t.txt", "12,1,0,0,9,9", "13,1,0,0,9,9", "2,1,100,0,9,9")
     faults = faults_of(tracks, video)
-    assert len(faults) == 2
-    assert any(f"{tracks}:2: " in fault and "has 12 frames, no frame 12 (from 0)" in fault for fault in faults)
-    assert any(f"{tracks}:3: " in fault and "is outside" in fault for fault in faults)
+    assert faults == [f"{tracks}:2: {video} has 12 frames, no frame 12 (from 0)"]
     (tmp_path / "text.mp4").write_text("no video")
     (fault,) = faults_of(tracks, tmp_path / "text.mp4")
     assert "cannot be opened as a video" in fault

@@ -60,7 +60,7 @@ def test_folder_faults_come_together(tmp_path):
     for path, words in {
         "1/empty": "no images",
         "2": "images above the level of tracklets (stray.jpg)",
-        "3/a": 'folders below the level of tracklets (deep); layout is "{person}/{tracklet}", perhaps it is',
+        "3/a": 'folders below the level of tracklets (deep); layout is "{person}/{tracklet}"',
         "4/a/zero.jpg": "is empty (0 bytes)",
         "4/a/text.jpg": "cannot be opened as an image",
     }.items():
@@ -68,7 +68,7 @@ def test_folder_faults_come_together(tmp_path):
     assert len(faults) == 5
     (tmp_path / "nothing").mkdir()
     assert "no tracklets" in faults_of(read_folder, tmp_path / "nothing")[0]
-    assert "does not match" in " ".join(faults_of(read_folder, tmp_path, layout="p{person}/{tracklet}"))
+    assert "do not match" in " ".join(faults_of(read_folder, tmp_path, layout="p{person}/{tracklet}"))
 
 
 def test_a_folder_that_cannot_be_read_is_one_fault_among_others(tmp_path, monkeypatch):
@@ -136,6 +136,7 @@ def test_manifest_faults_come_together_with_line_numbers(tmp_path):
         json.dumps({"tracklet": "j", "frames": [box | {"camera": 2}]}): "two cameras in one tracklet",
         json.dumps({"tracklet": "k", "frames": [box | {"box": [0, 0, 8, 0]}]}): "has no area",
         json.dumps({"tracklet": "l", "frames": [box | {"box": [32, 0, 8, 8]}]}): "is outside",
+        json.dumps({"tracklet": "l1", "frames": [box | {"box": [0.1, 0.2, 0.3, 0.4]}]}): "shares of the frame",
         json.dumps({"tracklet": "m", "frames": [box | {"box": [0, 0, 8]}]}): "box must be",
         json.dumps({"tracklet": "n", "frames": [box | {"bbox": 1}]}): "unknown key 'bbox'",
         json.dumps({"tracklet": "o", "frames": [box, 5]}): "frame 1: expected a file name",
@@ -220,3 +221,10 @@ def test_the_manifest_lines_of_the_docs_are_read(tmp_path):
     assert first.row()["role"] == "gallery"
     assert second.frames == (Frame(tmp_path / "full" / "000031.jpg", (410, 96, 62, 148)),)
     assert third.frames == (Frame(tmp_path / "yard.mp4", (33, 20, 48.5, 110), 250),)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_manifest_as_shells_write_it(tmp_path, encoding):
+    picture(tmp_path / "é.png")
+    (tmp_path / "index.jsonl").write_bytes('{"tracklet": "a", "frames": ["é.png"]}\r\n'.encode(encoding))
+    assert read_manifest(tmp_path / "index.jsonl")[0].load()[0].shape == (3, 64, 32)

@@ -42,7 +42,7 @@ def test_load_gives_the_pixels_in_the_order_asked(tmp_path):
 
 def test_box_crops_and_is_clipped(tmp_path, caplog):
     pixels = noise(tmp_path / "a.png", size=(40, 60))
-    boxes = [(5, 10, 20, 30), (-5, -5, 15, 15), (30.4, 50.6, 100, 100), (3.2, 3.2, 0.1, 0.1)]
+    boxes = [(5, 10, 20, 30), (-5, -5, 15, 15), (30.4, 50.6, 100, 100), (3.2, 3.2, 1, 1)]
     tracklet = Tracklet("a", [Frame(tmp_path / "a.png", box) for box in boxes])
     (tracklet,) = check_tracklets([tracklet])
     expected = [pixels[10:40, 5:25], pixels[:10, :10], pixels[51:, 30:], pixels[3:4, 3:4]]
