@@ -85,7 +85,9 @@ def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no index file"):
         GalleryIndex.load(tmp_path / "none", gallery)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"damaged index.*build it again"):
+    with pytest.raises(ValueError, match=r"is not an index file.*got a damaged.*build it again"):
         GalleryIndex.load(path, gallery)
-    with pytest.raises(ValueError, match="is not an index"):
+    with pytest.raises(ValueError, match=r"is not an index file; expected one written by GalleryIndex\.save"):
         GalleryIndex.load(embeddings(3).save(tmp_path / "e.safetensors"), gallery)
+    with pytest.raises(ValueError, match=r"is not an index file.*got a folder"):
+        GalleryIndex.load(tmp_path, gallery)

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
+from stmga.embedding.file_format import FileFormat
 from stmga.embedding.vectors import Vectors, save
 
-_FORMAT = "stmga-embeddings"
-_FORMAT_VERSION = 2  # of files with smaller numbers; those with float32 are still of version 1
+FORMAT = FileFormat(
+    key="stmga-embeddings",
+    version=2,  # of files with smaller numbers; those with float32 are still of version 1
+    name="embeddings file",
+    writer="Embeddings.save or `stmga embed`",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +50,8 @@ def write_file(
     # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
     rows = json.dumps({"items": items, "skipped": skipped}, default=_plain).encode("ascii")
     metadata = {
-        "format": _FORMAT,
-        "format_version": "1" if parts[0].kind == "float32" else str(_FORMAT_VERSION),
+        "format": FORMAT.key,
+        "format_version": "1" if parts[0].kind == "float32" else str(FORMAT.version),
         "digest": digest,
         "model": model.encode(errors="backslashreplace").decode(),
         "stmga": __version__,
@@ -59,29 +63,17 @@ def write_file(
 
 def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
     """Read what :func:`write_file` wrote; errors as of :meth:`Embeddings.load`."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no embeddings file {path}")
-    wrong = f"{path} is not an embeddings file; expected one written by Embeddings.save or `stmga embed`"
-    if path.is_dir():
-        raise ValueError(f"{wrong}, got a folder")
+    metadata, tensors = FORMAT.read(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"{wrong}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
-            if int(metadata["format_version"]) > _FORMAT_VERSION:
-                raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         vectors = Vectors(tensors["vectors"], tensors.get("scale"))
         data = json.loads(tensors["rows"].numpy().tobytes())
-        told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
-        calibration = None if told is None else Calibration.from_dict(told)
+        known = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
+        calibration = None if known is None else Calibration.from_dict(known)
         return EmbeddingsFile(
             vectors, data["items"], data["skipped"], metadata["digest"], metadata["model"], calibration
         )
-    except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
+    except (KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FORMAT.damaged(path, error) from error
 
 
 def _plain(value: Any) -> Any:

@@ -10,18 +10,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.file_format import FileFormat
 from stmga.gallery.gallery import Gallery, GalleryError, Match
 from stmga.gallery.topk import ranked
 from stmga.utils.files import atomic_path
 
 KINDS = ("hnsw", "ivf", "ivf-int8")
-_FORMAT = "stmga-index"
+_FORMAT = FileFormat(
+    key="stmga-index",
+    version=1,
+    name="index file",
+    writer="GalleryIndex.save",
+    remedy="build it again: GalleryIndex(gallery)",
+)
 _ROWS = 1 << 16  # that are handed to FAISS at once
 _TRAIN = 64  # vectors a list that the lists are learnt from
 _SEED = 0
@@ -115,7 +121,7 @@ class GalleryIndex:
         import faiss
 
         metadata = {
-            "format": _FORMAT, "stmga": __version__, "kind": self.kind, "effort": str(self.effort),
+            "format": _FORMAT.key, "stmga": __version__, "kind": self.kind, "effort": str(self.effort),
             "digest": self.gallery.digest, "count": str(len(self)),
         }  # fmt: skip
         content = torch.from_numpy(faiss.serialize_index(self._index))
@@ -134,31 +140,24 @@ class GalleryIndex:
         """
         import faiss
 
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no index file {path}")
+        about, tensors = _FORMAT.read(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about.get("format") != _FORMAT:
-                    raise ValueError(f"{path} is not an index; expected a file written by GalleryIndex.save")
-                content = file.get_tensor("index")
             if about["digest"] != gallery.digest:
                 raise GalleryError(
                     f"{path} was built for vectors of weights {about['digest'][:12] or 'unnamed'}, the gallery has "
-                    f"those of {gallery.digest[:12] or 'unnamed'}; build it again: GalleryIndex(gallery)"
+                    f"those of {gallery.digest[:12] or 'unnamed'}; {_FORMAT.remedy}"
                 )
             if int(about["count"]) > len(gallery):
                 raise GalleryError(
                     f"{path} was built for {int(about['count']):,} tracklets, the gallery has {len(gallery):,}; "
-                    "build it again: GalleryIndex(gallery)"
+                    f"{_FORMAT.remedy}"
                 )
             index = cls.__new__(cls)
             index.gallery, index.kind, index.effort = gallery, about["kind"], int(about["effort"])
             index._lock = threading.Lock()
-            index._index = faiss.deserialize_index(content.numpy())
-        except (SafetensorError, KeyError, RuntimeError) as error:
-            raise ValueError(f"{path} is a damaged index ({error}); build it again: GalleryIndex(gallery)") from error
+            index._index = faiss.deserialize_index(tensors["index"].numpy())
+        except (KeyError, RuntimeError) as error:
+            raise _FORMAT.damaged(path, error) from error
         return index
 
 
