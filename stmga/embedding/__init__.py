@@ -2,5 +2,6 @@
 
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.rows import NotFiniteVectorError
 
-__all__ = ["Embeddings", "TrackletEmbedder"]
+__all__ = ["Embeddings", "NotFiniteVectorError", "TrackletEmbedder"]
