@@ -16,7 +16,6 @@ from stmga.blocks.ops import at_least_float32, shapes
 from stmga.config import STMGAConfig
 from stmga.fuse import fused
 from stmga.hub import WeightRecord, load, push, save
-from stmga.transforms import ClipTransform
 
 
 @dataclass
@@ -93,11 +92,6 @@ class STMGA(nn.Module):
     def device(self) -> torch.device:
         """Where it computes: the device of its parameters."""
         return self.neck.weight.device
-
-    @property
-    def transform(self) -> ClipTransform:
-        """What the frames of a clip go through before they come here: resizing, scaling, normalising."""
-        return ClipTransform.from_config(self.config)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c) of unit length, after the BN neck.

@@ -21,7 +21,7 @@ ALLOWED = {
     "embedding": "model fuse transforms tracklets config utils",
     "deploy": "model blocks hub transforms config utils",
     "zoo": "model backbones hub transforms config utils",
-    "model": "fuse backbones blocks hub transforms config",
+    "model": "fuse backbones blocks hub config",
     "fuse": "",
     "hub": "transforms config utils",
     "backbones": "utils",

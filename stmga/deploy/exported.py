@@ -28,7 +28,7 @@ Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 class ExportedModel:
     """(b t 3 h w) -> (b c) of unit length: a file of :func:`stmga.export`, on the CPU.
 
-    It is a :class:`stmga.embedding.TrackletNetwork`: ``TrackletEmbedder(ExportedModel("model.onnx"))``.
+    It has what :class:`stmga.TrackletEmbedder` asks of a network: ``TrackletEmbedder(ExportedModel("model.onnx"))``.
 
     Args:
         path: a ``.pt2`` or ``.onnx`` file.

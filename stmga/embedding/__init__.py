@@ -1,8 +1,7 @@
-"""From tracklets to vectors: the embedder, the networks that it takes, and the embeddings it makes."""
+"""From tracklets to vectors: the embedder, its clips, and the embeddings it makes."""
 
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.network import TrackletNetwork
 from stmga.embedding.rows import NotFiniteVectorError
 
-__all__ = ["Embeddings", "NotFiniteVectorError", "TrackletEmbedder", "TrackletNetwork"]
+__all__ = ["Embeddings", "NotFiniteVectorError", "TrackletEmbedder"]

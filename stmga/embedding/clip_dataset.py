@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,35 +18,7 @@ from stmga.transforms import ClipTransform
 Sampling = Literal["all", "evenly"]
 Decode = Literal["host", "device"]
 Transform = Callable[[Any], Tensor]
-
-
-class ClipSample(NamedTuple):
-    """One clip on its way from the reader to the network: its pixels, or what is wrong with them.
-
-    ``pixels`` are (t, 3, h, w); or files that are still encoded; or None, and then ``fault`` says why. ``owner`` is the
-    number of the tracklet. ``resized`` says whether the network's transform is done.
-    """
-
-    owner: int
-    pixels: Tensor | Encoded | None
-    resized: bool = True
-    fault: str = ""
-
-
-class ClipGroup(NamedTuple):
-    """k neighbours of a batch: (k, t, 3, h, w) of one size and type, or k clips whose files are still encoded."""
-
-    pixels: Tensor | list[Encoded]
-    resized: bool
-
-
-class ClipBatch(NamedTuple):
-    """A batch: how many clips it was to have, the owners of those that could be read, these, and faults by owner."""
-
-    size: int
-    owners: list[int]
-    groups: list[ClipGroup]
-    faults: dict[int, str]
+Batch = Tensor | list[Encoded]  # neighbours (k t 3 h w) that are alike in size and type, or k that are still encoded
 
 
 def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[list[int]]:
@@ -63,13 +35,10 @@ def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[l
     return [looped[start : start + length] for start in range(0, len(looped), length)]
 
 
-class Clips(Dataset[ClipSample]):
-    """Every clip of every tracklet, as a :class:`ClipSample`.
+class Clips(Dataset[tuple[int, "Tensor | Encoded | str"]]):
+    """Every clip of every tracklet: (number of the tracklet, its pixels (t, 3, h, w) or what is wrong with them).
 
-    Where is a frame resized? By the network's ``transform``, in one of two places. Small uint8 frames of one size, and
-    JPEG files with ``decode="device"``, travel as they are: :class:`stmga.TrackletEmbedder` resizes a batch of them on
-    the device (``resized`` is False). All other frames are resized here, where they are read, perhaps in a worker
-    process (``resized`` is True). A transform that is not a :class:`stmga.ClipTransform` always runs here.
+    Pixels are uint8 where the transform is still to come, else float32; or encoded, to be decoded where it computes.
     """
 
     def __init__(
@@ -83,8 +52,6 @@ class Clips(Dataset[ClipSample]):
         self.tracklets = tracklets
         self.decode = decode
         self.transform = transform
-        # Pixels of a frame that may travel as it is: no more bytes in uint8 than the transform's float32 would have.
-        self.most = 4 * transform.size[0] * transform.size[1] if isinstance(transform, ClipTransform) else 0
         plan = [clip_indices(len(tracklet), length, sampling) for tracklet in tracklets]
         self.counts = [len(clips) for clips in plan]
         self.clips = [(owner, indices) for owner, clips in enumerate(plan) for indices in clips]
@@ -92,44 +59,49 @@ class Clips(Dataset[ClipSample]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, number: int) -> ClipSample:
-        owner, indices = self.clips[number]
+    def __getitem__(self, place: int) -> tuple[int, Tensor | Encoded | str]:
+        owner, indices = self.clips[place]
         tracklet = self.tracklets[owner]
-        if self.decode == "device" and (encoded := encoded_clip(tracklet, indices, self.most)):
-            return ClipSample(owner, encoded, resized=False)
+        if self.decode == "device":
+            assert isinstance(self.transform, ClipTransform)  # an exported file computes on the CPU
+            if encoded := encoded_clip(tracklet, indices, _most_pixels(self.transform)):
+                return owner, encoded
         distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
         # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
         try:
             frames = tracklet.load(distinct)
-            resized = not self._travels(frames)
-            clip = self.transform(frames) if resized else torch.stack(frames)
+            clip = torch.stack(frames) if self._travels(frames) else self.transform(frames)
         except TrackletError as error:
-            return ClipSample(owner, None, fault=str(error))
+            return owner, str(error)
         except (ValueError, TypeError) as error:  # of the transform, which does not know whose pixels these are
-            return ClipSample(owner, None, fault=f'tracklet "{tracklet.id}": {error}')
-        return ClipSample(owner, clip.cpu()[[distinct.index(i) for i in indices]], resized)
+            return owner, f'tracklet "{tracklet.id}": {error}'
+        return owner, clip.cpu()[[distinct.index(i) for i in indices]]
 
     def _travels(self, frames: list[Tensor]) -> bool:
-        """Whether these frames leave the reader as they are: small enough, of one size, and uint8."""
+        """Whether frames leave the reader as they are, to be transformed with others where the network computes.
+
+        That is all of one size, and no more bytes than what the transform would make of them.
+        """
+        if not isinstance(self.transform, ClipTransform):
+            return False
         first = frames[0]
         same = all(f.dtype == torch.uint8 and f.shape == first.shape for f in frames)
-        return same and first.shape[-2] * first.shape[-1] <= self.most
+        return same and first.shape[-2] * first.shape[-1] <= _most_pixels(self.transform)
 
 
-def collate(samples: list[ClipSample]) -> ClipBatch:
-    """A batch whose neighbours of one size and type are one tensor."""
-    good = [sample for sample in samples if sample.pixels is not None]
-    faults = {sample.owner: sample.fault for sample in reversed(samples) if sample.pixels is None}
-    groups = []
-    for (_, resized), group in groupby(good, key=_kind):
-        pixels: list[Any] = [sample.pixels for sample in group]
-        groups.append(ClipGroup(torch.stack(pixels) if isinstance(pixels[0], Tensor) else pixels, resized))
-    return ClipBatch(len(samples), [sample.owner for sample in good], groups, faults)
+def _most_pixels(transform: ClipTransform) -> int:
+    """Of a frame that travels as uint8: no more bytes than the transform's float32 would be."""
+    return 4 * transform.size[0] * transform.size[1]
 
 
-def _kind(sample: ClipSample) -> tuple[object, bool]:
-    pixels = sample.pixels
-    return (pixels.shape, pixels.dtype) if isinstance(pixels, Tensor) else None, sample.resized
+def collate(samples: list[tuple[int, Tensor | Encoded | str]]) -> tuple[int, list[int], list[Batch], dict[int, str]]:
+    """-> clips asked for, owners of the readable ones, their pixels, faults by owner."""
+    good = [(owner, clip) for owner, clip in samples if not isinstance(clip, str)]
+    faults = {owner: fault for owner, fault in reversed(samples) if isinstance(fault, str)}
+    pixels: list[Any] = [clip for _, clip in good]
+    alike = groupby(pixels, key=lambda clip: isinstance(clip, Tensor) and (clip.shape, clip.dtype))
+    clips: list[Any] = [torch.stack(list(group)) if stacks else list(group) for stacks, group in alike]
+    return len(samples), [owner for owner, _ in good], clips, faults
 
 
 def on_device(tracklet: Tracklet) -> bool:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from stmga.embedding.clip_dataset import ClipGroup, Clips, Decode, Sampling, clip_indices, collate, on_device
+from stmga.embedding.clip_dataset import Batch, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
-from stmga.embedding.network import Computation, TrackletNetwork, for_inference, prepare
+from stmga.embedding.network import Network
 from stmga.embedding.rows import NotFiniteVectorError
+from stmga.fuse import fused
+from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet, TrackletError
+from stmga.transforms import ClipTransform
+
+if TYPE_CHECKING:
+    from stmga.deploy.exported import ExportedModel
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +47,7 @@ class TrackletEmbedder:
     (:meth:`stmga.STMGA.fuse`, equal to 1e-5) and whose maps lie channels last; it is made anew when weights change.
 
     Args:
-        model: the network, which is left as it is: an :class:`stmga.STMGA`, an exported file
-            (:class:`stmga.deploy.ExportedModel`), or another :class:`stmga.embedding.TrackletNetwork`.
+        model: the network, which is left as it is; or an exported file (:class:`stmga.deploy.ExportedModel`).
         device: where to compute. The model is *moved* there and stays there. Default: where it is.
         precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
         compile: torch.compile the network: a minute at the first clips, faster from then on.
@@ -63,7 +68,7 @@ class TrackletEmbedder:
         NotFiniteVectorError: a TrackletError; the network gave NaN or infinity for some of them.
 
     >>> import numpy as np
-    >>> from stmga import STMGA, STMGAConfig
+    >>> from stmga.config import STMGAConfig
     >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32)))
     >>> clips = {"a": np.zeros((5, 64, 32, 3), np.uint8), "b": np.full((12, 80, 40, 3), 200, np.uint8)}
     >>> TrackletEmbedder(model)(clips).vectors.shape
@@ -72,7 +77,7 @@ class TrackletEmbedder:
 
     def __init__(
         self,
-        model: TrackletNetwork,
+        model: STMGA | ExportedModel,
         *,
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
@@ -91,11 +96,7 @@ class TrackletEmbedder:
         _check_choice("on_error", on_error, get_args(OnError))
         if (batch_size is not None and batch_size < 1) or workers < 0:
             raise ValueError(f"batch_size must be at least 1 and workers at least 0, got {batch_size} and {workers}")
-        prepare(model, device, precision, compile)
-        if decode == "device":
-            if model.device.type != "cuda":
-                raise ValueError(f'decode="device" is for a GPU; this computes on {model.device}, as "host" decodes')
-            require_decoder(model.device)
+        _prepare(model, device, precision, compile, decode)
         self.model = model
         self.precision = precision
         self.compile = compile
@@ -106,15 +107,14 @@ class TrackletEmbedder:
         self.flip = flip
         self.on_error = on_error
         self.progress = progress
-        self._ready: tuple[tuple[str, torch.device, str], Computation] | None = None
+        self._ready: tuple[tuple[str, torch.device, str], Network] | None = None
         self._shared_bar: Any = None
         self._digest = ""  # of the weights, while they are known to stay
 
     def __repr__(self) -> str:
         name = (self.model.record.name if self.model.record else "") or "unnamed weights"
         how = f"sampling={self.sampling}, batch_size={self.batch_size}{', flip' if self.flip else ''}"
-        config = self.model.config
-        clip = " x ".join(map(str, (config.clip_length, *config.size)))
+        clip = self.model.config.clip_shape
         return f"TrackletEmbedder({name}, clips of {clip} -> {self.model.dim}, {self.device}, {self.precision}, {how})"
 
     @property
@@ -133,8 +133,9 @@ class TrackletEmbedder:
 
     def embed(self, tracklets: Sequence[Tracklet]) -> Embeddings:
         """Embed checked tracklets; with on_error="skip" perhaps none of them."""
-        length = self.model.config.clip_length
-        clips = Clips(tracklets, self.model.transform, length, self.sampling, self.decode)
+        config = self.model.config
+        transform = ClipTransform.from_config(config) if isinstance(self.model, nn.Module) else self.model.transform
+        clips = Clips(tracklets, transform, config.clip_length, self.sampling, self.decode)
         digest = self._digest or self.model.digest()
         network = self._network(digest)
         sums, faults = self._encode(clips, network)
@@ -154,14 +155,19 @@ class TrackletEmbedder:
             calibration=known if known and known.digest == digest else None,  # none of weights changed since
         )
 
-    def _network(self, digest: str) -> Computation:
+    def _network(self, digest: str) -> Network:
         """What computes; it is made once for the same weights on the same device."""
+        if not isinstance(self.model, nn.Module):
+            return Network(self.model.encode, self.model.forward_head)
         key = (digest, self.device, self.precision)
         if self._ready is None or self._ready[0] != key:
-            self._ready = key, for_inference(self.model, _AUTOCAST.get(self.precision), self.compile)
+            with _evaluating(self.model):
+                network = fused(self.model, half=_AUTOCAST.get(self.precision))
+            encode = torch.compile(network.encode, dynamic=True) if self.compile else network.encode
+            self._ready = key, Network(encode, network.forward_head)
         return self._ready[1]
 
-    def _encode(self, clips: Clips, network: Computation) -> tuple[Tensor, dict[int, str]]:
+    def _encode(self, clips: Clips, network: Network) -> tuple[Tensor, dict[int, str]]:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
         sums = torch.zeros(len(clips.tracklets), self.model.dim)
         faults: dict[int, str] = {}
@@ -174,10 +180,10 @@ class TrackletEmbedder:
             pin_memory=self.device.type == "cuda",
         )
         with self._bar(len(clips)) as bar:
-            for size, owners, groups, unreadable in loader:
+            for size, owners, batch, unreadable in loader:
                 faults |= unreadable
                 if owners:
-                    pixels, broken = self._on_the_device(groups, clips.transform)
+                    pixels, broken = self._on_the_device(batch, clips.transform)
                     for k, why in broken.items():
                         faults.setdefault(owners[k], f'tracklet "{clips.tracklets[owners[k]].id}": {why}')
                     features = self._features(pixels, network)
@@ -191,23 +197,25 @@ class TrackletEmbedder:
                 bar.update(size)
         return sums, faults
 
-    def _on_the_device(self, groups: list[ClipGroup], transform: Any) -> tuple[list[Tensor], dict[int, str]]:
+    def _on_the_device(self, batch: list[Batch], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
         """What the reader left -> (k, t, 3, h, w) as the network takes them, where it computes; and faults by clip."""
         ready: list[Tensor] = []
         faults: dict[int, str] = {}
         done = 0
-        for clips, resized in groups:
-            if isinstance(clips, Tensor):
-                pixels = clips.to(self.device, non_blocking=True)
-                pixels = pixels if resized else transform(pixels)
-            else:
+        for clips in batch:
+            if not isinstance(clips, Tensor):
+                assert isinstance(transform, ClipTransform)  # an exported file computes on the CPU, where nobody asks
                 pixels, broken = decode(clips, transform, self.device)
                 faults |= {done + k: why for k, why in broken.items()}
+            else:
+                pixels = clips.to(self.device, non_blocking=True)
+                if pixels.dtype == torch.uint8 and isinstance(transform, ClipTransform):
+                    pixels = transform(pixels)
             ready.append(pixels)
             done += len(clips)
         return ready, faults
 
-    def _features(self, clips: list[Tensor], network: Computation) -> Tensor:
+    def _features(self, clips: list[Tensor], network: Network) -> Tensor:
         """Some (k, t, 3, h, w) -> (b, c) float32 on the CPU, b the sum of the k."""
         batch = clips[0] if len(clips) == 1 else torch.cat(clips)
         dtype = _AUTOCAST.get(self.precision)
@@ -217,7 +225,7 @@ class TrackletEmbedder:
                 feature = (feature + network.encode(batch.flip(-1)).float()) / 2
             return feature.cpu()
 
-    def _head(self, features: Tensor, network: Computation) -> Tensor:
+    def _head(self, features: Tensor, network: Network) -> Tensor:
         """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""
         out = torch.empty_like(features)
         for start in range(0, len(features), _HEAD_ROWS):
@@ -252,6 +260,39 @@ class TrackletEmbedder:
         if self._shared_bar is not None:
             return nullcontext(self._shared_bar)
         return tqdm(total=total, unit="clip", desc="embed", disable=not (self.progress and total))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards each module is in the mode it was in, frozen parts too."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _prepare(
+    model: STMGA | ExportedModel,
+    device: str | torch.device | None,
+    precision: Precision,
+    compiled: bool,
+    decoded: Decode,
+) -> None:
+    """The model on its device; ValueError for what it cannot do there."""
+    if not isinstance(model, nn.Module):
+        if compiled or precision != "fp32" or torch.device(device or "cpu") != model.device:
+            raise ValueError(f"an exported file computes as it was written, on the {model.device}: {model}")
+    elif (dtype := next(model.parameters()).dtype) != torch.float32:
+        raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
+    elif device is not None:
+        model.to(device)
+    if decoded == "device":
+        if model.device.type != "cuda":
+            raise ValueError(f'decode="device" is for a GPU; this computes on {model.device}, as "host" decodes')
+        require_decoder(model.device)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

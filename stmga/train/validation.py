@@ -9,18 +9,18 @@ import torch
 from stmga.data.benchmark import Benchmark
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.network import TrackletNetwork
 from stmga.embedding.rows import NotFiniteVectorError
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
 from stmga.utils.distributed import World, all_gather_objects
 
 if TYPE_CHECKING:
+    from stmga.deploy.exported import ExportedModel
     from stmga.metrics import Evaluation
 
 
 def embed_test(
-    model: TrackletNetwork, benchmark: Benchmark, world: World, **options: Any
+    model: STMGA | ExportedModel, benchmark: Benchmark, world: World, **options: Any
 ) -> tuple[Embeddings, Embeddings]:
     """Queries and gallery embedded, each process its share; every process gets all of them.
 
