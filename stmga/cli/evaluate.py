@@ -210,7 +210,11 @@ def calibrate_file(args: argparse.Namespace) -> None:
 
     labelled = Embeddings.load(args.embeddings)
     target = Embeddings.load(args.target) if args.target else labelled
-    labelled.require_same_weights(target, names=(args.embeddings, args.target or args.embeddings))
+    if target.digest != labelled.digest:
+        raise ValueError(
+            f"{args.target} was made with other weights (digest {target.digest[:12] or 'none'}) than {args.embeddings} "
+            f"(digest {labelled.digest[:12] or 'none'}); a calibration holds for the weights it was measured with"
+        )
     found = calibrate(labelled, false_match_rates=args.rates, block=args.block)
     target.calibration = found
     out = args.out or args.target or args.embeddings

@@ -2,6 +2,5 @@
 
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.rows import NotFiniteVectorError
 
-__all__ = ["Embeddings", "NotFiniteVectorError", "TrackletEmbedder"]
+__all__ = ["Embeddings", "TrackletEmbedder"]

@@ -15,7 +15,6 @@ from stmga.embedding.clip_dataset import Batch, Clips, Decode, Sampling, Transfo
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
 from stmga.embedding.network import Network
-from stmga.embedding.rows import NotFiniteVectorError
 from stmga.fuse import fused
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -65,7 +64,6 @@ class TrackletEmbedder:
 
     Raises:
         TrackletError: faults of the tracklets (a ValueError), each with the id and the file.
-        NotFiniteVectorError: a TrackletError; the network gave NaN or infinity for some of them.
 
     >>> import numpy as np
     >>> from stmga.config import STMGAConfig
@@ -141,10 +139,12 @@ class TrackletEmbedder:
         sums, faults = self._encode(clips, network)
         kept = [i for i in range(len(tracklets)) if i not in faults]
         if faults:
-            logger.warning("%d of %d tracklets skipped, first: %s", len(faults), len(tracklets), faults[min(faults)])
+            first = faults[min(faults)]
+            logger.warning("%d of %d tracklets skipped; the first: %s", len(faults), len(tracklets), first)
         counts = torch.tensor([clips.counts[i] for i in kept]).reshape(-1, 1)
         vectors = self._head(sums[kept] / counts, network)
-        record, mark = self.model.record, {"flip": True} if self.flip else {}
+        record = self.model.record
+        mark = {"flip": True} if self.flip else {}
         known = record.calibration if record else None
         return Embeddings(
             vectors,
@@ -171,7 +171,6 @@ class TrackletEmbedder:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
         sums = torch.zeros(len(clips.tracklets), self.model.dim)
         faults: dict[int, str] = {}
-        error: type[TrackletError] = TrackletError
         loader = DataLoader(
             clips,
             batch_size=self.batch_size,
@@ -189,11 +188,10 @@ class TrackletEmbedder:
                     features = self._features(pixels, network)
                     for owner, feature in zip(owners, features, strict=True):
                         sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
-                    for row in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
-                        faults.setdefault(owners[row], self._not_finite(clips.tracklets[owners[row]]))
-                        error = NotFiniteVectorError
+                    for place in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
+                        faults.setdefault(owners[place], self._not_finite(clips.tracklets[owners[place]]))
                 if faults and self.on_error == "raise":
-                    raise error([faults[i] for i in sorted(faults)])
+                    raise TrackletError([faults[i] for i in sorted(faults)])
                 bar.update(size)
         return sums, faults
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,8 @@ from torch import Tensor
 
 from stmga.calibration import Calibration
 from stmga.embedding.embeddings_file import read_file, write_file
-from stmga.embedding.rows import check_rows
 from stmga.embedding.vectors import Vectors
-from stmga.utils.text import counted, did_you_mean
+from stmga.utils.text import counted, did_you_mean, preview
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,7 @@ class Embeddings:
     does for masks and lists of row numbers. A loop gives all rows in order, and ``in`` looks for an id.
 
     Raises:
-        ValueError: counts that differ, an item without id, an id that occurs twice.
-        NotFiniteVectorError: a vector that holds NaN or infinity; a ValueError.
+        ValueError: counts that differ, a vector that is not finite, an item without id, an id that occurs twice.
         IndexError, KeyError: no such row, no such id.
 
     >>> embeddings = Embeddings(torch.eye(2), [{"tracklet": "a", "person": 7}, {"tracklet": "b"}], digest="1f0c")
@@ -118,11 +117,6 @@ class Embeddings:
         return [str(item["tracklet"]) for item in self.items]
 
     @property
-    def dim(self) -> int:
-        """Numbers c in a vector."""
-        return int(self.vectors.shape[1])
-
-    @property
     def persons(self) -> list[Any]:
         return [item.get("person") for item in self.items]
 
@@ -138,35 +132,6 @@ class Embeddings:
         """
         found = {item.get("flip", False) is True for item in self.items}
         return found.pop() if len(found) == 1 else (None if found else False)
-
-    def require_same_weights(
-        self,
-        other: MadeByWeights,
-        *,
-        names: tuple[str, str] = ("these embeddings", "the others"),
-        error: type[ValueError] = ValueError,
-    ) -> None:
-        """Raise ``error`` where the vectors of ``other``, embeddings or a gallery, cannot be compared with these.
-
-        Args:
-            other: what is to be compared.
-            names: what the message calls these embeddings and the other vectors.
-            error: the class of the error.
-
-        Raises:
-            ValueError: other weights made them, or they have another number of components.
-
-        >>> a = Embeddings(torch.eye(2), [{"tracklet": "a"}, {"tracklet": "b"}], digest="1f0c")
-        >>> a.require_same_weights(a[:1])
-        """
-        first, second = names
-        if self.digest != other.digest:
-            raise error(
-                f"{first} made with {weights_name(self)}, {second} made with other weights, {weights_name(other)}: "
-                "vectors of different weights cannot be compared; embed both with the same weights"
-            )
-        if self.dim != other.dim:
-            raise error(f"the vectors of {first} have {self.dim} numbers, those of {second} {other.dim}")
 
     def select(self, which: Tensor | np.ndarray | Sequence[bool] | Sequence[int]) -> Embeddings:
         """The rows of a boolean mask (n,), or of row numbers in their order; the skipped list is not carried over.
@@ -209,7 +174,11 @@ class Embeddings:
         if not parts:
             raise ValueError("nothing to concatenate: give at least one Embeddings")
         for i, part in enumerate(parts[1:], 2):
-            parts[0].require_same_weights(part, names=("embeddings 1", f"embeddings {i}"))
+            if part.digest != parts[0].digest:
+                raise ValueError(
+                    f"embeddings 1 were made with {weights_name(parts[0])}, embeddings {i} with {weights_name(part)}: "
+                    "vectors of different weights cannot be compared; embed all tracklets with the same weights"
+                )
         calibrations: list[Calibration] = []
         for part in parts:
             if part.calibration is not None and part.calibration not in calibrations:
@@ -252,6 +221,21 @@ class Embeddings:
         return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
 
 
+def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError for counts that differ, an item without id, an id that occurs twice, a vector that is not finite."""
+    if len(vectors) != len(items):
+        raise ValueError(f"{len(vectors)} vectors but {len(items)} items")
+    nameless = [i for i, item in enumerate(items) if "tracklet" not in item]
+    if nameless:
+        raise ValueError(f"items without the key 'tracklet' (their id): rows {preview(nameless)}")
+    ids = [str(item["tracklet"]) for item in items]
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise ValueError(f"{len(twice)} tracklet ids occur more than once: {preview(twice)}")
+    if broken := vectors.not_finite():
+        raise ValueError(f"vectors that are not finite: {preview(ids[i] for i in broken)}")
+
+
 def fitting(calibration: Calibration | None, digest: str) -> Calibration | None:
     """The calibration, if it was measured with these weights; otherwise none, with a warning."""
     if calibration is None or calibration.digest == digest:
@@ -269,9 +253,6 @@ class MadeByWeights(Protocol):
 
     model: str
     digest: str
-
-    @property
-    def dim(self) -> int: ...
 
 
 def weights_name(made: MadeByWeights) -> str:

@@ -167,7 +167,7 @@ def _built(gallery: Gallery, kind: str) -> Any:
         import faiss
     except ImportError as error:
         raise ImportError("an index needs FAISS: pip install 'stmga[faiss]'") from error
-    n, dim = len(gallery), gallery.dim
+    n, dim = len(gallery), gallery.parts[0].dim
     if kind == "hnsw":
         index: Any = faiss.index_factory(dim, "HNSW32,Flat", faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = 80

@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.embedding.embeddings import Embeddings, contents, fitting
+from stmga.embedding.embeddings import Embeddings, check_rows, contents, fitting, weights_name
 from stmga.embedding.embeddings_file import read_file, write_file
-from stmga.embedding.rows import check_rows
 from stmga.embedding.vectors import Vectors, check_kind
 from stmga.gallery.topk import rows_of, topk
 from stmga.utils.text import preview
@@ -82,14 +81,9 @@ class Gallery:
         return sum(map(len, self.parts))
 
     def __repr__(self) -> str:
-        size = f"{len(self):,} x {self.dim}" if self.parts else "empty"
+        size = f"{len(self):,} x {self.parts[0].dim}" if self.parts else "empty"
         known = contents(self.model, self.items) if self.parts else []
         return f"Gallery({', '.join([size, *known, self.storage, str(self.device)])})"
-
-    @property
-    def dim(self) -> int:
-        """Numbers c in a vector; 0 while the gallery is empty."""
-        return self.parts[0].dim if self.parts else 0
 
     @property
     def embeddings(self) -> Embeddings:
@@ -111,7 +105,7 @@ class Gallery:
             GalleryError: other weights than the gallery's, another width, or an id that the gallery has already.
         """
         if self.parts:
-            embeddings.require_same_weights(self, names=("the embeddings to add", "the gallery"), error=GalleryError)
+            self._check_comparable(embeddings, "embeddings to add")
         ids = embeddings.ids
         known = [name for name in ids if name in self._ids]
         if known:
@@ -262,11 +256,21 @@ class Gallery:
     def check_search(self, queries: Embeddings, k: int, threshold: float | None = None, block: int = 1) -> None:
         """The errors of :meth:`search`."""
         self._check_filled()
-        queries.require_same_weights(self, names=("the queries", "the gallery"), error=GalleryError)
+        self._check_comparable(queries, "queries")
         if k < 1 or block < 1:
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
         if threshold is not None and not -1 <= threshold <= 1:
             raise ValueError(f"threshold is a cosine in -1..1, got {threshold}")
+
+    def _check_comparable(self, embeddings: Embeddings, what: str) -> None:
+        if embeddings.digest != self.digest:
+            raise GalleryError(
+                f"the gallery was made with {weights_name(self)}, the {what} with {weights_name(embeddings)}: "
+                "vectors of different weights cannot be compared; embed both with the same weights"
+            )
+        own, other = self.parts[0].dim, embeddings.vectors.shape[1]
+        if own != other:
+            raise GalleryError(f"the gallery's vectors have {own} numbers, those of the {what} {other}")
 
 
 def _same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:

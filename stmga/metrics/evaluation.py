@@ -134,7 +134,7 @@ def evaluate(
     >>> result.mAP, result.rank(1), result.queries, result.gallery
     (1.0, 1.0, 4, 4)
     """
-    queries.require_same_weights(gallery, names=("the queries", "the gallery"))
+    _check_same_weights(queries, gallery)
     protocol = _with_flip(protocol or Protocol(), queries, gallery)
     junk = {str(person) for person in protocol.junk}
     dropped = [str(person) in junk for person in queries.persons]
@@ -216,3 +216,15 @@ def _with_flip(protocol: Protocol, queries: Embeddings, gallery: Embeddings) -> 
         made = "some of these embeddings were" if flip is None else "these embeddings were"
         raise ValueError(f"the protocol says flip=True, but {made} made without: embed them with flip=True (--flip)")
     return replace(protocol, flip=flip)
+
+
+def _check_same_weights(queries: Embeddings, gallery: Embeddings) -> None:
+    if queries.digest != gallery.digest:
+        names = [f"{e.model or 'an unnamed model'} (digest {e.digest[:12] or 'none'})" for e in (queries, gallery)]
+        raise ValueError(
+            f"the queries were embedded with {names[0]}, the gallery with {names[1]}: "
+            "vectors of different weights cannot be compared; embed both with the same weights"
+        )
+    if queries.vectors.shape[1] != gallery.vectors.shape[1]:
+        widths = queries.vectors.shape[1], gallery.vectors.shape[1]
+        raise ValueError(f"the queries' vectors have {widths[0]} numbers, those of the gallery {widths[1]}")

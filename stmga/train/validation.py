@@ -9,7 +9,6 @@ import torch
 from stmga.data.benchmark import Benchmark
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.rows import NotFiniteVectorError
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
 from stmga.utils.distributed import World, all_gather_objects
@@ -54,6 +53,8 @@ def validate(model: STMGA, benchmark: Benchmark, world: World, **options: Any) -
 
     try:
         query, gallery = embed_test(model, benchmark, world, **options)
-    except NotFiniteVectorError as error:
-        raise TrainingError(f"validation: {error}") from error
+    except ValueError as error:
+        if "not finite" in str(error):
+            raise TrainingError(f"validation: {error}") from error
+        raise
     return evaluate(query, gallery, benchmark.protocol)
