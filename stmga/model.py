@@ -97,6 +97,11 @@ class STMGA(nn.Module):
         return self.neck.weight.device
 
     @property
+    def clip_length(self) -> int:
+        """Frames in a clip."""
+        return self.config.clip_length
+
+    @property
     def transform(self) -> ClipTransform:
         """The preprocessing that turns frames into clips for this network."""
         return ClipTransform.from_config(self.config)

@@ -33,6 +33,7 @@ def search(args: argparse.Namespace) -> None:
     """The most similar gallery tracklets of each query."""
     from stmga.cli import report
     from stmga.embedding.embeddings import Embeddings
+    from stmga.embedding.embeddings_file import FORMAT
     from stmga.gallery.gallery import Gallery
 
     for path in filter(None, (args.out, args.picture)):
@@ -41,6 +42,10 @@ def search(args: argparse.Namespace) -> None:
         report.check_suffix(args.out)
     if args.picture:
         report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
+    for path in (args.queries, *args.gallery):  # all of them before the first is read
+        FORMAT.find(path)
+    for condition in (*args.where, *args.gallery_where):
+        _key_value(condition)
     queries = _select(Embeddings.load(args.queries), args.where, args.queries)
     gallery = Gallery()
     for path in args.gallery:
@@ -66,9 +71,7 @@ def search(args: argparse.Namespace) -> None:
 
 def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddings:
     for condition in where:
-        key, sign, value = condition.partition("=")
-        if not sign:
-            raise ValueError(f"expected key=value, got {condition!r}")
+        key, value = _key_value(condition)
         seen = sorted({str(item[key]) for item in embeddings.items if key in item})
         if value not in seen:
             keys = sorted({name for item in embeddings.items for name in item} - {"cover"})
@@ -76,6 +79,13 @@ def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddin
             raise ValueError(f"{path} has no tracklet with {condition}; {hint}")
         embeddings = embeddings.select([str(item.get(key)) == value for item in embeddings.items])
     return embeddings
+
+
+def _key_value(condition: str) -> tuple[str, str]:
+    key, sign, value = condition.partition("=")
+    if not sign:
+        raise ValueError(f"expected key=value, got {condition!r}")
+    return key, value
 
 
 def _print_score(queries: Embeddings, gallery: Embeddings) -> None:

@@ -131,6 +131,11 @@ class ExportedModel:
         return self
 
     @property
+    def clip_length(self) -> int:
+        """Frames in a clip."""
+        return self.config.clip_length
+
+    @property
     def transform(self) -> ClipTransform | FixedSizeFrames:
         """What a tracklet's frames go through before they come here."""
         return ClipTransform.from_config(self.config) if self.frames is None else FixedSizeFrames(self.frames)

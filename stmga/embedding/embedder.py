@@ -34,7 +34,7 @@ class NonFiniteVectorError(TrackletError):
 class TrackletEmbedder:
     """Tracklets -> :class:`Embeddings`: one unit vector per tracklet, in the order of the tracklets.
 
-    A tracklet is cut into consecutive clips of ``model.config.clip_length`` frames; the last one is filled up by
+    A tracklet is cut into consecutive clips of ``model.clip_length`` frames; the last one is filled up by
     looping to the first frames. The vector is the mean of ``model.encode`` over the clips, then the BN neck and the L2
     norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). Where the record of the weights
     has a calibration, the embeddings carry it, in any precision: one of weights that were changed since is left out.
@@ -113,7 +113,7 @@ class TrackletEmbedder:
     def __repr__(self) -> str:
         name = (self.model.record.name if self.model.record else "") or "unnamed weights"
         how = f"sampling={self.sampling}, batch_size={self.batch_size}{', flip' if self.flip else ''}"
-        clip = self.model.config.clip_shape
+        clip = " x ".join(map(str, (self.model.clip_length, *getattr(self.model.transform, "size", ()))))
         return f"TrackletEmbedder({name}, clips of {clip} -> {self.model.dim}, {self.device}, {self.precision}, {how})"
 
     @property
@@ -137,7 +137,7 @@ class TrackletEmbedder:
     @isolated
     def embed(self, tracklets: Sequence[Tracklet]) -> Embeddings:
         """Embed checked tracklets; with on_error="skip" perhaps none of them."""
-        clips = Clips(tracklets, self.model.transform, self.model.config.clip_length, self.sampling, self.decode)
+        clips = Clips(tracklets, self.model.transform, self.model.clip_length, self.sampling, self.decode)
         digest = self.digest()
         network = self._network(digest)
         sums, faults = self._encode(clips, network)
@@ -250,7 +250,7 @@ class TrackletEmbedder:
     @contextmanager
     def one_run(self, tracklets: Iterable[Tracklet]) -> Iterator[None]:
         """Inside, :meth:`fixed_weights`, and one progress bar for all of these, however many calls of :meth:`embed`."""
-        length = self.model.config.clip_length
+        length = self.model.clip_length
         shown = tracklets if self.progress else ()
         total = sum(len(clip_indices(len(tracklet), length, self.sampling)) for tracklet in shown)
         with self.fixed_weights(), self._bar(total) as bar:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from stmga.config import STMGAConfig
     from stmga.hub import WeightRecord
 
 
@@ -33,7 +32,7 @@ class TrackletNetwork(Protocol):
     search and evaluate with a network of your own.
 
     Attributes:
-        config: ``config.clip_length`` frames make up a clip; ``config.clip_shape`` is its shape as text.
+        clip_length: frames in a clip.
         record: where the weights come from; None if that is unknown.
         dim: c, the length of a vector.
         device: where the network computes.
@@ -41,9 +40,11 @@ class TrackletNetwork(Protocol):
             :class:`stmga.ClipTransform` also runs in batches on ``device``.
     """
 
-    config: STMGAConfig
     record: WeightRecord | None
     dim: int
+
+    @property
+    def clip_length(self) -> int: ...
 
     @property
     def device(self) -> torch.device: ...

@@ -192,6 +192,20 @@ def test_search_refuses_a_picture_of_another_suffix_at_once(fails, tmp_path):
     assert "a picture can be written as .png" in fails("search", nowhere, nowhere, "--picture", tmp_path / "m.jpg")
 
 
+def test_search_checks_all_files_and_conditions_before_it_reads_one(place, fails, tmp_path, monkeypatch):
+    def loads(path):
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr(Embeddings, "load", loads)
+    file, nowhere = place / "all.safetensors", tmp_path / "none.safetensors"
+    with pytest.raises(AssertionError, match=r"all\.safetensors is read"):  # what is right is read
+        main(["search", str(file), str(file), "--where", "role=query"])
+    assert f"no embeddings file {nowhere}" in fails("search", nowhere, file)
+    assert f"no embeddings file {nowhere}" in fails("search", file, file, nowhere)
+    assert "got a folder" in fails("search", file, tmp_path)
+    assert "expected key=value, got 'role'" in fails("search", file, file, "--gallery-where", "role")
+
+
 def test_a_full_disk_leaves_the_old_picture(place, fails, tmp_path, monkeypatch):
     picture = tmp_path / "ranked.png"
     picture.write_bytes(b"old")

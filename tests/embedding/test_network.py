@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from stmga import STMGA, Gallery, TrackletEmbedder
-from stmga.config import STMGAConfig
 from stmga.embedding import TrackletNetwork
 from stmga.transforms import ClipTransform
 
@@ -17,7 +16,7 @@ from stmga.transforms import ClipTransform
 class MeanColour:
     """The mean colour of a clip: the least that can be embedded with."""
 
-    config = STMGAConfig(size=(16, 16), clip_length=2)
+    clip_length = 2
     record = None
     dim = 3
     device = torch.device("cpu")
