@@ -14,6 +14,7 @@ from stmga.cli import data, demo, embed, evaluate, export, search, teacher, trai
 from stmga.cli.flags import flags_of, in_flags
 from stmga.cli.parser import EXIT_CODES
 from stmga.utils.cpu import keep_freed_memory
+from stmga.utils.text import visible
 
 MODULES = (demo, embed, search, weights, data, evaluate, teacher, train, export)  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = argv is None  # not called by another program, whose memory this would be
     if own and args.command in COMPUTING and os.environ.get("STMGA_KEEP_MEMORY") != "0":
         keep_freed_memory()
-    logging.basicConfig(format="stmga: %(message)s", level=logging.WARNING)
+    _log_to_terminal()
     logging.getLogger("stmga").setLevel(logging.INFO)
     try:
         COMMANDS[args.command](args)
@@ -47,9 +48,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         hint = " (STMGA_DEBUG=1 shows where)" if type(error) in (TypeError, RuntimeError) else ""
         message = in_flags(str(error), flags_of(parser, args))
-        print(f"stmga: error: {message}{hint}", file=sys.stderr)
+        print(f"stmga: error: {visible(message)}{hint}", file=sys.stderr)
         return 1
     return 0
+
+
+class _Visible(logging.Formatter):
+    """Names of files and ids reach the terminal without effect."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def _log_to_terminal() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible("stmga: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -33,7 +33,7 @@ def search(args: argparse.Namespace) -> None:
     """The most similar gallery tracklets of each query."""
     from stmga.cli import report
     from stmga.embedding.embeddings import Embeddings
-    from stmga.embedding.embeddings_file import FORMAT
+    from stmga.embedding.embeddings_file import find_file
     from stmga.gallery.gallery import Gallery
 
     for path in filter(None, (args.out, args.picture)):
@@ -43,7 +43,7 @@ def search(args: argparse.Namespace) -> None:
     if args.picture:
         report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
     for path in (args.queries, *args.gallery):  # all of them before the first is read
-        FORMAT.find(path)
+        find_file(path)
     for condition in (*args.where, *args.gallery_where):
         _key_value(condition)
     queries = _select(Embeddings.load(args.queries), args.where, args.queries)

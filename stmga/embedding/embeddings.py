@@ -242,8 +242,8 @@ def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
         raise ValueError(f"{len(twice)} tracklet ids occur more than once: {preview(twice)}")
-    if broken := vectors.not_finite():
-        raise ValueError(f"vectors that are not finite: {preview(ids[i] for i in broken)}")
+    if broken := vectors.unusable():
+        raise ValueError(f"vectors whose length in float32 is 0 or not finite: {preview(ids[i] for i in broken)}")
 
 
 def matching_calibration(calibration: Calibration | None, digest: str) -> Calibration | None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
 from stmga.embedding.vectors import Vectors, save
+from stmga.utils.foreign import escaped
 
 _FORMAT = "stmga-embeddings"
 _FORMAT_VERSION = 2  # of files with smaller numbers; those with float32 are still of version 1
@@ -57,31 +60,75 @@ def write_file(
     save(Path(path), parts, rows, metadata)
 
 
-def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
-    """Read what :func:`write_file` wrote; errors as of :meth:`Embeddings.load`."""
+def find_file(path: str | os.PathLike[str]) -> Path:
+    """The path of an embeddings file; nothing of it is read.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: it is a folder, a pipe or a device.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no embeddings file {path}")
-    wrong = f"{path} is not an embeddings file; expected one written by Embeddings.save or `stmga embed`"
-    if path.is_dir():
-        raise ValueError(f"{wrong}, got a folder")
+    if not path.is_file():
+        raise ValueError(f"{_wrong(path)}, got {'a folder' if path.is_dir() else 'a pipe or a device'}")
+    return path
+
+
+def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
+    """Read what :func:`write_file` wrote; errors as of :meth:`Embeddings.load`."""
+    path = find_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
-                raise ValueError(f"{wrong}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
+                raise ValueError(f"{_wrong(path)}, got a safetensors file with {', '.join(list(file.keys())[:4])}")
+            if not re.fullmatch("[0-9]{1,9}", metadata["format_version"]):
+                raise _DamageError(f"format_version {metadata['format_version'][:20]!r}")
             if int(metadata["format_version"]) > _FORMAT_VERSION:
-                raise ValueError(f"{path} comes from the newer stmga {metadata['stmga']}, this is {__version__}")
+                version = escaped(metadata["stmga"], 40)
+                raise ValueError(f"{path} comes from the newer stmga {version}, this is {__version__}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         vectors = Vectors(tensors["vectors"], tensors.get("scale"))
-        data = json.loads(tensors["rows"].numpy().tobytes())
+        if fault := vectors.fault():
+            raise _DamageError(fault)
+        items, skipped = _rows(tensors["rows"])
         told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
         calibration = None if told is None else Calibration.from_dict(told)
-        return EmbeddingsFile(
-            vectors, data["items"], data["skipped"], metadata["digest"], metadata["model"], calibration
-        )
-    except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{wrong}, got a damaged or foreign file ({error})") from error
+        return EmbeddingsFile(vectors, items, skipped, metadata["digest"], metadata["model"], calibration)
+    except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError,
+            _DamageError) as error:  # fmt: skip
+        reason = escaped(str(error), 200) or type(error).__name__
+        raise ValueError(f"{_wrong(path)}, got a damaged or foreign file ({reason})") from error
+
+
+class _DamageError(Exception):
+    """What is wrong inside a file, without its name."""
+
+
+def _wrong(path: Path) -> str:
+    return f"{path} is not an embeddings file; expected one written by Embeddings.save or `stmga embed`"
+
+
+def _rows(tensor: Tensor) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What describes each vector, and what was skipped; both are lists of objects with an id."""
+    if tensor.dtype != torch.uint8 or tensor.ndim != 1:
+        raise _DamageError(f"rows are {tensor.dtype} of shape {tuple(tensor.shape)}, not bytes")
+    data = json.loads(tensor.numpy().tobytes(), parse_constant=_not_json)
+    if not isinstance(data, dict):
+        raise _DamageError("rows are not an object")
+    for name in ("items", "skipped"):
+        if not isinstance(data[name], list) or not all(isinstance(row, dict) for row in data[name]):
+            raise _DamageError(f"{name} is not a list of objects")
+        if not all(isinstance(row.get("tracklet", ""), (str, int)) for row in data[name]):
+            raise _DamageError(f"{name} has an id that is not text")
+    if not all("tracklet" in row and isinstance(row.get("reason"), str) for row in data["skipped"]):
+        raise _DamageError("skipped has a row without tracklet or reason")
+    return data["items"], data["skipped"]
+
+
+def _not_json(name: str) -> Any:
+    raise _DamageError(f"rows hold {name}, which is not JSON")
 
 
 def _plain(value: Any) -> Any:

@@ -60,11 +60,24 @@ class Vectors:
         numbers = self.numbers[which].to(device).float()
         return numbers if self.scale is None else numbers * self.scale[which].to(device)[:, None]
 
-    def not_finite(self) -> list[int]:
-        """Numbers of the rows that hold NaN or infinity."""
-        if not self.numbers.is_floating_point():
-            return []
-        broken = [~chunk.isfinite().all(1) for chunk in self.numbers.split(_CHUNK)]
+    def fault(self) -> str:
+        """What is wrong with the form of vectors from a file; "" if nothing is. Their values are not looked at."""
+        numbers, scale = self.numbers, self.scale
+        if numbers.dtype not in KINDS.values() or numbers.ndim != 2 or numbers.shape[1] < 1:
+            return f"vectors are {numbers.dtype} of shape {tuple(numbers.shape)}"
+        if (scale is None) != (numbers.dtype != torch.int8):
+            return "int8 vectors need a scale, and no others have one"
+        if scale is not None and (scale.dtype != torch.float32 or scale.shape != (len(numbers),)):
+            return f"the scale of {len(numbers)} vectors is {scale.dtype} of shape {tuple(scale.shape)}"
+        return ""
+
+    def unusable(self) -> list[int]:
+        """Numbers of the rows whose length float32 cannot hold: NaN, infinite, or 0 without being a row of zeros."""
+        broken = []
+        for start in range(0, len(self), _CHUNK):
+            rows = self.rows(slice(start, start + _CHUNK))
+            length = rows.norm(dim=1)
+            broken.append(~length.isfinite() | ((length == 0) & (rows != 0).any(1)))
         return torch.cat(broken).nonzero().flatten().tolist() if broken else []
 
 

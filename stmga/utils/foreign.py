@@ -7,16 +7,16 @@ import json
 import math
 import os
 import stat
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
+
+from stmga.utils.text import has_effect
 
 __all__ = ["MB", "escaped", "inside", "open_regular", "parse_json", "read_regular", "shown", "unprintable"]
 
 MB = 1 << 20
 DEPTH = 32  # of nested lists and objects; what writes them again (json, repr) is recursive
-_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reorder the letters around them
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -108,7 +108,7 @@ def unprintable(text: str) -> str:
     ('', '\\\\x1b')
     """
     for letter in text if not text.isascii() or not text.isprintable() else "":
-        if (unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n") or letter in _DIRECTIONS:
+        if has_effect(letter):
             return ascii(letter)[1:-1]
     return ""
 

@@ -1,15 +1,18 @@
 """Text for messages: short lists of names, the name that was meant, tables."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["counted", "did_you_mean", "preview", "text_table"]
+__all__ = ["counted", "did_you_mean", "has_effect", "preview", "text_table", "visible"]
+
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reorder the letters around them
 
 
 def preview(names: Iterable[object], limit: int = 5) -> str:
     """The first ``limit`` names and how many more there are: ``"a, b and 3 more"``."""
-    every = [str(name) for name in names]
+    every = [visible(str(name)) for name in names]
     listed = ", ".join(every[:limit])
     return f"{listed} and {len(every) - limit} more" if len(every) > limit else listed
 
@@ -49,4 +52,20 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else visible(str(value))
+
+
+def visible(text: str) -> str:
+    """A text of several lines as it may be printed: control characters and changes of direction are escaped.
+
+    >>> visible("a\x1b[2J\nb\u00a0c")
+    'a\\x1b[2J\nb\xa0c'
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(ascii(letter)[1:-1] if has_effect(letter) else letter for letter in text)
+
+
+def has_effect(letter: str) -> bool:
+    """Whether a terminal acts on a letter: a control character, half a surrogate pair, or a change of direction."""
+    return (unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n") or letter in _DIRECTIONS

@@ -14,6 +14,7 @@ from stmga.calibration import Calibration, Threshold
 from stmga.embedding.embeddings_file import write_file
 from stmga.embedding.vectors import KINDS, Vectors
 from stmga.gallery.topk import topk
+from tests.support.paths import ROOT
 
 
 def embeddings(n: int, dim: int = 32, *, seed: int = 0, name: str = "g") -> Embeddings:
@@ -58,7 +59,6 @@ import os, sys
 from pathlib import Path
 from stmga import Gallery
 from tests.embedding.test_vectors import embeddings
-from tests.support.paths import ROOT
 
 def anonymous():
     resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
