@@ -13,12 +13,14 @@ from stmga.tracklets.validation import check_tracklets
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 
 
-def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bool = True) -> list[Tracklet]:
+def read_folder(
+    root: str | Path, *, layout: str = "{tracklet}", check_files: bool = True, max_pixels: int | None = None
+) -> list[Tracklet]:
     """A folder of folders of crops: one tracklet for each folder at the depth of `layout`, frames in natural order.
 
     The id is the folder's path below `root`. `layout` says what the folder names mean, level by level: `{person}`,
     `{camera}`, `{tracklet}` (only a name) or any other word, kept in `extra`; the text around them must match. Labels
-    are strings. Hidden files and files that are no images are passed over.
+    are strings. Hidden files and files that are no images are passed over. `max_pixels` as in `read_tracklets`.
 
     >>> import PIL.Image, tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -36,7 +38,7 @@ def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bo
     if not tracklets and not faults:
         faults.append(f'{root} has no tracklets: no folders at the depth of layout "{layout}"')
     place = lambda n, i: str(root / tracklets[n].id)  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults, max_pixels=max_pixels)
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

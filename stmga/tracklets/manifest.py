@@ -7,27 +7,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from stmga.tracklets.limits import MAX_TEXT
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import MADE, RESERVED, check_tracklets
 from stmga.utils.files import atomic_write
+from stmga.utils.foreign import read_regular
 
 
-def read_manifest(path: str | Path, *, check_files: bool = True) -> list[Tracklet]:
+def read_manifest(path: str | Path, *, check_files: bool = True, max_pixels: int | None = None) -> list[Tracklet]:
     """A JSON Lines manifest: one object a line with `tracklet`, `frames`, and where known `person`, `camera`, `time`.
 
     A frame is a file name, or `{"file": ..., "box": [x, y, w, h], "index": 12}` for a box in it, or for a frame of a
     video (from 0). All frames of a tracklet may also be parts of one file, as `stmga pack` writes them: `"frames":
     {"file": ..., "spans": [[offset, length], ...]}`, with `"boxes"` where there are any. Relative names are relative
-    to the manifest. Any other key of a line is kept in `Tracklet.extra`.
+    to the manifest. Any other key of a line is kept in `Tracklet.extra`. `max_pixels` as in `read_tracklets`.
     """
     path = Path(path).absolute()
     tracklets: list[Tracklet] = []
     lines: list[int] = []
     faults: list[str] = []
     try:
-        text = path.read_text("utf-8-sig", errors="surrogateescape")  # file names need not be UTF-8
+        data = read_regular(path, MAX_TEXT)
     except OSError as error:
         raise TrackletError(f"cannot read {path}: {error.strerror}") from error
+    text = data.decode("utf-8-sig", errors="surrogateescape")  # file names need not be UTF-8
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -39,7 +42,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> list[Trackle
     if not tracklets and not faults:
         faults.append(f"{path} has no tracklets: it is empty")
     place = lambda n, i: f"{path}:{lines[n]}"  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults, max_pixels=max_pixels)
 
 
 def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:

@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 
 from stmga.tracklets.folders import list_folder
+from stmga.tracklets.limits import MAX_TEXT
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
+from stmga.utils.foreign import read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ def read_mot(
     min_frames: int = 1,
     first_index: int = 1,
     check_files: bool = True,
+    max_pixels: int | None = None,
 ) -> list[Tracklet]:
     """One tracklet for each track id of a MOT file; its frames are boxes of images in a folder, or of a video.
 
@@ -35,7 +38,7 @@ def read_mot(
         camera: label for all of them. Ids are `<camera>-<track>`, or `<name of the track file>-<track>`.
         min_frames: shorter tracks are dropped, and how many is logged.
         first_index: the number that the track file gives to the first frame: 1 in MOT, 0 in some trackers.
-        check_files: as in `read_tracklets`.
+        check_files, max_pixels: as in `read_tracklets`.
 
     Images named by number are matched by number (see docs/use/tracklets.md), others by their position in natural order.
     All faults of the input come in one `TrackletError`, with line numbers.
@@ -62,7 +65,7 @@ def read_mot(
     if not tracklets and not faults:
         faults.append(f"{tracks} has no tracks" + (f" of {min_frames} frames or more" if short else ""))
     place = lambda n, i: f"{tracks}:{lines[n][i or 0]}"  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults, max_pixels=max_pixels)
 
 
 def _frame(where: dict[int, Path] | Path, number: int, box: Box, first_index: int) -> Frame:
@@ -72,7 +75,7 @@ def _frame(where: dict[int, Path] | Path, number: int, box: Box, first_index: in
 def _read_lines(tracks: Path, first_index: int) -> tuple[dict[int, dict[int, tuple[Box, int]]], list[str]]:
     """{track: {frame: (box, line number)}} and the faults."""
     try:
-        text = tracks.read_text("utf-8-sig", errors="replace")
+        text = read_regular(tracks, MAX_TEXT).decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise TrackletError(f"cannot read {tracks}: {error.strerror}") from error
     found: dict[int, dict[int, tuple[Box, int]]] = {}

@@ -1,0 +1,163 @@
+"""Files and texts that strangers wrote: read without hanging, in bounded memory, and shown without effect."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+__all__ = ["MB", "escaped", "inside", "open_regular", "parse_json", "read_regular", "shown", "unprintable"]
+
+MB = 1 << 20
+DEPTH = 32  # of nested lists and objects; what writes them again (json, repr) is recursive
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reorder the letters around them
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read it; a pipe or a device would hang, or never end.
+
+    Raises:
+        OSError: it cannot be opened, or is something else; ``strerror`` says what.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block here
+
+    try:
+        _check_kind(os.stat(path), path)  # opening some devices has effects
+        file = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
+    except ValueError as error:  # a NUL or a lone surrogate in the name
+        raise OSError(errno.EINVAL, f"the name is not one of a file: {error}", repr(os.fspath(path))) from error
+    try:
+        _check_kind(os.fstat(file.fileno()), path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes; a larger one is not read.
+
+    Raises:
+        OSError: as :func:`open_regular`, and for a file that is too large.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = os.read(file.fileno(), size + 1) if size <= limit else b""  # a buffer would double the time
+        while len(data) != size and len(data) <= limit and (more := os.read(file.fileno(), MB)):
+            data += more
+        if max(size, len(data)) > limit:  # it may grow while it is read
+            size = max(size, len(data))
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {limit:,} are expected", os.fspath(path))
+    return data
+
+
+def parse_json(text: str | bytes) -> Any:
+    """``json.loads`` for foreign text.
+
+    Raises:
+        ValueError: not JSON; or lists nested too deeply, numbers that are not finite, a key that stands twice.
+
+    >>> parse_json('{"a": [1, 2.5]}')
+    {'a': [1, 2.5]}
+    >>> parse_json('{"a": NaN}')
+    Traceback (most recent call last):
+    ...
+    ValueError: it holds NaN, which is not a number of JSON
+    """
+    try:
+        value = json.loads(text, parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_each_key_once)
+    except RecursionError:
+        raise ValueError("its lists and objects are nested too deeply") from None
+    _check_depth(value)
+    return value
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A foreign value for a message: its ``repr``, which escapes control characters, in at most ``limit`` characters.
+
+    >>> shown("a\\x1b[2Jb"), shown("x" * 100, 10)
+    ("'a\\\\x1b[2Jb'", "'xxxx...'")
+    """
+    text = repr(value[:limit] + "..." if isinstance(value, str) and len(value) > limit else value)
+    return text if len(text) <= limit else f"{text[: limit - 5]}...{text[-1]}"
+
+
+def escaped(text: str, limit: int = 400) -> str:
+    r"""A foreign text as it may be printed: what a terminal acts on is escaped, and what is too long is cut.
+
+    >>> escaped("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    safe = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: limit + 1])
+    return safe if len(safe) <= limit else f"{safe[:limit]}..."
+
+
+def unprintable(text: str) -> str:
+    """The first character that no honest text holds, escaped; empty for a clean text.
+
+    These are control characters but for tab and newline, halves of surrogate pairs, and what changes the direction of
+    writing.
+
+    >>> unprintable("two\\nlines"), unprintable("\\x1b[31mred")
+    ('', '\\\\x1b')
+    """
+    for letter in text if not text.isascii() or not text.isprintable() else "":
+        if (unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n") or letter in _DIRECTIONS:
+            return ascii(letter)[1:-1]
+    return ""
+
+
+def _check_kind(found: os.stat_result, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a regular file", os.fspath(path))
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}, which is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _not_finite(shown(text, 30))
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"the key {shown(twice)} stands twice in one object")
+    return found
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (Mapping, list))
+            for inner in (outer.values() if isinstance(outer, Mapping) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError(f"its lists and objects are nested more than {DEPTH} deep")
+
+
+def inside(folder: str | os.PathLike[str], name: str) -> bool:
+    """Whether ``folder/name`` is a file of that folder, and not a link that leads out of it.
+
+    >>> inside(".", "no such file")
+    True
+    """
+    return (Path(folder) / name).resolve().is_relative_to(Path(folder).resolve())
