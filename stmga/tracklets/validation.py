@@ -271,6 +271,7 @@ def _size(file: Path, video: bool, max_pixels: int) -> Size | str:
         raise  # PyAV is not installed: no fault of the file
     except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
         with suppress(OSError, ValueError):  # no file of that name can be asked for its size
-            if file.stat().st_size == 0:
+            found = file.stat()
+            if stat.S_ISREG(found.st_mode) and found.st_size == 0:
                 return f"{file} is empty (0 bytes)"
         return f"{file} cannot be opened as {'a video' if video else 'an image'}: {error}"

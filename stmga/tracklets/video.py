@@ -14,7 +14,7 @@ import numpy as np
 
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.orientation import MIRRORED, matrix_orientation, upright, upright_size
-from stmga.tracklets.video_file import VideoError, open_video, require_av
+from stmga.tracklets.video_file import VideoError, open_video, require_av, too_large
 from stmga.tracklets.video_index import VideoIndex, video_index
 
 logger = logging.getLogger(__name__)
@@ -138,9 +138,12 @@ def _pictures(
             width, height = stream.codec_context.width, stream.codec_context.height
             refused = isinstance(error, av.error.ArgumentError) and not width  # FFmpeg sets the size to 0
             if refused or width * height > max_pixels:
-                raise VideoError(f"{container.name} has a picture of more than {max_pixels:,} pixels") from error
-        else:
-            yield from pictures
+                raise VideoError(too_large(container.name, max_pixels)) from error
+            continue
+        for picture in pictures:
+            if picture.width * picture.height > max_pixels:
+                raise VideoError(too_large(container.name, max_pixels))
+            yield picture
 
 
 # The video read last stays open, because the next clip of a tracklet continues where this one ended. Otherwise a clip

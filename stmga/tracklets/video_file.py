@@ -12,6 +12,8 @@ from stmga.utils.foreign import open_regular
 # Formats of FFmpeg that name other files or addresses, which it would open; and numbered images, which need no PyAV.
 OTHERS = frozenset(["concat", "dash", "hls", "imf", "image2", "lavfi", "rtsp", "sap", "sdp"])
 
+MARGIN = 1 << 18  # pixels that the buffers of a small picture may have beside it
+
 
 class VideoError(ValueError):
     """A video, or a frame of it, that cannot be decoded."""
@@ -28,7 +30,8 @@ def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
     """
     av = require_av()
     open_regular(file).close()
-    limit = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
+    # FFmpeg counts the margins of its buffers too, so it gets twice the limit; `decode` compares the pictures.
+    limit = {} if max_pixels is None else {"max_pixels": str(2 * max_pixels + MARGIN)}
     container = av.open(str(file), options={"format_whitelist": _formats(), "protocol_whitelist": "file"} | limit)
     try:
         stream = video_stream(container)
@@ -56,6 +59,14 @@ def require_av() -> Any:
     except ImportError as error:
         raise ImportError('reading video needs PyAV: pip install "stmga[video]"') from error
     return av
+
+
+def too_large(name: str, max_pixels: int) -> str:
+    """What is wrong with a video of which a picture was refused by the decoder, whose size it does not say."""
+    return (
+        f"{name} has a picture of more pixels than the limit of {max_pixels:,}; scale it down, or pass a larger "
+        "max_pixels to the function that reads the tracklets, if you trust the file"
+    )
 
 
 def _check(stream: Any, max_pixels: int) -> None:

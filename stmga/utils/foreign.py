@@ -51,7 +51,7 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = os.read(file.fileno(), size + 1) if size <= limit else b""  # a buffer would double the time
-        while len(data) != size and len(data) <= limit and (more := os.read(file.fileno(), MB)):
+        while size <= limit and len(data) != size and len(data) <= limit and (more := os.read(file.fileno(), MB)):
             data += more
         if max(size, len(data)) > limit:  # it may grow while it is read
             size = max(size, len(data))
