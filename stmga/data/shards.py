@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from stmga.tracklets.images import read_span
+from stmga.tracklets.images import read_bytes
 from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.utils.files import atomic_path, atomic_write
@@ -143,7 +143,7 @@ def _read(name: str, items: list[Item]) -> list[bytes]:
     found = []
     for file, span in items:
         try:
-            data = file.read_bytes() if span is None else read_span(file, span)
+            data = read_bytes(file, span)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise TrackletError(f'tracklet "{name}": {file} cannot be read: {reason}') from error

@@ -15,6 +15,7 @@ from stmga.embedding.clip_dataset import ClipGroup, Clips, Decode, Sampling, Tra
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
+from stmga.embedding.unit import unit_only
 from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
@@ -147,6 +148,7 @@ class TrackletEmbedder:
             logger.warning("%d of %d tracklets skipped; the first: %s", len(faults), len(tracklets), first)
         counts = torch.tensor([clips.counts[i] for i in kept], dtype=torch.float32, device="cpu").reshape(-1, 1)
         vectors = self._head(sums[kept] / counts, network)
+        vectors, kept = unit_only(vectors, kept, tracklets, faults, self.on_error == "skip")
         record = self.model.record
         mark = {"flip": True} if self.flip else {}
         known = record.calibration if record else None

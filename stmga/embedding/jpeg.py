@@ -39,7 +39,7 @@ def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded |
         if not isinstance(frame, Frame) or frame.index is not None or frame.box is not None:
             return None
         try:
-            data = read_bytes(frame.file, frame.span)
+            data = read_bytes(frame.file, frame.span, most)
             if not is_plain_jpeg(data, most):
                 return None
         except (OSError, ValueError, SyntaxError):  # the last is Pillow's, of headers

@@ -26,7 +26,9 @@ JUNK |= {"desktop.ini", "$recycle.bin", "system volume information", "lost+found
 MOST = 20_000  # folders that are looked at to find how deep the images are
 
 
-def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bool = True) -> list[Tracklet]:
+def read_folder(
+    root: str | Path, *, layout: str = "{tracklet}", check_files: bool = True, max_pixels: int | None = None
+) -> list[Tracklet]:
     """A folder of folders of crops: one tracklet for each folder at the depth of `layout`, frames in natural order.
 
     The id is the folder's path below `root`. `layout` says what the folder names mean, level by level: `{person}`,
@@ -35,7 +37,7 @@ def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bo
     reads `0001C1T0001F001.jpg` from one folder, tracklet by tracklet, in the order of `{frame}`.
 
     Labels are strings. Hidden files and those of file servers (`@eaDir`, `__MACOSX`) are passed over; other files that
-    are no images are left out, and one line of the log counts them.
+    are no images are left out, and one line of the log counts them. `max_pixels` as in `read_tracklets`.
 
     >>> import PIL.Image, tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -60,7 +62,7 @@ def read_folder(root: str | Path, *, layout: str = "{tracklet}", check_files: bo
     if not tracklets and not faults:
         faults.append(f'{root} has no tracklets: no folders at the depth of layout "{layout}"')
     place = lambda n, i: str(tracklets[n].frames[i or 0].file.parent)  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults, max_pixels=max_pixels)
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

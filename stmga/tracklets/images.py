@@ -8,83 +8,103 @@ import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from stmga.tracklets.image_ends import check_jpeg, is_jpeg, truncated
+from stmga.tracklets.limits import MAX_PIXELS, check_pixels, max_bytes
 from stmga.tracklets.orientation import ORIENTATION, image_orientation, upright, upright_size
-
-if TYPE_CHECKING:
-    from PIL import Image
+from stmga.tracklets.pillow import check_image, check_source, check_whole, opened, rgb
+from stmga.utils.foreign import open_regular, read_regular
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
 WIDTH_TAG, HEIGHT_TAG = 256, 257  # of TIFF
 OPEN_SHARDS = 16  # files of packs that a process keeps open
+GREY = [128, 128, 128]  # with which libjpeg fills what is missing
+FILLING = bytes(range(1, 255)) * 2  # data of no meaning
 OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
-def read_image(file: Path, span: tuple[int, int] | None = None) -> np.ndarray:
+def read_image(file: Path, span: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """An image file, or the part `(offset, length)` of a file, as upright RGB, `(h, w, 3)` uint8.
 
     EXIF orientation is applied, as OpenCV, and so detectors and trackers, do.
+
+    Raises:
+        OSError: the file cannot be read, or is a pipe or a device.
+        ValueError: it is not whole, has more than `max_pixels` pixels, or values of unknown range.
     """
-    return decoded(read_bytes(file, span))
+    return decoded(read_bytes(file, span, max_pixels), max_pixels)
 
 
-def image_size(file: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from the header alone."""
-    from PIL import Image
-
-    with Image.open(file) as image:
+def image_size(file: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of the upright picture, from the header alone. Raises as `read_image`, but for missing data."""
+    with open_regular(file) as source, opened(source, max_pixels) as image:
         # TIFF files are turned as they load; before that, some versions of Pillow give the size as stored.
         if (tags := getattr(image, "tag_v2", None)) is not None:
             return upright_size(tags[WIDTH_TAG], tags[HEIGHT_TAG], tags.get(ORIENTATION, 1))
         return upright_size(*image.size, image_orientation(image))
 
 
-def read_bytes(file: Path, span: tuple[int, int] | None = None) -> bytes:
+def read_bytes(file: Path, span: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> bytes:
     """An image file as it is on disk, or the part `(offset, length)` of a file."""
-    return file.read_bytes() if span is None else read_span(file, span)
-
-
-def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes begin as a JPEG file does."""
-    return data.startswith(b"\xff\xd8\xff")
+    most = max_bytes(max_pixels)
+    if span is None:
+        return read_regular(file, most)
+    if span[1] > most:
+        raise ValueError(f"the picture has {span[1]:,} bytes, more than the limit of {most:,}")
+    return read_span(file, span)
 
 
 def is_plain_jpeg(data: bytes, most: int) -> bool:
     """Whether they are a whole JPEG file in RGB or grey, stored upright, of at most so many pixels."""
-    if not is_jpeg(data) or not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+    if not is_jpeg(data):
+        return False
+    try:
+        check_jpeg(data, most)
+    except ValueError:
         return False
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:  # reads the header alone
-        small = image.width * image.height <= most
-        return small and image.mode in ("RGB", "L") and image_orientation(image) == 1
+        return image.mode in ("RGB", "L") and image_orientation(image) == 1
 
 
-def decoded(data: bytes) -> np.ndarray:
+def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The bytes of an image file as upright RGB."""
-    pixels = _jpeg(data)
+    pixels = _whole_jpeg(data, check_jpeg(data, max_pixels)) if is_jpeg(data) else None
     if pixels is not None and b"Exif" not in data:
         return pixels
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:  # reads the header alone
+    with opened(io.BytesIO(data), max_pixels) as image:
         orientation = image_orientation(image)
-        return upright(rgb(image) if pixels is None else pixels, orientation)
+        if pixels is None:
+            check_whole(data, image.format, image.width * image.height, max_pixels)
+            pixels = rgb(image)
+        return upright(pixels, orientation)
+
+
+def _whole_jpeg(data: bytes, end: int) -> np.ndarray | None:
+    """What `_jpeg` says; `ValueError` where the data end before the picture, though an end marker follows them.
+
+    libjpeg fills the rest with grey. Bytes added behind a whole picture change nothing; here they change that rest.
+    """
+    pixels = _jpeg(data)
+    if pixels is not None and pixels[-1, -1].tolist() == GREY:
+        more = _jpeg(data[:end] + FILLING + data[end:])
+        if more is not None and not np.array_equal(more, pixels):
+            raise truncated("the data of the JPEG file end before the picture does")
+    return pixels
 
 
 def _jpeg(data: bytes) -> np.ndarray | None:
     """The same numbers by torchvision, in less than half of Pillow's time; None for what Pillow should look at.
 
-    That is another format, CMYK, and whatever is wrong, since Pillow says what; and all of it once torchvision, which
-    has announced that, no longer decodes.
+    That is CMYK, and whatever is wrong, since Pillow says what; and all of it once torchvision, which has announced
+    that, no longer decodes.
     """
-    if not is_jpeg(data):
-        return None
     try:
         from torchvision.io import decode_jpeg
 
@@ -116,16 +136,15 @@ class _Shard:
     """A file kept open; closed when the cache has dropped it and all reads are done."""
 
     def __init__(self, file: Path) -> None:
-        self.fd = -1
-        self.fd = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        self.file = open_regular(file)
 
     def read(self, offset: int, length: int) -> bytes:
         # pread leaves the position alone, which threads and forked workers share.
-        return os.pread(self.fd, length, offset)
+        return os.pread(self.file.fileno(), length, offset)
 
     def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+        if "file" in vars(self):
+            self.file.close()
 
 
 class _Reopened:
@@ -135,7 +154,7 @@ class _Reopened:
         self.file = file
 
     def read(self, offset: int, length: int) -> bytes:
-        with open(self.file, "rb") as file:
+        with open_regular(self.file) as file:
             file.seek(offset)
             return file.read(length)
 
@@ -150,33 +169,23 @@ def close_shards() -> None:
     _shard.cache_clear()
 
 
-def rgb(image: Image.Image) -> np.ndarray:
-    """A PIL image of any mode as `(h, w, 3)` uint8: grey repeated, alpha dropped, 16-bit grey scaled to 8 bits.
-
-    `ValueError` for pixels with no known range: mode "F", and "I" beyond 16 bits.
-    """
-    advice = f"PIL image of mode {image.mode!r} has no 8-bit colours; scale it to 0..255 and convert it to 'L' or 'RGB'"
-    if image.mode.startswith("F"):
-        raise ValueError(advice)
-    if image.mode.startswith("I"):  # Pillow would clip it at 255 instead of scaling it
-        grey = np.asarray(image)
-        if grey.size and (grey.min() < 0 or grey.max() > 0xFFFF):
-            raise ValueError(f"{advice}: its values are {grey.min()}..{grey.max()}")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
-
-
-def to_pixels(frame: Any) -> torch.Tensor:
+def to_pixels(frame: Any, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`.
 
     EXIF orientation is applied to an image as `PIL.Image.open` returned it; one that was made from another is taken as
-    it is.
+    it is. `ValueError` for too many pixels, and for images with values of unknown range or whose file is not whole.
     """
     if isinstance(frame, torch.Tensor):
+        if frame.ndim > 1:
+            check_pixels(frame.shape[-1], frame.shape[-2], max_pixels)
         return frame.detach().cpu()
     if isinstance(frame, np.ndarray):
+        if frame.ndim > 1:
+            check_pixels(frame.shape[1], frame.shape[0], max_pixels)
         pixels = frame
     else:
+        check_image(frame, max_pixels)
+        check_source(frame, max_pixels)
         orientation = image_orientation(frame)
         pixels = upright(rgb(frame), orientation)
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))  # a copy: the user's array may be read-only

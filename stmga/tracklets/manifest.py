@@ -13,13 +13,13 @@ from stmga.tracklets.validation import MADE, RESERVED, check_tracklets
 from stmga.utils.files import atomic_write
 
 
-def read_manifest(path: str | Path, *, check_files: bool = True) -> list[Tracklet]:
+def read_manifest(path: str | Path, *, check_files: bool = True, max_pixels: int | None = None) -> list[Tracklet]:
     """A JSON Lines manifest: one object a line with `tracklet`, `frames`, and where known `person`, `camera`, `time`.
 
     A frame is a file name, or `{"file": ..., "box": [x, y, w, h], "index": 12}` for a box in it, or for a frame of a
     video (from 0). All frames of a tracklet may also be parts of one file, as `stmga pack` writes them: `"frames":
     {"file": ..., "spans": [[offset, length], ...]}`, with `"boxes"` where there are any. Relative names are relative
-    to the manifest. Any other key of a line is kept in `Tracklet.extra`.
+    to the manifest. Any other key of a line is kept in `Tracklet.extra`. `max_pixels` as in `read_tracklets`.
     """
     path = Path(path).absolute()
     tracklets: list[Tracklet] = []
@@ -37,7 +37,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> list[Trackle
     if not tracklets and not faults:
         faults.append(f"{path} has no tracklets: it is empty")
     place = lambda n, i: f"{path}:{lines[n]}"  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults)
+    return check_tracklets(tracklets, check_files=check_files, place=place, faults=faults, max_pixels=max_pixels)
 
 
 def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from stmga.tracklets.folders import list_folder
 from stmga.tracklets.frame_numbers import frame_numbers
 from stmga.tracklets.images import outside
+from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.track_file import Row, TrackFile, read_track_file
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import SHARES, Size, check_tracklets, sizes_of
@@ -30,6 +31,7 @@ def read_mot(
     classes: Collection[str | int] | None = None,
     columns: str | None = None,
     check_files: bool = True,
+    max_pixels: int | None = None,
 ) -> list[Tracklet]:
     """One tracklet for each track id of a track file; its frames are boxes of images in a folder, or of a video.
 
@@ -46,7 +48,7 @@ def read_mot(
         stride: the tracker saw every n-th frame and counted only those.
         classes: numbers or names of the classes to read; default: all. A file of several is logged.
         columns: names of the columns in their order, such as `"frame,id,x1,y1,x2,y2"`, in place of what the file says.
-        check_files: as in `read_tracklets`. The headers of files are read in any case, for their sizes.
+        check_files, max_pixels: as in `read_tracklets`. The headers of files are read in any case, for their sizes.
 
     Images are matched by the one number of their names that varies (see docs/use/tracklets.md). A frame whose box is
     wholly outside the image is left out. One line of the log counts all that is left out. All faults of the input come
@@ -64,7 +66,7 @@ def read_mot(
     every = [row for rows in found.values() for row in rows]
     pictures = {row.line: picture for row in every if (picture := _frame(where, row, first, stride))}
     _say_absent(file, found, pictures, where, frames)
-    sizes = sizes_of(pictures.values())
+    sizes = sizes_of(pictures.values(), max_pixels or MAX_PIXELS)
     _leave_out_outside(file, pictures, sizes)
     name = tracks.stem if camera is None else camera
     tracklets, lines = [], []
@@ -73,7 +75,9 @@ def read_mot(
         lines.append([row.line for row in rows])
     _say(file)
     place = lambda n, i: f"{tracks}:{lines[n][i or 0]}"  # noqa: E731
-    return check_tracklets(tracklets, check_files=check_files, place=place, faults=file.faults, sizes=sizes)
+    return check_tracklets(
+        tracklets, check_files=check_files, place=place, faults=file.faults, sizes=sizes, max_pixels=max_pixels
+    )
 
 
 def _one_camera(file: TrackFile, camera: str | int | None) -> str | int | None:

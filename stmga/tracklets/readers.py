@@ -15,7 +15,9 @@ from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
 
 
-def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool = True) -> list[Tracklet]:
+def read_tracklets(
+    source: Any, *, layout: str = "{tracklet}", check_files: bool = True, max_pixels: int | None = None
+) -> list[Tracklet]:
     """Tracklets from anything people have, checked; all faults in one `TrackletError`.
 
     Args:
@@ -24,6 +26,7 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
         layout: of a folder.
         check_files: open the header of every file now (about 0.1 ms each). False leaves bad files to `Tracklet.load`:
             one tracklet may fail and the rest continue.
+        max_pixels: a picture of more is refused, before it is decoded and by `Tracklet.load` too; default: 64 million.
 
     >>> read_tracklets({"ann": np.zeros((4, 128, 64, 3), np.uint8)})
     [Tracklet(id='ann', person=None, camera=None, time=None, extra={})]
@@ -31,9 +34,9 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
     if isinstance(source, (str, Path)):
         path = Path(source)
         if path.is_dir():
-            return read_folder(path, layout=layout, check_files=check_files)
+            return read_folder(path, layout=layout, check_files=check_files, max_pixels=max_pixels)
         if path.suffix == ".jsonl":
-            return read_manifest(path, check_files=check_files)
+            return read_manifest(path, check_files=check_files, max_pixels=max_pixels)
         if not path.exists():
             raise TrackletError(f"{path} does not exist")
         raise TrackletError(
@@ -45,7 +48,7 @@ def read_tracklets(source: Any, *, layout: str = "{tracklet}", check_files: bool
         raise TypeError(f"expected a folder, a manifest, a dict or a list of tracklets, got {kind}; write [frames]")
     named = source.items() if isinstance(source, Mapping) else ((str(i), item) for i, item in enumerate(source))
     tracklets = [item if isinstance(item, Tracklet) else Tracklet(name, item) for name, item in named]
-    return check_tracklets(tracklets, check_files=check_files)
+    return check_tracklets(tracklets, check_files=check_files, max_pixels=max_pixels)
 
 
 # ---- folders

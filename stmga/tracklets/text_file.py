@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from stmga.tracklets.limits import MAX_TEXT
 from stmga.tracklets.tracklet import TrackletError
+from stmga.utils.foreign import read_regular
 
 
 def read_lines(path: Path, errors: str = "replace") -> list[str]:
@@ -14,7 +16,7 @@ def read_lines(path: Path, errors: str = "replace") -> list[str]:
     `errors` says what becomes of bytes that are not UTF-8. A file that cannot be read or is not text: `TrackletError`.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_TEXT)
     except OSError as error:
         raise TrackletError(f"cannot read {path}: {error.strerror}") from error
     encoding = _encoding(data)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from stmga.tracklets.images import checked_range, crop, outside, read_image, to_pixels
+from stmga.tracklets.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,6 +84,7 @@ class Tracklet:
         person, camera: labels, where known; one of each for the whole tracklet.
         time: when it begins, in seconds, where known.
         extra: whatever else is to be kept with it; plain JSON values.
+        max_pixels: a picture of more is refused before it is decoded.
 
     The constructor checks nothing: `check_tracklets` looks at a whole input and reports all faults together.
 
@@ -97,6 +99,7 @@ class Tracklet:
     camera: str | int | None = None
     time: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    max_pixels: int = field(default=MAX_PIXELS, repr=False)
     _checked: bool = field(default=False, init=False, repr=False)
     _clipping_said: bool = field(default=False, init=False, repr=False)
 
@@ -126,6 +129,14 @@ class Tracklet:
         checked = copy(self)
         object.__setattr__(checked, "_checked", True)
         return checked
+
+    def with_max_pixels(self, max_pixels: int) -> Self:
+        """A copy with the same frames and another limit; itself if it has that limit already."""
+        if self.max_pixels == max_pixels:
+            return self
+        limited = copy(self)
+        object.__setattr__(limited, "max_pixels", max_pixels)
+        return limited
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -163,11 +174,11 @@ class Tracklet:
     def _pixels(self, frame: Any, i: int) -> torch.Tensor:
         if not isinstance(frame, Frame):
             try:
-                return checked_range(to_pixels(frame))
+                return checked_range(to_pixels(frame, self.max_pixels))
             except ValueError as error:
                 raise TrackletError(f'tracklet "{self.id}": frame {i}: {error}') from error
         try:
-            return self._crop(read_image(frame.file, frame.span), i)
+            return self._crop(read_image(frame.file, frame.span, self.max_pixels), i)
         except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
             raise TrackletError(f'tracklet "{self.id}": cannot read {frame.file}: {error}') from error
 
@@ -178,7 +189,7 @@ class Tracklet:
         for i in places:
             wanted.setdefault(self.frames[i].index, []).append(i)
         try:
-            pictures = decode(file, wanted)
+            pictures = decode(file, wanted, self.max_pixels)
             return {i: self._crop(picture, i) for index, picture in pictures for i in wanted[index]}
         except ValueError as error:
             raise TrackletError(f'tracklet "{self.id}": {error}') from error
@@ -193,10 +204,11 @@ class Tracklet:
         return pixels
 
 
-def load_cover(row: Mapping[str, Any]) -> Image.Image | None:
+def load_cover(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
     """The picture of a row's middle frame, from disk; None where the row has none (in-memory tracklets).
 
-    `row` is `Tracklet.row()`, or an item of saved embeddings. `TrackletError` if the file has gone or cannot be read.
+    `row` is `Tracklet.row()`, or an item of saved embeddings. `TrackletError` if the file has gone, cannot be read, or
+    has a picture of more than `max_pixels`.
     """
     from PIL import Image
 
@@ -205,5 +217,7 @@ def load_cover(row: Mapping[str, Any]) -> Image.Image | None:
         return None
     box, span = (tuple(cover[key]) if key in cover else None for key in ("box", "span"))
     frame = Frame(Path(cover["file"]), box, cover.get("index"), span)
-    tracklet = Tracklet(str(row.get("tracklet")), (frame,)).as_checked()  # the warning came when it was read
+    tracklet = Tracklet(
+        str(row.get("tracklet")), (frame,), max_pixels=max_pixels
+    ).as_checked()  # the warning came when it was read
     return Image.fromarray(tracklet.load()[0].permute(1, 2, 0).numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 
 from stmga.tracklets.images import image_size, outside
+from stmga.tracklets.limits import MAX_PIXELS, check_pixels
+from stmga.tracklets.pillow import check_image
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ def check_tracklets(
     place: Place | None = None,
     faults: Iterable[str] = (),
     sizes: Mapping[Path, Size | str] | None = None,
+    max_pixels: int | None = None,
 ) -> list[Tracklet]:
     """The tracklets, marked as checked; one `TrackletError` with every fault of every tracklet if there are any.
 
@@ -49,6 +53,7 @@ def check_tracklets(
         place: says where a tracklet or frame stands in the user's file; default: the tracklet's id.
         faults: what a reader has found already, to be reported with the rest.
         sizes: what `sizes_of` has read already of these files, so that no header is read twice.
+        max_pixels: limit of the tracklets that are returned; default: what they have, which is 64 million.
 
     >>> check_tracklets([Tracklet("a", ())])
     Traceback (most recent call last):
@@ -56,12 +61,14 @@ def check_tracklets(
     """
     place = place or (lambda number, frame: f'tracklet "{tracklets[number].id}"')
     found = list(faults)
+    if max_pixels is not None:
+        tracklets = [tracklet.with_max_pixels(max_pixels) for tracklet in tracklets]
     if not tracklets and not found:
         found.append("no tracklets: the input is empty")
     found += _ids(tracklets, place)
     for number, tracklet in enumerate(tracklets):
         found += [f"{place(number, None)}: {fault}" for fault in _labels(tracklet)]
-        found += [f"{place(number, i)}: {fault}" for i, fault in _frames(tracklet.frames)]
+        found += [f"{place(number, i)}: {fault}" for i, fault in _frames(tracklet.frames, tracklet.max_pixels)]
     if check_files:
         found += _files(tracklets, place, sizes)
     if found:
@@ -102,7 +109,7 @@ def _labels(tracklet: Tracklet) -> Iterator[str]:
             yield f"extra has the key {reserved[0]!r}, which has a meaning of its own: give it another name"
 
 
-def _frames(frames: Any) -> Iterator[tuple[int | None, str]]:
+def _frames(frames: Any, max_pixels: int) -> Iterator[tuple[int | None, str]]:
     """Faults that show without opening a file."""
     if isinstance(frames, np.ndarray) and (frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8):
         yield None, f"expected a uint8 array (t, h, w, 3), got {frames.dtype} {frames.shape}"
@@ -114,13 +121,15 @@ def _frames(frames: Any) -> Iterator[tuple[int | None, str]]:
         yield None, "has no frames"
     elif isinstance(frames, tuple):
         for i, frame in enumerate(frames):
-            if fault := _one_frame(frame):
+            if fault := _one_frame(frame, max_pixels):
                 yield i, f"frame {i}: {fault}"
     elif 0 in frames.shape:
         yield None, f"frames have no pixels: shape {tuple(frames.shape)}"
+    elif fault := _fault(check_pixels, *_size_of(frames), max_pixels):
+        yield None, fault
 
 
-def _one_frame(frame: Any) -> str | None:
+def _one_frame(frame: Any, max_pixels: int) -> str | None:
     if isinstance(frame, Frame):
         if frame.index is not None and frame.index < 0:
             return f"{frame.file}: the index of a video frame counts from 0, got {frame.index}"
@@ -133,13 +142,31 @@ def _one_frame(frame: Any) -> str | None:
         return None
     if isinstance(frame, np.ndarray):
         good = frame.ndim == 3 and frame.shape[-1] == 3 and frame.dtype == np.uint8 and frame.size > 0
-        return None if good else f"expected a uint8 array (h, w, 3), got {frame.dtype} {frame.shape}"
+        if not good:
+            return f"expected a uint8 array (h, w, 3), got {frame.dtype} {frame.shape}"
+        return _fault(check_pixels, *_size_of(frame), max_pixels)
     if isinstance(frame, torch.Tensor):
         good = frame.ndim == 3 and frame.shape[0] == 3 and _pixel_type(frame) and frame.numel() > 0
-        return None if good else f"expected a uint8 or float tensor (3, h, w), got {frame.dtype} {tuple(frame.shape)}"
+        if not good:
+            return f"expected a uint8 or float tensor (3, h, w), got {frame.dtype} {tuple(frame.shape)}"
+        return _fault(check_pixels, *_size_of(frame), max_pixels)
     if not (hasattr(frame, "convert") and hasattr(frame, "mode")):  # a PIL image, without importing PIL
         return f"expected a path, a PIL image, an array or a tensor, got {type(frame).__name__}"
-    return None if min(frame.size) > 0 else "the image has no pixels"
+    return _fault(check_image, frame, max_pixels) if min(frame.size) > 0 else "the image has no pixels"
+
+
+def _size_of(pixels: np.ndarray | torch.Tensor) -> tuple[int, int]:
+    """Width and height of an array (..., h, w, 3) or a tensor (..., 3, h, w)."""
+    height, width = pixels.shape[-3:-1] if isinstance(pixels, np.ndarray) else pixels.shape[-2:]
+    return int(width), int(height)
+
+
+def _fault(check: Callable[..., None], *args: Any) -> str | None:
+    try:
+        check(*args)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _pixel_type(pixels: torch.Tensor) -> bool:
@@ -155,10 +182,12 @@ def _files(tracklets: Sequence[Tracklet], place: Place, sizes: Mapping[Path, Siz
         for i, frame in enumerate(tracklet.frames)
         if isinstance(frame, Frame)
     ]
+    limit = max((tracklets[number].max_pixels for number, _, _ in on_disk), default=MAX_PIXELS)  # load() looks again
     packed = [item for item in on_disk if item[2].span is not None]
     if packed:
-        return _packed(packed, place) + _unpacked([item for item in on_disk if item[2].span is None], place)
-    return _unpacked(on_disk, place, sizes)
+        alone = [item for item in on_disk if item[2].span is None]
+        return _packed(packed, place) + _unpacked(alone, place, limit)
+    return _unpacked(on_disk, place, limit, sizes)
 
 
 def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
@@ -172,22 +201,24 @@ def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
     faults = []
     for file, (end, number, i) in ends.items():
         try:
-            size = file.stat().st_size
+            found = file.stat()
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             what = "does not exist" if missing else f"cannot be read: {error.strerror}"
         else:
-            if size >= end:
+            regular = stat.S_ISREG(found.st_mode)
+            if regular and found.st_size >= end:
                 continue
-            what = f"has {size:,} bytes, its frames go up to {end:,}: it is not whole"
+            less = f"has {found.st_size:,} bytes, its frames go up to {end:,}: it is not whole"
+            what = less if regular else "is not a regular file"
         faults.append(f"{place(number, i)}: {file} {what}; copy the pack again, or pack the data again")
     return faults
 
 
 def _unpacked(
-    on_disk: list[tuple[int, int, Frame]], place: Place, sizes: Mapping[Path, Size | str] | None = None
+    on_disk: list[tuple[int, int, Frame]], place: Place, max_pixels: int, sizes: Mapping[Path, Size | str] | None = None
 ) -> list[str]:
-    sizes = sizes_of(frame for _, _, frame in on_disk) if sizes is None else sizes
+    sizes = sizes_of((frame for _, _, frame in on_disk), max_pixels) if sizes is None else sizes
     uses = Counter(frame.file for _, _, frame in on_disk)
     faults, clipped = [], []
     for number, i, frame in on_disk:
@@ -220,25 +251,26 @@ def _frame_count(frame: Frame, size: Size) -> int | None:
     return count if count is not None and frame.index >= count else None
 
 
-def sizes_of(frames: Iterable[Frame]) -> dict[Path, Size | str]:
+def sizes_of(frames: Iterable[Frame], max_pixels: int) -> dict[Path, Size | str]:
     """Size of each file of `frames`, or what is wrong with it; threads hide the latency of disks."""
     files = {frame.file: frame.index is not None for frame in frames}
     jobs = list(files.items())
     if not jobs:
         return {}
+    read = lambda chunk: [_size(file, video, max_pixels) for file, video in chunk]  # noqa: E731
     chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
     with ThreadPoolExecutor(max_workers=min(16, len(chunks))) as pool:
-        sizes = [size for chunk in pool.map(lambda chunk: [_size(*job) for job in chunk], chunks) for size in chunk]
+        sizes = [size for chunk in pool.map(read, chunks) for size in chunk]
     return dict(zip(files, sizes, strict=True))
 
 
-def _size(file: Path, video: bool) -> Size | str:
+def _size(file: Path, video: bool, max_pixels: int) -> Size | str:
     try:
         if video:
             from stmga.tracklets.video import video_size
 
-            return video_size(file)
-        return (*image_size(file), None)
+            return video_size(file, max_pixels)
+        return (*image_size(file, max_pixels), None)
     except FileNotFoundError:
         return f"{file} does not exist"
     except IsADirectoryError:
@@ -247,6 +279,7 @@ def _size(file: Path, video: bool) -> Size | str:
         raise  # PyAV is not installed: no fault of the file
     except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
         with suppress(OSError, ValueError):  # no file of that name can be asked for its size
-            if file.stat().st_size == 0:
+            found = file.stat()
+            if stat.S_ISREG(found.st_mode) and found.st_size == 0:
                 return f"{file} is empty (0 bytes)"
         return f"{file} cannot be opened as {'a video' if video else 'an image'}: {error}"

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.orientation import MIRRORED, matrix_orientation, upright, upright_size
-from stmga.tracklets.video_index import VideoError, VideoIndex, video_index, video_stream
+from stmga.tracklets.video_file import VideoError, open_video, require_av, too_large
+from stmga.tracklets.video_index import VideoIndex, video_index
 
 logger = logging.getLogger(__name__)
 
 TRIES = 3  # keyframes from which a picture is looked for before decoding starts at the beginning of the file
 
 
-def decode(file: Path, indices: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+def decode(file: Path, indices: Collection[int], max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, picture `(h, w, 3)` uint8 RGB, upright) for the frames `indices`, which count from 0.
 
     Frame k is the k-th picture that decoding from the beginning yields, as a tracker counted them. Where the packets
@@ -28,17 +30,18 @@ def decode(file: Path, indices: Collection[int]) -> Iterator[tuple[int, np.ndarr
     from the beginning, once: then their time stamps are known, and lead back to those that have been counted.
 
     Raises:
-        VideoError: it cannot be read, or has no such frame.
+        VideoError: it cannot be read, has no such frame, or larger pictures than `max_pixels`.
         ImportError: PyAV is not installed.
     """
-    av = _av()
+    av = require_av()
     try:
-        version = str(file), os.stat(file).st_mtime_ns, os.getpid()  # a forked worker must not read its parent's handle
+        # A forked worker must not read its parent's handle.
+        version = str(file), os.stat(file).st_mtime_ns, os.getpid(), max_pixels
         index = video_index(*version[:2])
         wanted = sorted(set(indices))
         if not index.counted and wanted and wanted[-1] >= len(index.shown):
             raise _no_frame(file, len(index.shown), wanted[-1])
-        decoder = _kept.pop(version, None) or _Decoder(file)
+        decoder = _kept.pop(version, None) or _Decoder(file, max_pixels)
         for number in wanted:
             yield number, _pixels(_picture(decoder, index, number))
         _keep(version, decoder)
@@ -46,15 +49,14 @@ def decode(file: Path, indices: Collection[int]) -> Iterator[tuple[int, np.ndarr
         raise VideoError(f"cannot decode {file}: {error}; copy the file again, or convert it anew") from error
 
 
-def video_size(file: Path) -> tuple[int, int, int | None]:
+def video_size(file: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int | None]:
     """(width, height, frames) of the upright first picture; the last is what the header says, which need not be true.
 
-    It is None where the header says nothing.
+    It is None where the header says nothing. `VideoError` for pictures of more than `max_pixels`, before any decoding.
     """
-    av = _av()
-    with av.open(str(file)) as container:
-        stream = video_stream(container)
-        frame = next(_pictures(container, stream), None)
+    container, stream = open_video(file, max_pixels)
+    with container:
+        frame = next(_pictures(container, stream, max_pixels), None)
         if frame is None:
             raise VideoError("none of its pictures can be decoded")
         orientation = _orientation(frame)
@@ -66,7 +68,6 @@ def video_size(file: Path) -> tuple[int, int, int | None]:
 
 def frame_count(file: Path) -> int | None:
     """How many frames a video has, by its packets; None where only decoding all of it would tell."""
-    _av()
     index = video_index(str(file), os.stat(file).st_mtime_ns)
     return None if index.counted else len(index.shown)
 
@@ -74,8 +75,9 @@ def frame_count(file: Path) -> int | None:
 class _Decoder:
     """An open video that knows which picture it has decoded last: `at`, -1 before the first."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, max_pixels: int) -> None:
         self.file = file
+        self.max_pixels = max_pixels
         self.container: Any = None
         self.restart()
 
@@ -83,10 +85,9 @@ class _Decoder:
         """To the beginning, by opening the file again: that is how everybody who counts has started."""
         if self.container is not None:
             self.container.close()
-        self.container = _av().open(str(self.file))
-        self.stream = video_stream(self.container)
+        self.container, self.stream = open_video(self.file, self.max_pixels)
         self.stream.codec_context.thread_count = 1  # worker processes share the load, and threads do not survive a fork
-        self.frames = _pictures(self.container, self.stream)
+        self.frames = _pictures(self.container, self.stream, self.max_pixels)
         self.at, self.sought = -1, False
 
     def seek(self, index: VideoIndex, key: int) -> Any:
@@ -94,10 +95,10 @@ class _Decoder:
         stamp = index.shown[key]
         try:
             self.container.seek(stamp, stream=self.stream)
-        except _av().FFmpegError:
+        except require_av().FFmpegError:
             return None
         known = lambda packet: packet.pts is None or packet.pts < stamp or index.has(packet.pts, packet.size)  # noqa: E731
-        self.frames = _pictures(self.container, self.stream, known)
+        self.frames = _pictures(self.container, self.stream, self.max_pixels, known)
         self.at, self.sought = key, True
         for frame in self.frames:
             if frame.pts is None or frame.pts >= stamp:  # some seek by the time of decoding, and too far
@@ -119,24 +120,38 @@ class _Decoder:
         return frame
 
 
-def _pictures(container: Any, stream: Any, known: Callable[[Any], bool] = lambda packet: True) -> Iterator[Any]:
+def _pictures(
+    container: Any, stream: Any, max_pixels: int, known: Callable[[Any], bool] = lambda packet: True
+) -> Iterator[Any]:
     """All pictures from here on, up to a packet that is not known.
 
-    Packets that cannot be decoded are passed over, as players and OpenCV do.
+    Packets that cannot be decoded are passed over, as players and OpenCV do; but not those of too large pictures, as
+    the numbers of all others would change.
     """
+    av = require_av()
     for packet in container.demux(stream):
         if not known(packet):
             return
-        with contextlib.suppress(_av().FFmpegError):
-            yield from packet.decode()
+        try:
+            pictures = packet.decode()
+        except av.FFmpegError as error:
+            width, height = stream.codec_context.width, stream.codec_context.height
+            refused = isinstance(error, av.error.ArgumentError) and not width  # FFmpeg sets the size to 0
+            if refused or width * height > max_pixels:
+                raise VideoError(too_large(container.name, max_pixels)) from error
+            continue
+        for picture in pictures:
+            if picture.width * picture.height > max_pixels:
+                raise VideoError(too_large(container.name, max_pixels))
+            yield picture
 
 
 # The video read last stays open, because the next clip of a tracklet continues where this one ended. Otherwise a clip
 # of 8 frames would decode from the keyframe, some 100 frames before. Taken out while in use: threads cannot share it.
-_kept: dict[tuple[str, int, int], _Decoder] = {}
+_kept: dict[tuple[str, int, int, int], _Decoder] = {}
 
 
-def _keep(version: tuple[str, int, int], decoder: _Decoder) -> None:
+def _keep(version: tuple[str, int, int, int], decoder: _Decoder) -> None:
     with contextlib.suppress(KeyError):
         _kept.popitem()[1].container.close()
     _kept[version] = decoder
@@ -197,11 +212,3 @@ def _orientation(frame: Any) -> int:
 
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     return 1 if matrix is None else matrix_orientation(struct.unpack("=9i", bytes(matrix)[:36]))
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError('reading video needs PyAV: pip install "stmga[video]"') from error
-    return av

@@ -10,14 +10,13 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from stmga.tracklets.video_file import open_video
 
 INTERVAL = 0.5, 1.5  # of the usual time between two pictures: what is outside may be a lost picture, or none at all
 LONG = 1.5  # times the usual number of pictures between two keyframes: there may have been one between
-
-
-class VideoError(ValueError):
-    """A video, or a frame of it, that cannot be decoded."""
 
 
 class Packet(NamedTuple):
@@ -81,10 +80,8 @@ def video_index(file: str, changed: int) -> VideoIndex:
         VideoError: it has no video stream of a known codec.
         av.FFmpegError: it cannot be read.
     """
-    import av
-
-    with av.open(file) as container:
-        stream = video_stream(container)
+    container, stream = open_video(Path(file))
+    with container:
         packets = [_packet(packet) for packet in container.demux(stream) if packet.size or packet.pts is not None]
         delayed = bool(stream.codec_context.has_b_frames)
         timed = container.format.name != "avi"  # whose stamps count packets: they cannot tell that one is missing
@@ -95,14 +92,6 @@ def video_index(file: str, changed: int) -> VideoIndex:
     if _proves_order(packets, delayed, timed):
         _prove(index, packets)
     return index
-
-
-def video_stream(container: Any) -> Any:
-    """The video stream of an open file; `VideoError` where there is none that can be decoded."""
-    stream = next(iter(container.streams.video), None)
-    if stream is None or stream.codec_context is None:
-        raise VideoError(f"{container.name} has no video stream" + (" of a known codec" if stream else ""))
-    return stream
 
 
 def _packet(packet: Any) -> Packet:

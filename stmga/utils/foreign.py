@@ -50,7 +50,9 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(limit + 1) if size <= limit else b""
+        data = os.read(file.fileno(), size + 1) if size <= limit else b""  # a buffer would double the time
+        while size <= limit and len(data) != size and len(data) <= limit and (more := os.read(file.fileno(), MB)):
+            data += more
         if max(size, len(data)) > limit:  # it may grow while it is read
             size = max(size, len(data))
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {limit:,} are expected", os.fspath(path))
@@ -89,7 +91,7 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def escaped(text: str, limit: int = 400) -> str:
-    """A foreign text as it may be printed: what a terminal acts on is escaped, and what is too long is cut.
+    r"""A foreign text as it may be printed: what a terminal acts on is escaped, and what is too long is cut.
 
     >>> escaped("a\x1b[2J\nb")
     'a\\x1b[2J\\nb'

@@ -85,6 +85,31 @@ def test_a_result_that_is_not_finite_names_its_tracklet(model: STMGA, monkeypatc
     assert TrackletEmbedder(model, on_error="skip")(records).ids == ["t0", "t1"]
 
 
+@pytest.mark.parametrize("value", [0.0, 1e30, 3e38, float("nan")])
+def test_a_vector_of_another_length_than_one_never_leaves(
+    model: STMGA, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """Large features overflow in the norm, which gives vectors of length 0 or NaN."""
+
+    def broken(self: TrackletEmbedder, features: torch.Tensor, network: object) -> torch.Tensor:
+        features = features.clone()
+        features[1] = value
+        return torch.nn.functional.normalize(features, dim=-1)
+
+    monkeypatch.setattr(TrackletEmbedder, "_head", broken)
+    with pytest.raises(TrackletError, match=r'tracklet "t1": its vector has the length (0|nan), not 1'):
+        TrackletEmbedder(model)(tracklets(4, 6, 5))
+    found = TrackletEmbedder(model, on_error="skip")(tracklets(4, 6, 5))
+    assert found.ids == ["t0", "t2"] and len(found.vectors) == 2
+    assert [skipped["tracklet"] for skipped in found.skipped] == ["t1"]
+
+
+@pytest.mark.parametrize("value", [1e30, 3e38])
+def test_clips_that_are_no_picture(model: STMGA, value: float) -> None:
+    with pytest.raises(TrackletError, match=r'tracklet "ann".*0\.\.1'):
+        TrackletEmbedder(model)({"ann": torch.full((4, 3, 32, 16), value)})
+
+
 @pytest.mark.parametrize("source", [[], {}])
 def test_zero_tracklets(model: STMGA, source: object) -> None:
     with pytest.raises(TrackletError, match="no tracklets"):

@@ -59,7 +59,6 @@ def test_box_crops_and_is_clipped(tmp_path, caplog):
         ("RGBA", (10, 20, 30, 40), (10, 20, 30)),
         ("P", 0, None),
         ("1", 1, (255, 255, 255)),
-        ("I;16", 0x80FF, (128, 128, 128)),
         ("LA", (9, 100), (9, 9, 9)),
     ],
 )
@@ -75,11 +74,14 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, mode, colour, expected):
 
 
 def test_pixels_without_a_known_range_are_refused(tmp_path):
-    picture(tmp_path / "a.tif", 0.5, mode="F")
-    for frame in (tmp_path / "a.tif", Image.new("F", (8, 8), 0.5), Image.new("I", (8, 8), 0x10000)):
+    files = [picture(tmp_path / f"{mode[-2:]}.tif", 1, mode=mode) for mode in ("F", "I", "I;16")]
+    files.append(picture(tmp_path / "16.png", 4095, mode="I;16"))  # of a camera with 12 bits, say
+    in_memory = [Image.new(mode, (8, 8), 1) for mode in ("F", "I", "I;16", "I;16B")]
+    for frame in (*files, *in_memory):
         (fault,) = faults_of(Tracklet("ann", [frame]).load)
+        assert "no 8-bit colours" in faults_of(read_tracklets, {"ann": [frame]})[0]
         assert 'tracklet "ann"' in fault
-        assert "no 8-bit colours; scale it to 0..255" in fault
+        assert "no 8-bit colours; scale it to 0..255 by the range of its values" in fault
 
 
 def test_a_record_and_a_transform_take_the_same_values():

@@ -85,7 +85,7 @@ def test_files_are_opened_once(tmp_path, monkeypatch):
     tracklets = [Tracklet(str(i), [Frame(file, (i, 0, 5, 5)) for i in range(4)]) for i in range(3)]
     checked = check_tracklets(tracklets)
     read_tracklets(checked)
-    assert opened == [file]
+    assert [source.name for source in opened] == [str(file)]
     assert [t.checked for t in checked] == [True] * 3 and [t.checked for t in tracklets] == [False] * 3
     assert all(new.frames is old.frames for new, old in zip(checked, tracklets, strict=True))
     assert check_tracklets(checked) == checked and not check_tracklets(tracklets, check_files=False)[0].checked

@@ -1,0 +1,107 @@
+"""Pillow, opened so that it decodes nothing too large, runs no other program and fills in nothing that is missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from stmga.tracklets.image_ends import PNG, check_jpeg, check_png, check_tail, is_jpeg
+from stmga.tracklets.limits import check_pixels, max_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Not EPS, which runs Ghostscript. HEIF is there where pillow-heif is registered.
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "TGA", "JPEG2000", "AVIF", "HEIF")
+TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of TIFF
+
+
+@contextmanager
+def opened(source: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """An image of which only the header is read; its pixels, if asked for inside, are all there or an error.
+
+    Raises:
+        ValueError: too many pixels, values of unknown range, or a format that is not read.
+    """
+    from PIL import Image
+
+    with _strict():
+        try:
+            image = Image.open(source)
+        except Image.DecompressionBombError as error:
+            own = "PIL.Image.MAX_IMAGE_PIXELS"
+            raise ValueError(
+                f"more pixels than the limit of {max_pixels:,}, or than Pillow's ({own}): {error}"
+            ) from error
+        with image:
+            if image.format not in FORMATS:
+                raise ValueError(f"files of the format {image.format} are not read; convert it to PNG or JPEG")
+            check_image(image, max_pixels)
+            yield image
+
+
+def check_image(image: Image.Image, max_pixels: int) -> None:
+    """`ValueError` for an image that has too many pixels, or values of unknown range; its header is enough."""
+    check_pixels(*image.size, max_pixels)
+    if (tags := getattr(image, "tag_v2", None)) and (tile := tags.get(TILE_WIDTH)):
+        check_pixels(int(tile), int(tags.get(TILE_HEIGHT, 1)), max_pixels)  # a tile may be larger than the picture
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"an image of mode {image.mode!r} has no 8-bit colours; scale it to 0..255 by the range of its values "
+            "and convert it to 'L' or 'RGB'"
+        )
+
+
+def check_source(image: Image.Image, max_pixels: int) -> None:
+    """`ValueError` for an image whose file is not whole, if its pixels are still to be read from that file."""
+    source: Any = getattr(image, "fp", None)
+    if source is None or image.format not in ("JPEG", "MPO", "PNG", "WEBP", "AVIF"):
+        return
+    place = source.tell()
+    source.seek(0)
+    data = source.read(max_bytes(max_pixels))
+    source.seek(place)
+    check_whole(data, image.format, image.width * image.height, max_pixels)
+
+
+def check_whole(data: bytes, form: str | None, pixels: int, max_pixels: int) -> None:
+    """`ValueError` for a file of that format whose end is missing or zeroed, as far as Pillow would not say so."""
+    if is_jpeg(data):
+        check_jpeg(data, max_pixels)
+    elif data.startswith(PNG):
+        check_png(data)
+    else:
+        check_tail(data, form, pixels)
+
+
+def rgb(image: Image.Image) -> np.ndarray:
+    """A PIL image as `(h, w, 3)` uint8: grey repeated, alpha dropped."""
+    return np.asarray(image.convert("RGB"))
+
+
+_lock = threading.Lock()
+_inside = 0
+_asked = False
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Inside, Pillow refuses what is truncated, even where the process has told it to load such files."""
+    from PIL import ImageFile
+
+    global _inside, _asked
+    with _lock:
+        if not _inside:
+            _asked, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _asked

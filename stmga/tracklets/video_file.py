@@ -1,0 +1,82 @@
+"""A video opened with PyAV: a regular file, no list of other files, no larger pictures than allowed."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from stmga.tracklets.limits import check_pixels
+from stmga.utils.foreign import open_regular
+
+# Formats of FFmpeg that name other files or addresses, which it would open; and numbered images, which need no PyAV.
+OTHERS = frozenset(["concat", "dash", "hls", "imf", "image2", "lavfi", "rtsp", "sap", "sdp"])
+
+MARGIN = 1 << 18  # pixels that the buffers of a small picture may have beside it
+
+
+class VideoError(ValueError):
+    """A video, or a frame of it, that cannot be decoded."""
+
+
+def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
+    """The container, to be closed, and its video stream; with a limit if it is to be decoded.
+
+    Raises:
+        VideoError: it has no video stream of a known codec, or larger pictures.
+        OSError: it cannot be opened, or is a pipe or a device.
+        av.FFmpegError: it is no video.
+        ImportError: PyAV is not installed.
+    """
+    av = require_av()
+    open_regular(file).close()
+    # FFmpeg counts the margins of its buffers too, so it gets twice the limit; `decode` compares the pictures.
+    limit = {} if max_pixels is None else {"max_pixels": str(2 * max_pixels + MARGIN)}
+    container = av.open(str(file), options={"format_whitelist": _formats(), "protocol_whitelist": "file"} | limit)
+    try:
+        stream = video_stream(container)
+        if max_pixels is not None:
+            _check(stream, max_pixels)
+            stream.codec_context.options = limit  # pictures may grow on the way
+    except ValueError:
+        container.close()
+        raise
+    return container, stream
+
+
+def video_stream(container: Any) -> Any:
+    """The video stream of an open file; `VideoError` where there is none that can be decoded."""
+    stream = next(iter(container.streams.video), None)
+    if stream is None or stream.codec_context is None:
+        raise VideoError(f"{container.name} has no video stream" + (" of a known codec" if stream else ""))
+    return stream
+
+
+def require_av() -> Any:
+    """PyAV; `ImportError` with what to install."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError('reading video needs PyAV: pip install "stmga[video]"') from error
+    return av
+
+
+def too_large(name: str, max_pixels: int) -> str:
+    """What is wrong with a video of which a picture was refused by the decoder, whose size it does not say."""
+    return (
+        f"{name} has a picture of more pixels than the limit of {max_pixels:,}; scale it down, or pass a larger "
+        "max_pixels to the function that reads the tracklets, if you trust the file"
+    )
+
+
+def _check(stream: Any, max_pixels: int) -> None:
+    try:
+        check_pixels(stream.codec_context.width, stream.codec_context.height, max_pixels)
+    except ValueError as error:
+        raise VideoError(f"{stream.container.name}: {error}") from error
+
+
+@functools.cache
+def _formats() -> str:
+    """The formats that may be read, as FFmpeg takes them."""
+    return ",".join(sorted(require_av().formats_available - OTHERS))
