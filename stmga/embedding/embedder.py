@@ -19,6 +19,7 @@ from stmga.fuse import fused
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
+from stmga.utils.workers import Shared, batches
 
 if TYPE_CHECKING:
     from stmga.deploy.exported import ExportedModel
@@ -175,11 +176,11 @@ class TrackletEmbedder:
             clips,
             batch_size=self.batch_size,
             num_workers=0 if any(map(on_device, clips.tracklets)) else self.workers,
-            collate_fn=collate,
+            collate_fn=Shared(collate),
             pin_memory=self.device.type == "cuda",
         )
         with self._bar(len(clips)) as bar:
-            for size, owners, batch, unreadable in loader:
+            for size, owners, batch, unreadable in batches(loader):
                 faults |= unreadable
                 if owners:
                     pixels, broken = self._on_the_device(batch, clips.transform)

@@ -120,7 +120,10 @@ class GalleryIndex:
         }  # fmt: skip
         content = torch.from_numpy(faiss.serialize_index(self._index))
         with atomic_path(Path(path)) as temp:
-            save_file({"index": content}, temp, metadata)
+            try:
+                save_file({"index": content}, temp, metadata)
+            except SafetensorError as error:  # what the disk said, as safetensors passes it on
+                raise OSError(str(error)) from error
         return Path(path)
 
     @classmethod

@@ -56,7 +56,7 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     folders.append(entry.name)
                 elif os.path.splitext(entry.name)[1].lower() in IMAGES:
                     images.append(entry.name)
@@ -65,11 +65,20 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(folders, key=natural_key), sorted(images, key=natural_key)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself is none, and spoils nothing beside it
+        return False
+
+
 def _level(level: str) -> re.Pattern[str]:
     parts = re.split(r"\{([A-Za-z_]+)\}", level)
     if len(parts) == 1 or any(brace in "".join(parts[::2]) for brace in "{}"):
         raise ValueError(f'layout level "{level}" names nothing; write for example "{{person}}/{{tracklet}}"')
-    return re.compile("".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+    return re.compile(
+        "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)), re.DOTALL
+    )
 
 
 def _walk(

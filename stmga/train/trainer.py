@@ -219,7 +219,7 @@ class Trainer:
                     batch = next(batches)
                 except StopIteration:
                     return
-                except (RuntimeError, TrackletError, ConnectionError, EOFError) as error:
+                except (RuntimeError, TrackletError, OSError, EOFError) as error:
                     fault = reading_fault(error)
                     if not fault:
                         raise
