@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from stmga.cli.options import add_trust_content
 from stmga.cli.parser import command, count
 
 
@@ -35,6 +36,7 @@ Killed or out of disk? Run the same command again: it resumes where it stopped."
     add("--split", type=int, default=0, metavar="N", help="of iLIDS-VID and PRID-2011, 0 to 9 (default: 0)")
     add("--shard-mib", type=count, default=256, metavar="N", help="size of the files, in MiB (default: 256)")
     add("--workers", type=count, default=8, metavar="N", help="threads that read ahead (default: 8)")
+    add_trust_content(add)
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -50,8 +52,9 @@ def pack(args: argparse.Namespace) -> None:
     if made.terms:
         print(f"terms     {made.terms}")
     manifest = pack(
-        made, args.out, shard_bytes=args.shard_mib * 1024 * 1024, progress=not args.quiet, workers=args.workers
-    )
+        made, args.out, shard_bytes=args.shard_mib * 1024 * 1024, progress=not args.quiet, workers=args.workers,
+        trust_content=args.trust_content,
+    )  # fmt: skip
     files = list(manifest.parent.glob("shard-*.bin"))
     size = sum(file.stat().st_size for file in files)
     print(f"packed    {len(files)} files, {size / 1024**2:,.1f} MiB, in {manifest.parent}")

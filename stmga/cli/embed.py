@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.options import add_computing, add_flip, add_model, computing_model_of, device_for, peak_memory
+from stmga.cli.options import (
+    add_computing,
+    add_flip,
+    add_model,
+    add_trust_content,
+    computing_model_of,
+    device_for,
+    peak_memory,
+)
 from stmga.cli.parser import check_exists, check_writable, command, count, is_main_process
 
 if TYPE_CHECKING:
@@ -50,6 +58,7 @@ def add_arguments(commands: Any) -> None:
         help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
     )  # fmt: skip
     add_flip(add)
+    add_trust_content(add)
     add(
         "--on-error",
         choices=("raise", "skip"),
@@ -93,7 +102,9 @@ def embed(args: argparse.Namespace) -> None:
             progress=world.is_main and not args.quiet,
         )
         start = time.perf_counter()
-        embeddings = embed_in_pieces(embedder, tracklets, args.out, world, name=weights)
+        embeddings = embed_in_pieces(
+            embedder, tracklets, args.out, world, name=weights, trust_content=args.trust_content
+        )
         seconds = time.perf_counter() - start
         device = str(world.device)
     if embeddings is None:  # the leader tells

@@ -48,6 +48,15 @@ def add_computing(add: Callable[..., Any]) -> None:
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
 
 
+def add_trust_content(add: Callable[..., Any]) -> None:
+    """The argument that says what identifies the files of an input."""
+    add(
+        "--trust-content", action="store_true",
+        help="on resuming, compare the contents of input files with those of the first call, which must have had this "
+        "too, instead of their paths, sizes and modification times: for files that are copied in between",
+    )  # fmt: skip
+
+
 def add_flip(add: Callable[..., Any]) -> None:
     """The argument that averages mirror images in."""
     add("--flip", action="store_true", help="average each clip with its mirror image: a little better, twice the work")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.options import add_training_data, trained, training_data
+from stmga.cli.options import add_training_data, add_trust_content, trained, training_data
 from stmga.cli.parser import check_writable, command, count, say
 
 
@@ -28,6 +28,7 @@ Killed? Run the same command again: it resumes."""
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
     add("--batch-size", type=count, metavar="N", help="frames computed at once (default: 4 on a CPU, 32 on a GPU)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add_trust_content(add)
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -52,6 +53,7 @@ def teacher(args: argparse.Namespace) -> None:
             workers=args.workers,
             progress=world.is_main and not args.quiet,
             world=world,
+            trust_content=args.trust_content,
         )
     say(f"wrote     {args.out}: {sum(map(len, tracklets)):,} frames, plain and mirrored, {model.dim} numbers each")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.options import add_training_data, trained, training_data
+from stmga.cli.options import add_training_data, add_trust_content, trained, training_data
 from stmga.cli.parser import command, count, say
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add_trust_content(add)
     add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
@@ -256,7 +257,8 @@ def ablate(args: argparse.Namespace) -> None:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {
-        "device": args.device, "workers": args.workers, "keep_frames": args.keep_frames, "progress": not args.quiet
+        "device": args.device, "workers": args.workers, "keep_frames": args.keep_frames, "progress": not args.quiet,
+        "trust_content": args.trust_content,
     }  # fmt: skip
 
 

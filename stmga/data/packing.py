@@ -2,7 +2,8 @@
 
 A pack is a folder with ``shard-00000.bin``, ... (the bytes of the image files, not re-encoded),
 ``manifest.jsonl`` (the tracklets, and where each frame is stored), ``protocol.json`` (name, terms and protocol) and
-``pack.json`` (what it was made from and with). The manifest comes last: a folder without it is a pack not yet finished.
+``pack.json`` with ``.inputs.jsonl`` (what it was made with and from). The manifest comes last: a folder without it is a
+pack not yet finished.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stmga.data.benchmark import Benchmark
 from stmga.data.shards import MiB, Shards
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.images import close_shards
+from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
 from stmga.utils.claim import FolderClaim
@@ -32,7 +34,7 @@ CLAIM = FolderClaim(
     file=ABOUT,
     what="a pack",
     other="is a pack of other data or other settings",
-    named={"fingerprint": "files, labels or protocol differ"},
+    named={"fingerprint": "labels, order or protocol differ, or it is of an older version"},
 )
 
 
@@ -43,6 +45,7 @@ def pack(
     shard_bytes: int = 256 * MiB,
     progress: bool = False,
     workers: int = 8,
+    trust_content: bool = False,
 ) -> Path:
     """Write the images of a benchmark, or of tracklets, into a few large files; returns the manifest's path.
 
@@ -57,9 +60,12 @@ def pack(
         shard_bytes: a shard ends with the tracklet that reaches this size.
         progress: show a bar.
         workers: threads that read ahead.
+        trust_content: compare the contents of image files with those of the pack that is resumed, instead of their
+            paths, sizes and modification times; it must have been begun with it.
 
     Raises:
-        ValueError: the folder holds anything else, a number is out of its range.
+        ValueError: the folder holds anything else, an image has changed, another process writes the pack, a number is
+            out of its range.
         TrackletError: frames in memory or of a video, duplicate ids, a file that cannot be read.
         OSError: the disk is full or cannot be written; complete shards stay, and the same call resumes.
 
@@ -79,20 +85,13 @@ def pack(
     tracklets = _tracklets(source)
     _check_source(tracklets)
     about = _about(source, tracklets, shard_bytes)
-    CLAIM.take(folder, about)
-    if (folder / MANIFEST).is_file():
-        logger.info("%s is already complete: %s tracklets", folder, f"{len(tracklets):,}")
-        return folder / MANIFEST
-    close_shards()
-    shards = Shards(folder, tracklets, shard_bytes=shard_bytes, workers=workers, progress=progress)
-    lines = shards.write()
-    protocol, terms = Protocol(data=about["name"]), ""
-    if isinstance(source, Benchmark):
-        protocol, terms = source.protocol, source.terms
-    words = {"name": about["name"], "terms": terms, "protocol": protocol.to_dict()}
-    atomic_write(folder / PROTOCOL, _json(words))
-    atomic_write(folder / MANIFEST, lines)
-    shards.tidy()
+    with CLAIM.hold(folder, about, InputRecord(tracklets, contents=trust_content)):
+        shards = Shards(folder, tracklets, shard_bytes=shard_bytes, workers=workers, progress=progress)
+        if (folder / MANIFEST).is_file():
+            logger.info("%s is already complete: %s tracklets", folder, f"{len(tracklets):,}")
+        else:
+            _write(source, shards)
+        shards.tidy()
     return folder / MANIFEST
 
 
@@ -110,6 +109,18 @@ def about_pack(folder: Path) -> tuple[str, Protocol, str]:
         return str(words["name"]), Protocol.from_dict(words["protocol"]), str(words["terms"])
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise TrackletError(f"{folder / PROTOCOL} cannot be read: {error}; copy the pack again") from error
+
+
+def _write(source: Benchmark | Sequence[Tracklet], shards: Shards) -> None:
+    """What is not there yet, the manifest last."""
+    close_shards()
+    lines = shards.write()
+    name, terms, protocol = "tracklets", "", Protocol(data="tracklets")
+    if isinstance(source, Benchmark):
+        name, terms, protocol = source.name, source.terms, source.protocol
+    words = {"name": name, "terms": terms, "protocol": protocol.to_dict()}
+    atomic_write(shards.folder / PROTOCOL, _json(words))
+    atomic_write(shards.folder / MANIFEST, lines)
 
 
 def _tracklets(source: Benchmark | Sequence[Tracklet]) -> list[Tracklet]:
@@ -153,10 +164,6 @@ def _parts(source: Benchmark | Sequence[Tracklet], tracklets: list[Tracklet]) ->
     for tracklet in tracklets:
         row = {key: value for key, value in tracklet.row().items() if key != "cover"}
         yield json.dumps(row, sort_keys=True)
-        for frame in tracklet.frames:
-            yield str(frame.file)
-            if frame.box or frame.span:
-                yield f"{frame.box} {frame.span}"
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import warnings
@@ -59,7 +60,7 @@ def export(
     Raises:
         ValueError: a network in training mode, another suffix, an opset that is not known, an unlikely frame size.
         ImportError: ``.onnx`` without the packages of ``pip install stmga[onnx]``.
-        OSError: the file cannot be written; an older one is untouched.
+        OSError: the file cannot be written, or another process writes it; an older one is untouched.
         RuntimeError: the written file gives other embeddings than the network.
 
     Example:
@@ -144,10 +145,12 @@ def _dynamic() -> tuple[dict[int, Any]]:
 def _write_program(deployed: Deployed, example: Tensor, about: str, path: Path) -> None:
     with torch.no_grad():
         program = torch.export.export(deployed, (example,), dynamic_shapes=_dynamic())
-    with open(path, "wb") as file, warnings.catch_warnings():
+    buffer = io.BytesIO()  # torch's own writer aborts the process when a disk is full
+    with warnings.catch_warnings():
         # Weights lie channels last: it takes them for slices and warns, stores whole storages and strides, and is right
         warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-        torch.export.save(program, file, extra_files={METADATA: about})
+        torch.export.save(program, buffer, extra_files={METADATA: about})
+    path.write_bytes(buffer.getbuffer())
 
 
 def _write_onnx(deployed: Deployed, example: Tensor, about: str, path: Path, *, opset: int | None) -> None:

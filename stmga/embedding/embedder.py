@@ -20,6 +20,7 @@ from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 from stmga.utils.isolation import isolated
+from stmga.utils.workers import Shared, batches
 
 logger = logging.getLogger(__name__)
 
@@ -176,11 +177,11 @@ class TrackletEmbedder:
             clips,
             batch_size=self.batch_size,
             num_workers=0 if any(map(on_device, clips.tracklets)) else self.workers,
-            collate_fn=collate,
+            collate_fn=Shared(collate),
             pin_memory=self.device.type == "cuda",
         )
         with self._bar(len(clips)) as bar:
-            for size, owners, groups, unreadable in loader:
+            for size, owners, groups, unreadable in batches(loader):
                 faults |= unreadable
                 if owners:
                     pixels, broken = self._on_the_device(groups, clips.transform)

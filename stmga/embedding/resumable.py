@@ -6,17 +6,20 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from stmga.embedding.embeddings import Embeddings
+from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
+from stmga.utils.files import remove_folder
+from stmga.utils.lock import output_lock
 
 if TYPE_CHECKING:
     from stmga.embedding.embedder import TrackletEmbedder
@@ -47,29 +50,46 @@ def embed_in_pieces(
     world: World | None = None,
     *,
     name: str = "",
+    trust_content: bool = False,
+    source: Sequence[Tracklet] | None = None,
     write: Callable[[Embeddings, Path], object] = Embeddings.save,
 ) -> Embeddings | None:
     """Embed into ``out.parts/``, one file of :meth:`Embeddings.save` for each 256 tracklets; then into ``out``.
 
     Each process of ``world`` does every ``world.size``-th piece. Pieces that are there already are not computed again,
     so the same call after a kill resumes. When all are there the leader writes ``out`` and removes them.
-    ``name`` is what embeddings of weights without a name are told to be of; ``write`` writes ``out``.
+
+    Args:
+        embedder, tracklets: of one process or of all.
+        out: the file of all embeddings.
+        world: the processes that share the work.
+        name: what embeddings of weights without a name are said to be of.
+        trust_content: compare the contents of files with those of the interrupted run, instead of their paths, sizes
+            and modification times; that run must have had it too.
+        source: the tracklets whose files identify the input, where they are not ``tracklets`` themselves.
+        write: writes ``out``.
 
     Returns:
         All embeddings in the order of the tracklets, for the leader; None for the others.
 
     Raises:
-        PiecesError: ``out.parts/`` holds something else, a piece is missing or damaged, or other processes differ.
+        PiecesError: ``out.parts/`` holds something else, an input file has changed, a piece is missing or damaged, or
+            other processes differ.
+        OutputBusyError: another process writes ``out``.
         TrackletError: as the embedder's; pieces that are done stay.
         OSError: a file cannot be written.
     """
+    world = world or World()
+    of_leader = (tracklets if source is None else source) if world.is_main else ()  # the leader alone compares inputs
+    inputs = InputRecord(of_leader, contents=trust_content)
     with embedder.fixed_weights():
-        return _embed_in_pieces(embedder, tracklets, Path(out), world or World(), name, write)
+        return _embed_in_pieces(embedder, tracklets, inputs, Path(out), world, name, write)
 
 
 def _embed_in_pieces(
     embedder: TrackletEmbedder,
     tracklets: Sequence[Tracklet],
+    inputs: InputRecord,
     out: Path,
     world: World,
     name: str,
@@ -80,9 +100,25 @@ def _embed_in_pieces(
     _agree(about, all_gather_objects(about))
     if world.is_main:
         out.parent.resolve(strict=True)  # a folder that is not there is an error, as where `out` is written at once
-        CLAIM.take(folder, about)
-    all_gather_objects(None)  # the folder is there before anybody writes into it
-    pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
+    with output_lock(out) if world.is_main else nullcontext():  # until the pieces are removed
+        with CLAIM.hold(folder, about, inputs) if world.is_main else nullcontext():
+            all_gather_objects(None)  # the folder is there before anybody writes into it
+            pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
+            _compute(embedder, folder, pieces, world)
+            all_gather_objects(None)  # all are done
+            if not world.is_main:
+                return None
+            whole = _joined(folder, pieces)
+            if not len(whole):
+                raise TrackletError([skip["reason"] for skip in whole.skipped])
+            whole.model = whole.model or name
+            write(whole, out)
+        remove_folder(folder, beside=out)
+    return whole
+
+
+def _compute(embedder: TrackletEmbedder, folder: Path, pieces: Sequence[Sequence[Tracklet]], world: World) -> None:
+    """This process's share of the pieces that are not there yet."""
     todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
     if len(todo) < len(pieces):
         logger.info("%s: %d of %d pieces are there", folder, len(pieces) - len(todo), len(pieces))
@@ -90,23 +126,13 @@ def _embed_in_pieces(
     with embedder.one_run(tracklet for i in own for tracklet in pieces[i]):
         for i in own:
             embedder.embed(pieces[i]).save(_file(folder, i))
-    all_gather_objects(None)  # all are done
-    if not world.is_main:
-        return None
-    whole = _joined(folder, pieces)
-    if not len(whole):
-        raise TrackletError([skip["reason"] for skip in whole.skipped])
-    whole.model = whole.model or name
-    write(whole, out)
-    shutil.rmtree(folder)
-    return whole
 
 
 def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[str, object]:
-    """What decides the vectors: a folder of pieces belongs to one of these."""
+    """What decides the vectors, but for the input files: a folder of pieces belongs to one of these."""
     digest = hashlib.sha256()
     for tracklet in tracklets:
-        row = json.dumps(tracklet.row(), default=str, sort_keys=True)
+        row = json.dumps(tracklet.row() | {"cover": None}, default=str, sort_keys=True)
         digest.update(f"{row} {len(tracklet)}\n".encode(errors="backslashreplace"))
     return {
         "weights": embedder.digest(),
@@ -159,10 +185,11 @@ def _joined(folder: Path, pieces: Sequence[Sequence[Tracklet]]) -> Embeddings:
             "the same command again computes them"
         )
     parts = [one for one in found if one is not None]
+    rows = {tracklet.id: tracklet.row() for piece in pieces for tracklet in piece}  # covers are where files are now
     first = next((part for part in parts if len(part)), parts[0])
     return Embeddings(
         torch.cat([part.vectors for part in parts]),
-        [item for part in parts for item in part.items],
+        [item | rows[item["tracklet"]] for part in parts for item in part.items],
         digest=first.digest,
         model=first.model,
         skipped=[skip for part in parts for skip in part.skipped],

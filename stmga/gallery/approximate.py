@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import threading
@@ -124,7 +125,11 @@ class GalleryIndex:
             "digest": self.gallery.digest, "count": str(len(self)), "sha256": _sha256(content),
         }  # fmt: skip
         with atomic_path(Path(path)) as temp:
-            save_file({"index": content}, temp, metadata)
+            try:
+                save_file({"index": content}, temp, metadata)
+                _sort_header(temp)
+            except SafetensorError as error:  # what the disk said, as safetensors passes it on
+                raise OSError(str(error)) from error
         return Path(path)
 
     @classmethod
@@ -223,3 +228,12 @@ def _built(gallery: Gallery, kind: str) -> Any:
 def _unit(vectors: Tensor) -> np.ndarray:
     """What FAISS takes: contiguous float32 of unit length, whose inner product is the cosine."""
     return torch.nn.functional.normalize(vectors.float(), dim=1).contiguous().numpy()
+
+
+def _sort_header(path: Path) -> None:
+    """Put the header of a safetensors file in order: safetensors writes metadata in an order drawn by chance."""
+    with open(path, "rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        text = json.dumps(json.loads(file.read(size)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        file.seek(8)
+        file.write(text.encode().ljust(size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ ELSEWHERE = (
     "A score on one data set says nothing about another place: measure on your own labelled tracklets, and set "
     "thresholds there, before you rely on an answer."
 )
+WIDTH = 112  # of a line of a command
 SAID_BELOW = ("protocol", "seeds", "spread")  # of a result: too long for a cell of the table
 
 
@@ -172,9 +174,25 @@ def _similarities(calibration: Calibration | None) -> list[str]:
 
 
 def _training(record: WeightRecord) -> list[str]:
-    command = code_block(record.training_command, "bash") if record.training_command else ""
+    commands = "\n".join(map(_continued, record.training_command.splitlines()))
+    command = code_block(commands, "bash") if commands else ""
     log = f"Log, one JSON line an epoch: {code(record.log)}." if record.log else ""
     return ["## Training", command, log] if command or log else []
+
+
+def _continued(command: str) -> str:
+    """A command over several lines of the shell, broken before its options.
+
+    >>> print(_continued("stmga train --data a " + "--set erase=0.4 " * 6 + "-o run"))
+    stmga train --data a --set erase=0.4 --set erase=0.4 --set erase=0.4 --set erase=0.4 --set erase=0.4 \\
+        --set erase=0.4 -o run
+    """
+    lines = [""]
+    for word in re.split(r" (?=--?[a-z])", command):
+        if len(lines[-1]) + len(word) > WIDTH and lines[-1].strip():
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

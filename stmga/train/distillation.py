@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,14 @@ from stmga.embedding.embedder import Precision, TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.resumable import embed_in_pieces
 from stmga.model import STMGA
+from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet
 from stmga.train.network import with_input
 from stmga.train.run_folder import tracklets_digest
 from stmga.utils.distributed import World
 from stmga.utils.files import atomic_path
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _KEY = "stmga-teacher"
@@ -48,6 +52,7 @@ def teacher_vectors(
     workers: int = 0,
     progress: bool = False,
     world: World | None = None,
+    trust_content: bool = False,
 ) -> None:
     """Write what ``model`` makes of every frame of ``tracklets``, each as a clip of one frame, plain and mirrored.
 
@@ -62,9 +67,12 @@ def teacher_vectors(
         weights: what the teacher is called; default: the name in its record.
         device, precision, batch_size, workers, progress: as of :class:`stmga.TrackletEmbedder`.
         world: the processes that share the work.
+        trust_content: note the contents of the image files, and compare them on resuming, instead of their paths, sizes
+            and modification times.
 
     Raises:
-        PiecesError: ``path.parts/`` holds the pieces of another teacher, or of other tracklets.
+        PiecesError: ``path.parts/`` holds the pieces of another teacher, or of other tracklets or images.
+        OutputBusyError: another process writes the file.
         TrackletError: a frame that cannot be read.
         OSError: the file cannot be written; an old one is untouched.
     """
@@ -82,7 +90,12 @@ def teacher_vectors(
         "terms": record.terms if record else "",
         "data": _data(tracklets),
     }
-    embed_in_pieces(embedder, frames, path, world, write=lambda found, out: _write(found, out, about))
+
+    def write(found: Embeddings, out: Path) -> None:
+        record = InputRecord(tracklets, contents=trust_content)
+        _write(found, out, about | {"inputs": record.to_bytes().decode()})
+
+    embed_in_pieces(embedder, frames, path, world, trust_content=trust_content, source=tracklets, write=write)
 
 
 class Teacher:
@@ -91,6 +104,7 @@ class Teacher:
     Args:
         path: a file of :func:`teacher_vectors`.
         tracklets: those that the student trains on.
+        trust_content: compare the contents of image files, instead of their paths, sizes and modification times.
 
     Attributes:
         weights, terms: what the teacher is called, and what its weights may be used for.
@@ -110,7 +124,7 @@ class Teacher:
     torch.Size([2, 256])
     """
 
-    def __init__(self, path: str | Path, tracklets: Sequence[Tracklet]) -> None:
+    def __init__(self, path: str | Path, tracklets: Sequence[Tracklet], *, trust_content: bool = False) -> None:
         self._about, self._plain, self._mirrored = _read_vectors(Path(path))
         known, asked = self._about["data"], _data(tracklets)
         if known != asked:
@@ -118,9 +132,20 @@ class Teacher:
                 f"{path} holds vectors of other tracklets than those to train on: {_counts(known)}, to train on are "
                 f"{_counts(asked)}. It must be written with the same data options: {_COMMAND}"
             )
+        self._check_inputs(path, InputRecord(tracklets, contents=trust_content))
         self._starts = np.cumsum([0, *map(len, tracklets)])
         self.weights: str = self._about["weights"]
         self.terms: str = self._about["terms"]
+
+    def _check_inputs(self, path: str | Path, inputs: InputRecord) -> None:
+        """TeacherError if an image is not the one that the teacher saw."""
+        if "inputs" not in self._about:
+            logger.warning("%s has no record of its image files: whether they changed is unknown", path)
+        elif found := inputs.difference(self._about["inputs"].encode()):
+            raise TeacherError(
+                f"{path} holds vectors of other images: {found}. Write it again ({_COMMAND}); of files that are only "
+                "copied, trust_content=True compares the contents, in a teacher's file that was written with it"
+            )
 
     def __call__(self, clips: Iterable[tuple[int, Sequence[int]]], mirrored: Iterable[bool]) -> Tensor:
         """b clips, each the number of a tracklet and of frames in it, and whether each is mirrored -> (b, d)."""

@@ -53,6 +53,7 @@ def train(
     started_from: str = "",
     after: Stage | None = None,
     teacher: str | Path | None = None,
+    trust_content: bool = False,
 ) -> Result:
     """Train ``model`` on ``benchmark.train``, validate on its test, and keep everything in ``folder``.
 
@@ -73,16 +74,23 @@ def train(
         started_from: where the model's weights come from, as text, for the record.
         after: the stage before this one: ``model`` gets its trunk, necks and classifiers.
         teacher: a file of :func:`stmga.train.teacher_vectors` for ``benchmark.train``, whose network teaches this one.
+        trust_content: compare the contents of the image files with those of the run that is resumed, and of the
+            teacher's, instead of their paths, sizes and modification times; both must have been begun with it.
 
     Raises:
-        TrainingError: the folder is another run's, a checkpoint is damaged, a worker was killed.
+        TrainingError: the folder is another run's, or of other images; another process trains it; a checkpoint is
+            damaged; a worker was killed.
         NotFiniteError: NaN or infinity in a loss or a gradient; the message names the batch.
         ValueError: tracklets that cannot be trained on.
         TeacherError: the teacher's file is damaged, or is of other tracklets.
     """
     with training_process(device) as world:
         options = RunOptions(
-            workers=workers, keep_frames=keep_frames, progress=progress and world.is_main, tensorboard=tensorboard
+            workers=workers,
+            keep_frames=keep_frames,
+            progress=progress and world.is_main,
+            tensorboard=tensorboard,
+            trust_content=trust_content,
         )
         trainer = Trainer(
             model, benchmark, config, folder, world, options=options, started_from=started_from, after=after,

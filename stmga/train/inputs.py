@@ -26,6 +26,7 @@ class TrainInputs:
         benchmark, net, config, world: of the run.
         workers, keep_frames: as in :func:`stmga.train.train`.
         teacher: a file of :func:`stmga.train.teacher_vectors`, or None.
+        trust_content: as in :func:`stmga.train.train`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TrainInputs:
         workers: int = 0,
         keep_frames: bool = False,
         teacher: str | Path | None = None,
+        trust_content: bool = False,
     ) -> None:
         self.world = world
         self.data = TrainingSet(
@@ -53,7 +55,7 @@ class TrainInputs:
         )
         labels_parts = config.weight_regions > 0 and net.parts == "cpa"
         self.supervision = PartSupervision(net, self.augment, seed=config.seed) if labels_parts else None
-        self.teacher = Teacher(teacher, benchmark.train) if teacher is not None else None
+        self.teacher = Teacher(teacher, benchmark.train, trust_content=trust_content) if teacher is not None else None
 
     def prepare(
         self, batch: Mapping[str, Any], epoch: int, step: int

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate
 from stmga.tracklets.tracklet import TrackletError
+from stmga.utils.workers import Shared, SharedMemoryError, checked
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -79,19 +80,19 @@ def batches_of(
         data,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=Shared(collate),
         worker_init_fn=ignore_signals,
         pin_memory=device.type == "cuda",
     )
     others = set(multiprocessing.active_children())
-    batches: Any = iter(loader)
+    reading: Any = iter(loader)
     own = set(multiprocessing.active_children()) - others
     try:
-        yield batches
+        yield map(checked, reading)
     finally:
         # torch does this when the iterator is collected, which an exception that refers to it puts off
-        if own and hasattr(batches, "_shutdown_workers"):
-            batches._shutdown_workers()
+        if own and hasattr(reading, "_shutdown_workers"):
+            reading._shutdown_workers()
         for worker in own:
             if worker.is_alive():
                 worker.kill()
@@ -102,6 +103,8 @@ def reading_fault(error: Exception) -> str:
     text = str(error).strip()
     if isinstance(error, TrackletError):
         return f"{text.splitlines()[-1]}: repair or remove it"
+    if isinstance(error, SharedMemoryError):
+        return str(error.strerror)
     if isinstance(error, ConnectionError | EOFError):  # killed while it handed its tensors over
         return "a DataLoader worker exited unexpectedly: it may have run out of memory: take fewer workers"
     if "DataLoader worker" in text:

@@ -7,18 +7,23 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stmga._version import __version__
 from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
+from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.train.config import TrainConfig
 from stmga.train.errors import TrainingError
 from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -36,22 +41,35 @@ CLAIM = FolderClaim(
 class RunFolder:
     """``run.json``, ``log.jsonl``, ``checkpoint.safetensors``, and ``best/`` and ``last/`` as saved networks.
 
+    The leader's keeps other processes out until it is closed: ``with run_folder: ...`` closes it.
+
     Args:
         path: a new or empty folder, or that of the same run, which is then resumed.
         asked: everything that decides the result, as plain JSON values.
+        inputs: the images that decide it.
 
     Raises:
-        TrainingError: the folder holds something else, or a run that was asked for differently.
+        TrainingError: the folder holds something else, a run that was asked for differently or of other images, or
+            another process trains it.
     """
 
-    def __init__(self, path: str | Path, asked: Mapping[str, Any], *, leads: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, asked: Mapping[str, Any], inputs: InputRecord | None = None, *, leads: bool = True
+    ) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / CHECKPOINT
+        self._held = ExitStack()
         spec = {"stmga": __version__, **asked}
         if leads:
-            CLAIM.take(self.path, spec)
+            self._held.enter_context(CLAIM.hold(self.path, spec, inputs))
         else:
             CLAIM.check(self.path, spec)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._held.close()
 
     @property
     def begun(self) -> bool:
@@ -111,17 +129,20 @@ def run_spec(
     }
 
 
-def open_run(path: str | Path, asked: Mapping[str, Any], world: World) -> RunFolder:
+def open_run(
+    path: str | Path, asked: Mapping[str, Any], benchmark: Benchmark, world: World, *, trust_content: bool = False
+) -> RunFolder:
     """The run folder: the leader makes it, and what it finds wrong is raised by all processes."""
-    error = ""
+    error, folder = "", None
     if world.is_main:
+        every = [*benchmark.train, *benchmark.query, *benchmark.gallery]
         try:
-            RunFolder(path, asked)
+            folder = RunFolder(path, asked, InputRecord(every, contents=trust_content))
         except TrainingError as found:
             error = str(found)
     if first := next(filter(None, all_gather_objects(error)), ""):
         raise TrainingError(first)
-    return RunFolder(path, asked, leads=False)
+    return folder or RunFolder(path, asked, leads=False)
 
 
 def tracklets_digest(tracklets: Sequence[Tracklet]) -> str:

@@ -48,6 +48,7 @@ class RunOptions:
     keep_frames: bool = False
     progress: bool = False
     tensorboard: bool = False
+    trust_content: bool = False
 
 
 class Trainer:
@@ -74,7 +75,7 @@ class Trainer:
         model.backbone.to(memory_format=torch.channels_last)
         self.inputs = TrainInputs(
             benchmark, model.config, config, world, workers=self.options.workers,
-            keep_frames=self.options.keep_frames, teacher=teacher,
+            keep_frames=self.options.keep_frames, teacher=teacher, trust_content=self.options.trust_content,
         )  # fmt: skip
         self.teacher = self.inputs.teacher
         persons = len(self.inputs.data.identities)
@@ -90,7 +91,7 @@ class Trainer:
         self.average = weight_average(model, config.average) if config.average else None
         self.scored = cast(STMGA, self.average.module) if self.average is not None else model
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
-        self.folder = open_run(folder, spec, world)
+        self.folder = open_run(folder, spec, benchmark, world, trust_content=self.options.trust_content)
         self.state = Progress()
 
     def __repr__(self) -> str:
@@ -102,14 +103,14 @@ class Trainer:
     def run(self) -> Result:
         """All epochs that are left."""
         curves = self.options.tensorboard and self.world.is_main
-        with catch_signals() as request, tensorboard_writer(self.folder.path, wanted=curves) as write_curves:
+        with self.folder, catch_signals() as request, tensorboard_writer(self.folder.path, wanted=curves) as write:
             self._resume()
             self.objective.train()
             for epoch in range(self.state.epoch, self.config.epochs):
                 row = self._epoch(epoch, request)
                 if self.world.is_main:
                     self.folder.append(row)
-                    write_curves(row)
+                    write(row)
                 self.state = replace(self.state, epoch=epoch + 1, step=0, sums={})
                 self._save()
         all_gather_objects(None)  # the main process has written its last line before any process reads it
@@ -218,7 +219,7 @@ class Trainer:
                     batch = next(batches)
                 except StopIteration:
                     return
-                except (RuntimeError, TrackletError, ConnectionError, EOFError) as error:
+                except (RuntimeError, TrackletError, OSError, EOFError) as error:
                     fault = reading_fault(error)
                     if not fault:
                         raise

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stmga.utils.files import atomic_write
+from stmga.utils.lock import OutputBusyError, output_lock
 from stmga.utils.text import preview
 
+logger = logging.getLogger(__name__)
+
 DIGEST = re.compile("[0-9a-f]{64}")  # a SHA-256: the first 12 digits identify it in a message
+INPUTS = ".inputs.jsonl"
+
+
+class Inputs(Protocol):
+    """The files that a folder is made from, each with what identifies it: a record that may be large."""
+
+    def to_bytes(self) -> bytes:
+        """The record."""
+
+    def difference(self, before: bytes) -> str:
+        """What is not as it was in an earlier record, as text that names it; "" if all is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +48,11 @@ class FolderClaim:
     >>> import tempfile
     >>> pack = FolderClaim(file="pack.json", what="a pack", other="is a pack of other data")
     >>> with tempfile.TemporaryDirectory() as root:
-    ...     pack.take(root, {"frames": 3}), pack.take(root, {"frames": 3})
-    (False, True)
+    ...     for _ in range(2):
+    ...         with pack.hold(root, {"frames": 3}) as claimed_before:
+    ...             print(claimed_before)
+    False
+    True
     """
 
     file: str
@@ -44,33 +63,44 @@ class FolderClaim:
     named: Mapping[str, str] | None = None
     error: Callable[[str], Exception] = ValueError
 
-    def take(self, folder: str | Path, about: Mapping[str, Any]) -> bool:
+    @contextmanager
+    def hold(self, folder: str | Path, about: Mapping[str, Any], inputs: Inputs | None = None) -> Iterator[bool]:
         """Claim a new or empty folder for ``about``, or one that the same ``about`` has claimed before.
 
-        Temporary files and folders that a killed process left in a claimed folder, or one level below, are removed.
+        Inside, no other process can claim the folder. Temporary files and folders that a killed process left in it, or
+        one level below, are removed.
 
         Args:
             folder: is made with its parents where there is none.
             about: everything that decides what is written, as JSON values.
+            inputs: the files that decide it.
 
-        Returns:
+        Yields:
             Whether the folder was claimed before, so that there may be something to resume.
 
         Raises:
-            ``error``: the folder holds anything else; nothing in it is changed.
+            ``error``: the folder holds anything else, or another process writes it; nothing in it is changed.
             OSError: it cannot be read or written.
         """
         folder = Path(folder)
-        known = self.check(folder, about)
+        self.check(folder, about, inputs)  # before anything is made
         folder.mkdir(parents=True, exist_ok=True)
-        if not known:
-            atomic_write(folder / self.file, _json(about))
-        for left in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")]:
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
-        return known
+        with ExitStack() as held:
+            try:
+                held.enter_context(output_lock(folder))
+            except OutputBusyError as error:
+                raise self.error(f"{folder}: {error.strerror}, or name another folder") from error
+            known = self.check(folder, about, inputs)
+            for left in [*folder.glob(".*.tmp"), *folder.glob(".*.lock"), *folder.glob("*/.*.tmp")]:
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
+            if inputs is not None and not (known and (folder / INPUTS).is_file()):
+                atomic_write(folder / INPUTS, inputs.to_bytes())  # before the claim: a claimed folder has it
+            if not known:
+                atomic_write(folder / self.file, _json(about))
+            yield known
 
-    def check(self, folder: str | Path, about: Mapping[str, Any]) -> bool:
-        """Whether the folder is claimed already, for the same; changes nothing. Raises as :meth:`take` does."""
+    def check(self, folder: str | Path, about: Mapping[str, Any], inputs: Inputs | None = None) -> bool:
+        """Whether the folder is claimed already, for the same; changes nothing. Raises as :meth:`hold` does."""
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise self.error(f"{folder} is a file, not a folder. {self.new}")
@@ -78,11 +108,18 @@ class FolderClaim:
         if not file.is_file():
             self._check_empty(folder)
             return False
-        differ = list(_differences(self._read(file), _as_read(about)))
+        differ = [self._difference(*found) for found in _differences(self._read(file), _as_read(about))]
+        if inputs is not None:
+            differ += filter(None, [self._other_inputs(folder / INPUTS, inputs)])
         if differ:
-            text = "; ".join(self._difference(*difference) for difference in differ)
-            raise self.error(f"{folder} {self.other}: {text}. {self.resume.format(folder=folder)}")
+            raise self.error(f"{folder} {self.other}: {'; '.join(differ)}. {self.resume.format(folder=folder)}")
         return True
+
+    def _other_inputs(self, file: Path, inputs: Inputs) -> str:
+        if not file.is_file():
+            logger.warning("%s has no record of its input files: whether they changed is unknown", file.parent)
+            return ""
+        return inputs.difference(file.read_bytes())
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
@@ -94,9 +131,10 @@ class FolderClaim:
         return about
 
     def _check_empty(self, folder: Path) -> None:
-        """An unclaimed folder may hold one thing: the half of a claim, whose process was killed."""
-        entries = sorted(folder.iterdir()) if folder.exists() else []
-        if found := [entry.name for entry in entries if not entry.match(f".{self.file}.*.tmp")]:
+        """An unclaimed folder may hold the half of a claim, whose process was killed or has not come further yet."""
+        entries = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+        half = re.compile(rf"\.lock|{re.escape(INPUTS)}|\.({re.escape(self.file)}|{re.escape(INPUTS)})\..*(tmp|lock)")
+        if found := [name for name in entries if not half.fullmatch(name)]:
             raise self.error(f"{folder} is not {self.what} and not empty ({preview(found)}). {self.new}")
 
     def _difference(self, name: str, before: Any, now: Any) -> str:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from stmga.utils.lock import OutputBusyError, output_lock
+
+WAIT = 30.0  # seconds for another writer of a small file, which is done in a moment
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
@@ -26,30 +31,41 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path for writing a large file. It replaces ``path`` at the end, or is removed on failure.
 
+    What a killed process left beside ``path`` is removed first.
+
     Raises:
+        OutputBusyError: another process writes this file.
         OSError: the file cannot be written; the message names it, and an old file is untouched.
     """
     path = Path(path)
     temp = _beside(path)
     try:
-        yield temp
-        with open(temp, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temp, path)
+        with output_lock(path):
+            _sweep(path)
+            try:
+                yield temp
+                with open(temp, "rb+") as file:
+                    os.fsync(file.fileno())
+                os.replace(temp, path)
+            finally:
+                temp.unlink(missing_ok=True)
+    except OutputBusyError:
+        raise
     except OSError as error:
         reason = f"{error.strerror or error}; the file was not written, and what was there before is untouched"
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
-    finally:
-        temp.unlink(missing_ok=True)
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
     """Write every file under a temporary name, then move them all. If one fails, the old files are restored."""
     path = Path()
-    with ExitStack() as undo:
+    with ExitStack() as locks, ExitStack() as undo:
         temps = {path: _beside(path) for path in files if not _is_device(path)}
         kept: dict[Path, Path | None] = {}
         try:
+            for path in sorted(temps):  # in one order, so that two writers never wait for each other
+                locks.enter_context(output_lock(path, wait=WAIT))
+                _sweep(path)
             for path, temp in temps.items():
                 undo.callback(temp.unlink, missing_ok=True)
                 _write_through(temp, files[path])
@@ -60,13 +76,25 @@ def write_all(files: Mapping[Path, bytes]) -> None:
                 os.replace(temp, path)
             for path in files.keys() - temps.keys():  # last: what a device has got cannot be taken back
                 path.write_bytes(files[path])
+        except OutputBusyError:
+            raise
         except OSError as error:
             reason = f"{error.strerror or error}; the file was not written, and what was there before is untouched"
             raise OSError(error.errno, reason, str(path)) from error
         undo.pop_all()  # all is in place: nothing to take back
-    for old in kept.values():
-        if old is not None:
-            old.unlink(missing_ok=True)
+        for old in kept.values():
+            if old is not None:
+                old.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path, *, beside: Path) -> None:
+    """Remove a folder that belongs to the file ``beside``: at once by name, so that a kill leaves no half of it.
+
+    What a kill leaves has the name of a temporary file, and goes when ``beside`` is written again.
+    """
+    temp = _beside(beside)
+    os.replace(folder, temp)
+    shutil.rmtree(temp)
 
 
 def _is_device(path: Path) -> bool:
@@ -77,6 +105,15 @@ def _is_device(path: Path) -> bool:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed process left beside ``path``; the lock says that nobody writes it now."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.tmp")
+    for name in os.listdir(path.parent):
+        if left.fullmatch(name):
+            found = path.with_name(name)
+            shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink(missing_ok=True)
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -22,13 +22,15 @@ from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError, load_cover
 from tests.support.packs import RULES, all_of, benchmark, content
 from tests.support.tracklets import faults_of
 
+OTHERS = [".inputs.jsonl", "manifest.jsonl", "pack.json", "protocol.json"]
+
 
 def test_round_trip(crops, tmp_path):
     source = benchmark(crops)
     path = pack(source, tmp_path / "pack", shard_bytes=20_000)
     names = sorted(content(tmp_path / "pack"))
     shards = [name for name in names if name.startswith("shard-")]
-    assert len(shards) > 2 and sorted({*names} - {*shards}) == ["manifest.jsonl", "pack.json", "protocol.json"]
+    assert len(shards) > 2 and sorted({*names} - {*shards}) == OTHERS
     back = load_benchmark(tmp_path / "pack")
     assert (back.name, back.terms, back.protocol) == ("walk", "rendered", RULES)
     assert [len(back.train), len(back.query), len(back.gallery)] == [6, 3, 4]
@@ -100,7 +102,7 @@ def test_sources_that_cannot_be_packed(crops, tmp_path):
     for name, words in (("gone.jpg", "cannot be read: No such file"), ("zero.jpg", "is empty")):
         with pytest.raises(TrackletError, match=f'tracklet "t": .*{name} {words}'):
             pack([Tracklet("t", [tmp_path / name])], tmp_path / name[:4])
-        assert sorted(file.name for file in (tmp_path / name[:4]).iterdir()) == ["pack.json"]
+        assert sorted(file.name for file in (tmp_path / name[:4]).iterdir()) == [".inputs.jsonl", "pack.json"]
 
 
 def test_foreign_folders_are_refused(crops, tmp_path):
@@ -116,7 +118,7 @@ def test_foreign_folders_are_refused(crops, tmp_path):
         (source, 999, "shard_bytes was 268435456, now 999"),
         (other, 2**28, "tracklets was 13, now 6; frames was 50, now 22"),
         (Benchmark(name="walk", train=source.train, query=source.query, gallery=source.gallery, protocol=Protocol()),
-         2**28, "files, labels or protocol differ"),
+         2**28, "labels, order or protocol differ"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="is a pack of other data or other settings") as caught:
             pack(wrong, tmp_path / "pack", shard_bytes=size)

@@ -164,3 +164,19 @@ def test_wrong_lines_of_packed_frames(tmp_path):
         mine = [words in fault for fault in faults if fault.startswith(f"{path}:{number}: ")]
         assert mine == [True], (number, faults)
     assert len(faults) == len(rows)
+
+
+def test_a_pack_is_resumed_over_the_same_files_only(crops, tmp_path):
+    source, folder = benchmark(crops), tmp_path / "pack"
+    pack(source, folder, shard_bytes=20_000, trust_content=True)
+    whole = content(folder)
+    file = all_of(source)[0].frames[0].file
+    before = os.stat(file)
+    try:
+        os.utime(file, ns=(0, 1))
+        with pytest.raises(ValueError, match=r"frame 0 \(.*\) has changed: its path, size, modification time"):
+            pack(source, folder, shard_bytes=20_000)
+        pack(source, folder, shard_bytes=20_000, trust_content=True)
+        assert content(folder) == whole
+    finally:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))

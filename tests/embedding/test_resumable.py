@@ -5,15 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from stmga import Embeddings, Tracklet, TrackletEmbedder
 from stmga.embedding import resumable as pieces
 from stmga.embedding.resumable import PiecesError, embed_in_pieces
 from stmga.tracklets.tracklet import TrackletError
+from stmga.utils.lock import OutputBusyError
 from tests.support.embedder import TINY, build, tracklets
 from tests.support.paths import ROOT
 
@@ -66,7 +69,12 @@ def test_what_was_done_before_a_kill_is_not_done_again(model, tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         embed_in_pieces(TrackletEmbedder(model), every, out)
     folder = tmp_path / "all.safetensors.parts"
-    assert sorted(p.name for p in folder.iterdir()) == ["000000.safetensors", "000001.safetensors", "about.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        ".inputs.jsonl",
+        "000000.safetensors",
+        "000001.safetensors",
+        "about.json",
+    ]
     (folder / ".x.tmp").write_bytes(b"half")  # of a process that was killed while it wrote
     with open(folder / "000001.safetensors", "rb+") as file:
         file.truncate(200)
@@ -82,7 +90,8 @@ def test_what_was_done_before_a_kill_is_not_done_again(model, tmp_path: Path, mo
 def test_pieces_of_another_run_are_left_alone(model, tmp_path: Path) -> None:
     every = tracklets(1, 5, 4, 2)
     folder = tmp_path / "all.safetensors.parts"
-    pieces.CLAIM.take(folder, pieces._about(TrackletEmbedder(model), every))
+    with pieces.CLAIM.hold(folder, pieces._about(TrackletEmbedder(model), every)):
+        pass
     with pytest.raises(PiecesError, match=r"another run: tracklets was .*; count was 4, now 3\. Remove it"):
         embed_in_pieces(TrackletEmbedder(model), every[:3], tmp_path / "all.safetensors")
     with torch.no_grad():
@@ -186,3 +195,57 @@ def test_weights_are_looked_at_once_a_run_and_anew_after_it(model, monkeypatch) 
         assert len(looks) == before
     embedder.embed(tracklets(5, 3))
     assert len(looks) == before + 1
+
+
+def test_pieces_of_files_that_changed_are_refused_by_name(model, tmp_path: Path, monkeypatch) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(5)]
+    for i, file in enumerate(files):
+        Image.new("RGB", (32, 64), (40 * i, 0, 0)).save(file)
+    every, out = [Tracklet(file.stem, [file]) for file in files], tmp_path / "all.safetensors"
+
+    def stopped(folder, some):
+        raise KeyboardInterrupt
+
+    def interrupted(**options) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(pieces, "_joined", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                embed_in_pieces(TrackletEmbedder(model), every, out, **options)
+
+    interrupted()
+    Image.new("RGB", (32, 64), (0, 200, 0)).save(files[1])
+    with pytest.raises(PiecesError, match=rf'tracklet "1": frame 0 \({files[1]}\) has changed.*Remove it'):
+        embed_in_pieces(TrackletEmbedder(model), every, out)
+    shutil.rmtree(tmp_path / "all.safetensors.parts")
+    interrupted(trust_content=True)
+    (tmp_path / "copy").mkdir()
+    copies = [Tracklet(file.stem, [shutil.copyfile(file, tmp_path / "copy" / file.name)]) for file in files]
+    with pytest.raises(PiecesError, match="frame 0"):
+        embed_in_pieces(TrackletEmbedder(model), copies, out)
+    found = embed_in_pieces(TrackletEmbedder(model), copies, out, trust_content=True)
+    assert found is not None and [item["cover"]["file"] for item in found.items] == [
+        str(tmp_path / "copy" / file.name) for file in files
+    ], "pictures are where the files are now"
+
+
+def test_a_second_process_on_one_output_is_told(model, tmp_path: Path, monkeypatch) -> None:
+    """Of the same process, in another thread: tests/utils/test_lock.py has two processes."""
+    every, out, found = tracklets(1, 2), tmp_path / "all.safetensors", []
+    compute = pieces._compute
+
+    def meanwhile(*args) -> None:
+        def other() -> None:
+            try:
+                embed_in_pieces(TrackletEmbedder(model), every, out)
+            except OutputBusyError as error:
+                found.append(str(error))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        compute(*args)
+
+    monkeypatch.setattr(pieces, "_compute", meanwhile)
+    assert embed_in_pieces(TrackletEmbedder(model), every, out) is not None
+    assert len(found) == 1 and "is writing it; wait for it to end" in found[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["all.safetensors"]

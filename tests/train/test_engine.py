@@ -23,6 +23,7 @@ def whole_fixture(benchmark, tmp_path_factory):
 def test_a_run_leaves_its_log_checkpoint_and_weights(whole):
     result, folder = whole
     assert sorted(p.name for p in folder.iterdir()) == [
+        ".inputs.jsonl",
         "best",
         "checkpoint.safetensors",
         "last",

@@ -13,6 +13,7 @@ from stmga.embedding.resumable import PiecesError
 from stmga.train import (
     Teacher,
     TeacherError,
+    TrainingError,
     teacher_vectors,
     train,
 )
@@ -138,3 +139,17 @@ def test_what_is_no_teachers_file_is_named(benchmark, teacher, file, tmp_path):
     assert "has format 2, written by stmga 9.9" in message
     TrackletEmbedder(teacher).embed(benchmark.train).save(bad)
     assert "is damaged or not" in refused(bad)  # embeddings of tracklets
+
+
+def test_vectors_and_runs_of_other_images_are_refused_by_name(benchmark, teacher, tmp_path):
+    seen = tmp_path / "teacher.safetensors"
+    teacher_vectors(teacher, benchmark.train, seen, weights="larger")
+    first, *rest = benchmark.train
+    frames = first.frames.copy()
+    frames[1] = 255 - frames[1]
+    changed = replace(benchmark, train=[replace(first, frames=frames), *rest])
+    with pytest.raises(TeacherError, match=r"vectors of other images: .*frame 1 \(in memory\) has changed"):
+        Teacher(seen, changed.train)
+    train(tiny(config=BASELINE), benchmark, replace(QUICK, epochs=1, steps=1), tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"frame 1 \(in memory\) has changed: its pixels"):
+        train(tiny(config=BASELINE), changed, replace(QUICK, epochs=1, steps=1), tmp_path / "run")

@@ -11,6 +11,11 @@ import pytest
 from stmga.utils.claim import FolderClaim
 
 
+def take(folder: str | Path, about: dict[str, Any]) -> bool:
+    with CLAIM.hold(folder, about) as known:
+        return known
+
+
 class OtherRunError(RuntimeError):
     pass
 
@@ -31,13 +36,13 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def refused(folder: Path, about: dict[str, Any] = ABOUT) -> str:
-    """What `take` and `check` both say; neither changes anything."""
-    before = contents(folder.parent)
+    """What `hold` and `check` both say; neither changes anything."""
+    before = contents(folder if folder.is_dir() else folder.parent)
     with pytest.raises(OtherRunError) as taken:
-        CLAIM.take(folder, about)
+        take(folder, about)
     with pytest.raises(OtherRunError) as checked:
         CLAIM.check(folder, about)
-    assert contents(folder.parent) == before and str(taken.value) == str(checked.value)
+    assert contents(folder if folder.is_dir() else folder.parent) == before and str(taken.value) == str(checked.value)
     return str(taken.value)
 
 
@@ -45,10 +50,10 @@ def test_a_new_an_empty_and_a_claimed_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "a/b", tmp_path / "empty"):
         assert not CLAIM.check(folder, ABOUT) and not (folder / "run.json").exists()
-        assert not CLAIM.take(folder, ABOUT)
+        assert not take(folder, ABOUT)
         assert json.loads((folder / "run.json").read_text()) == {**ABOUT, "size": [64, 32]}
         (folder / "result").write_bytes(b"1")
-        assert CLAIM.take(folder, ABOUT) and CLAIM.check(str(folder), ABOUT)
+        assert take(folder, ABOUT) and CLAIM.check(str(folder), ABOUT)
         assert (folder / "result").read_bytes() == b"1"
 
 
@@ -64,7 +69,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
 
 
 def test_another_call_is_told_what_differs(tmp_path):
-    CLAIM.take(tmp_path, ABOUT)
+    take(tmp_path, ABOUT)
     (tmp_path / ".log.1.tmp").write_text("half")
     asked = ABOUT | {"lr": 1, "net": {"dim": 8, "trunk": "r50"}, "seed": 3, "data": "e" * 64}
     assert refused(tmp_path, asked) == (
@@ -77,14 +82,14 @@ def test_another_call_is_told_what_differs(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "", "[1]", "null"])
 def test_a_damaged_claim_is_named(tmp_path, text):
-    CLAIM.take(tmp_path, ABOUT)
+    take(tmp_path, ABOUT)
     (tmp_path / "run.json").write_text(text)
     assert refused(tmp_path).startswith(f"{tmp_path}/run.json is damaged (")
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / ".run.json.0a.tmp").write_text("{")  # killed while it claimed the folder
-    assert not CLAIM.take(tmp_path, ABOUT)
+    assert not take(tmp_path, ABOUT)
     for name in ("half", "a/half", "a/b/half"):
         (tmp_path / name).mkdir(parents=True)
     for name in (".x.tmp", "a/.y.tmp", "a/z.tmp", "kept", ".hidden"):
@@ -92,12 +97,12 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "a/.tracklet.7.tmp").mkdir()
     (tmp_path / "a/.tracklet.7.tmp/0.jpg").write_bytes(b"1")
     (tmp_path / ".link.tmp").symlink_to(tmp_path / "a")
-    assert CLAIM.take(tmp_path, ABOUT)
+    assert take(tmp_path, ABOUT)
     assert sorted(contents(tmp_path)) == [".hidden", "a/z.tmp", "kept", "run.json"]
     assert not (tmp_path / ".link.tmp").is_symlink() and not (tmp_path / "a/.tracklet.7.tmp").exists()
 
 
 def test_names_that_are_not_utf8_come_back(tmp_path):
     about = {"name": b"l\xe4ufe".decode("utf-8", "surrogateescape")}
-    assert not CLAIM.take(tmp_path, about)
-    assert CLAIM.take(tmp_path, about)
+    assert not take(tmp_path, about)
+    assert take(tmp_path, about)

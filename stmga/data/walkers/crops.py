@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -82,29 +82,31 @@ class Crops:
             progress: show a bar.
 
         Raises:
-            ValueError: the folder holds anything else, or ``workers`` is below 0.
+            ValueError: the folder holds anything else, another process writes it, or ``workers`` is below 0.
             OSError: a file cannot be written; whole tracklets stay, and the same call resumes.
         """
-        from tqdm import tqdm
-
         whole("workers", workers, 0)
         manifest = self.folder / MANIFEST
-        CLAIM.take(self.folder, json.loads(json.dumps(about, default=int)))  # a numpy integer is not a JSON value
-        if manifest.is_file():
-            return manifest
-        walks = list(walks)
+        with CLAIM.hold(self.folder, json.loads(json.dumps(about, default=int))):  # a numpy integer is not a JSON value
+            if manifest.is_file():
+                return manifest
+            lines = self._render(list(walks), workers, progress)
+            for name, data in (beside or {}).items():
+                atomic_write(self.folder / name, data)
+            atomic_write(manifest, "".join(lines).encode())  # last: a manifest is there only if all its files are
+        return manifest
+
+    def _render(self, walks: Sequence[Walk], workers: int, progress: bool) -> list[str]:
+        """All tracklets that are not there yet; the lines of the manifest."""
+        from tqdm import tqdm
+
         with ExitStack() as stack:
             run: Any = map
             if workers:
                 pool = stack.enter_context(ProcessPoolExecutor(workers))
                 stack.callback(pool.shutdown, cancel_futures=True)
                 run = partial(pool.map, chunksize=max(1, min(16, len(walks) // (4 * workers))))
-            bar = tqdm(run(self._write, walks), total=len(walks), unit="tracklet", disable=not progress)
-            lines = list(bar)
-        for name, data in (beside or {}).items():
-            atomic_write(self.folder / name, data)
-        atomic_write(manifest, "".join(lines).encode())  # last: a manifest is there only if all its files are
-        return manifest
+            return list(tqdm(run(self._write, walks), total=len(walks), unit="tracklet", disable=not progress))
 
     def _write(self, walk: Walk) -> str:
         """One tracklet, whole or not at all; its line of the manifest."""
