@@ -53,13 +53,27 @@ class TwoSizes:
     """What TrackletEmbedder asks of a network: clips of uint8 frames -> the mean feature over two input sizes."""
 
     def __init__(self, model: STMGA) -> None:
-        self.model, self.config, self.dim, self.record = model.eval().fuse(), model.config, model.dim, model.record
+        self.model, self.clip_length, self.dim, self.record = (
+            model.eval().fuse(),
+            model.clip_length,
+            model.dim,
+            model.record,
+        )
         self.device, self.transform, self.digest = model.device, frames_of, model.digest
         larger = tuple(8 * round(LARGER * side / 8) for side in model.config.size)
         self.transforms = [
             ClipTransform.from_config(replace(model.config, size=size)) for size in (model.config.size, larger)
         ]
         self.forward_head = self.model.forward_head
+
+    def to(self, device: object) -> "TwoSizes":
+        return self
+
+    def check_inference(self, **options: object) -> None:
+        """It computes as it is."""
+
+    def for_inference(self, **options: object) -> "TwoSizes":
+        return self
 
     def encode(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) uint8 -> (b c)."""

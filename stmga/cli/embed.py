@@ -20,8 +20,11 @@ from stmga.cli.options import (
 from stmga.cli.parser import check_exists, check_writable, command, count, is_main_process
 
 if TYPE_CHECKING:
+    from stmga.embedding.embedder import TrackletEmbedder
     from stmga.embedding.embeddings import Embeddings
+    from stmga.embedding.network import TrackletNetwork
     from stmga.tracklets.tracklet import Tracklet
+    from stmga.utils.distributed import World
 
 TRACKS = ("camera", "first_index", "stride", "min_frames", "classes", "columns")  # options of a track file alone
 
@@ -70,7 +73,6 @@ def add_arguments(commands: Any) -> None:
 
 def embed(args: argparse.Namespace) -> None:
     """One vector for each tracklet, in a file; with torchrun by several processes."""
-    from stmga.embedding.embedder import TrackletEmbedder
     from stmga.embedding.resumable import embed_in_pieces
     from stmga.utils.distributed import process_group
 
@@ -88,19 +90,7 @@ def embed(args: argparse.Namespace) -> None:
         several = f", {world.size} processes" if world.size > 1 else ""
         options = f"{', compiled' if args.compile else ''}{', flip' if args.flip else ''}"
         tell(f"device    {world.device}, {args.precision}{options}{several}")
-        embedder = TrackletEmbedder(
-            model,
-            device=world.device,
-            precision=args.precision,
-            compile=args.compile,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            decode=args.decode,
-            sampling=args.sampling,
-            flip=args.flip,
-            on_error=args.on_error,
-            progress=world.is_main and not args.quiet,
-        )
+        embedder = _embedder(args, model, world)
         start = time.perf_counter()
         embeddings = embed_in_pieces(
             embedder, tracklets, args.out, world, name=weights, trust_content=args.trust_content
@@ -110,6 +100,24 @@ def embed(args: argparse.Namespace) -> None:
     if embeddings is None:  # the leader tells
         return
     _report(args, embeddings, tracklets, seconds, device, model.config.clip_length)
+
+
+def _embedder(args: argparse.Namespace, model: TrackletNetwork, world: World) -> TrackletEmbedder:
+    from stmga.embedding.embedder import TrackletEmbedder
+
+    return TrackletEmbedder(
+        model,
+        device=world.device,
+        precision=args.precision,
+        compile=args.compile,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        decode=args.decode,
+        sampling=args.sampling,
+        flip=args.flip,
+        on_error=args.on_error,
+        progress=world.is_main and not args.quiet,
+    )
 
 
 def _report(

@@ -15,7 +15,7 @@ from stmga.embedding.clip_dataset import ClipGroup, Clips, Decode, Sampling, Tra
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
-from stmga.embedding.unit import unit_only
+from stmga.embedding.unit import NonFiniteVectorError, unit_only
 from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
@@ -27,10 +27,6 @@ logger = logging.getLogger(__name__)
 Precision = Literal["fp32", "bf16", "fp16"]
 OnError = Literal["raise", "skip"]
 _HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
-
-
-class NonFiniteVectorError(TrackletError):
-    """The network made NaN or infinity of a tracklet: its weights, the precision or the pixels are at fault."""
 
 
 class TrackletEmbedder:
@@ -69,7 +65,7 @@ class TrackletEmbedder:
         TrackletError: faults of the tracklets (a ValueError), each with the id and the file.
 
     >>> import numpy as np
-    >>> from stmga.config import STMGAConfig
+    >>> from stmga import STMGA, STMGAConfig
     >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32)))
     >>> clips = {"a": np.zeros((5, 64, 32, 3), np.uint8), "b": np.full((12, 80, 40, 3), 200, np.uint8)}
     >>> TrackletEmbedder(model)(clips).vectors.shape

@@ -14,6 +14,10 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # of the length, for float16
 
 
+class NonFiniteVectorError(TrackletError):
+    """A vector is NaN, infinite or of length 0: the weights, the precision or the pixels are at fault."""
+
+
 def unit_only(
     vectors: Tensor, kept: list[int], tracklets: Sequence[Tracklet], faults: dict[int, str], skip: bool
 ) -> tuple[Tensor, list[int]]:
@@ -22,7 +26,7 @@ def unit_only(
     A length of 0 or NaN comes of features that are too large for float32: of weights or pixels that are no picture's.
 
     Raises:
-        TrackletError: a vector has another length, unless they are to be skipped.
+        NonFiniteVectorError: a vector has another length, unless they are to be skipped.
     """
     lengths = vectors.norm(dim=1)
     good = (lengths - 1).abs() < TOLERANCE  # false for NaN
@@ -34,6 +38,6 @@ def unit_only(
         found[kept[k]] = f'tracklet "{tracklets[kept[k]].id}": {what}'
     faults |= found
     if not skip:
-        raise TrackletError(list(found.values()))
+        raise NonFiniteVectorError(list(found.values()))
     logger.warning("%d more tracklets skipped; the first: %s", len(found), next(iter(found.values())))
     return vectors[good], [number for number in kept if number not in found]

@@ -239,7 +239,7 @@ def _is_hex(text: object, digits: int) -> bool:
 
 
 def is_hub_id(text: object) -> bool:
-    """Whether it is ``"owner/name"`` as the Hub allows it.
+    r"""Whether it is ``"owner/name"`` as the Hub allows it.
 
     >>> is_hub_id("owner/name"), is_hub_id("../../etc"), is_hub_id("owner/name\n")
     (True, False, False)

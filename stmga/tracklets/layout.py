@@ -75,7 +75,7 @@ def _level(level: str) -> re.Pattern[str]:
         else:
             pattern += f"(?P={part})" if part in seen else f"(?P<{part}>.+?)"
             seen.add(part)
-    return re.compile(pattern)
+    return re.compile(pattern, re.DOTALL)
 
 
 def _check_labels(text: str) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmga.data.benchmark import Benchmark
-from stmga.embedding.embedder import NonFiniteVectorError, TrackletEmbedder
+from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.network import TrackletNetwork
+from stmga.embedding.unit import NonFiniteVectorError
 from stmga.model import STMGA
 from stmga.train.errors import TrainingError
 from stmga.utils.distributed import World, all_gather_objects

@@ -56,7 +56,7 @@ def _cell(value: Any) -> str:
 
 
 def visible(text: str) -> str:
-    """A text of several lines as it may be printed: control characters and changes of direction are escaped.
+    r"""A text of several lines as it may be printed: control characters and changes of direction are escaped.
 
     >>> visible("a\x1b[2J\nb\u00a0c")
     'a\\x1b[2J\nb\xa0c'

@@ -71,7 +71,7 @@ def test_a_frame_that_comes_twice_is_read_once(tmp_path, monkeypatch):
     from stmga.tracklets import tracklet as tracklets
 
     read, reads = tracklets.read_image, []
-    monkeypatch.setattr(tracklets, "read_image", lambda file, span=None: reads.append(file) or read(file, span))
+    monkeypatch.setattr(tracklets, "read_image", lambda file, *rest: reads.append(file) or read(file, *rest))
     pixels = [noise(tmp_path / f"{i}.png", i, size=(4, 8)) for i in range(2)]
     data = training_set(Tracklet("a", [tmp_path / "0.png", tmp_path / "1.png"], person="a"))
     for draw in range(10):

@@ -21,7 +21,7 @@ def test_another_input_shares_weights_and_leaves_the_configuration_of_the_first(
     assert model.config == TINY
     assert all(a is b for a, b in zip(model.parameters(), other.parameters(), strict=True))
     assert with_input(model).config == TINY
-    with pytest.raises(ValueError, match=r"clip_length must be >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"clip_length must be from 1 to 1024, got 0"):
         with_input(model, clip_length=0)
 
 
