@@ -75,7 +75,7 @@ def is_plain_jpeg(data: bytes, most: int) -> bool:
 
 def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The bytes of an image file as upright RGB."""
-    pixels = _whole_jpeg(data, check_jpeg(data, max_pixels)) if is_jpeg(data) else None
+    pixels = _whole_jpeg(data, max_pixels) if is_jpeg(data) else None
     if pixels is not None and b"Exif" not in data:
         return pixels
     with opened(io.BytesIO(data), max_pixels) as image:
@@ -86,16 +86,18 @@ def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return upright(pixels, orientation)
 
 
-def _whole_jpeg(data: bytes, end: int) -> np.ndarray | None:
+def _whole_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
     """What `_jpeg` says; `ValueError` where the data end before the picture, though an end marker follows them.
 
     libjpeg fills the rest with grey. Bytes added behind a whole picture change nothing; here they change that rest.
     """
+    end = check_jpeg(data, max_pixels)
     pixels = _jpeg(data)
     if pixels is not None and pixels[-1, -1].tolist() == GREY:
-        more = _jpeg(data[:end] + FILLING + data[end:])
-        if more is not None and not np.array_equal(more, pixels):
-            raise truncated("the data of the JPEG file end before the picture does")
+        # By Pillow, which has the same pixels: torchvision's libjpeg prints a warning of the bytes that are too many.
+        with opened(io.BytesIO(data[:end] + FILLING + data[end:]), max_pixels) as image:
+            if not np.array_equal(rgb(image), pixels):
+                raise truncated("the data of the JPEG file end before the picture does")
     return pixels
 
 

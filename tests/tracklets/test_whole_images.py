@@ -169,3 +169,10 @@ def test_every_path_names_it(tmp_path: Path):
     with Image.open(io.BytesIO(good)) as image:
         first, second = Tracklet("ann", [image, image]).load()
         assert torch.equal(first, second) and np.array_equal(first.permute(1, 2, 0), decoded(good))
+
+
+def test_a_whole_picture_that_ends_in_grey_is_read_without_a_word(tmp_path, capfd):
+    file = tmp_path / "grey.jpg"
+    Image.new("RGB", (32, 64), (128, 128, 128)).save(file)
+    assert decoded(file.read_bytes())[-1, -1].tolist() == [128, 128, 128]
+    assert capfd.readouterr().err == ""
