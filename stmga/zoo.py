@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stmga.transforms import ClipTransform
 
 # Which weight `pretrained=True` means where an architecture has several: architecture -> tag.
-DEFAULT_TAGS: dict[str, str] = {}
+DEFAULT_TAGS: dict[str, str] = {"stmga_resnet18_c4": "market_cuhk03"}  # of architectures with several weights
 INPUT_FIELDS = {"clip_length", "size", "mean", "std"}  # what a weight may have of its own within an architecture
 
 
