@@ -33,7 +33,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     >>> list_models("*resnet18*")
     ['stmga_resnet18_c4', 'stmga_resnet18_c4_baseline']
     >>> list_models("stmga_resnet18_c4", pretrained=True)
-    ['stmga_resnet18_c4.market_cuhk03']
+    ['stmga_resnet18_c4.market_cuhk03', 'stmga_resnet18_c4.market_cuhk03_256']
     """
     if not pretrained:
         return [name for name in ARCHITECTURES if fnmatchcase(name, pattern)]
