@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.accuracy.card_figures import MARS8
 from benchmarks.turns import in_turns, where
 from stmga import STMGA, ClipTransform, Embeddings, TrackletEmbedder
 from stmga.data import load_benchmark
@@ -35,7 +36,6 @@ from stmga.utils.files import atomic_write
 from stmga.zoo import create_model, is_name
 
 LARGER = 1.25
-MARS8 = "mars8-dev (half-resolution subset of the MARS test set; not MARS)"
 RATE = 1e-3
 FORMS = ("plain", "flip", "two sizes", "re-ranking")
 CLIPS = 4  # computed at once, as the embedder does on a CPU
@@ -154,9 +154,7 @@ def main() -> None:
     add("data", help="what is tested on, as for `stmga eval`")
     add("--model", nargs="+", required=True, help="names of weights, or folders of saved networks")
     add("--work", type=Path, required=True, help="folder in which the vectors are kept")
-    add(
-        "--title", default="mars8-dev (half-resolution subset of the MARS test set; not MARS)", help="the data in words"
-    )
+    add("--title", default=MARS8, help="name of the data, for the table")
     add("--rounds", type=int, default=15, help="of the costs; 0 leaves them out")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--json", type=Path, default=OUT)

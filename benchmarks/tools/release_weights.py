@@ -130,8 +130,13 @@ def arguments() -> argparse.Namespace:
     add("best", type=Path, metavar="RUN_BEST", help="a saved network: RUN/best or RUN/last")
     add("name", metavar="NAME", help="architecture.tag")
     add("--data", required=True, help="what it is measured on, as for `stmga eval`")
-    add("--title", default=MARS8, help="the data in words")
-    add("--command", action="append", required=True, help="that trained it; one for each stage, in order")
+    add("--title", default=MARS8, help="name of the data, for the card")
+    add(
+        "--command",
+        action="append",
+        required=True,
+        help="training command of a stage; repeat it for every stage, in order",
+    )
     add("--log", type=Path, action="append", help="of each stage, in order (default: the one beside RUN_BEST)")
     add("--training-data", default=TRAINING_DATA, help="what all stages were trained on, as text")
     add("--terms", default=TERMS)
@@ -139,7 +144,7 @@ def arguments() -> argparse.Namespace:
     add("--elsewhere", type=Path, metavar="JSON", help="rows of benchmarks/accuracy/elsewhere.py, for the card")
     add("--spread", default="", help='other seeds, as "3 seeds: mAP 56.8 to 57.4, rank-1 74.9 to 75.6"')
     add("--score", type=Path, help="a second scorer, as score.py ZIP FEATS.npz")
-    add("--zip", type=Path, help="the data in the form that it wants")
+    add("--zip", type=Path, help="the data as the second scorer reads it")
     add("--device", default="cpu")
     add("--workers", type=int, default=0)
     add("--threads", type=int, default=torch.get_num_threads())

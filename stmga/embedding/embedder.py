@@ -217,7 +217,7 @@ class TrackletEmbedder:
         """Some (k, t, 3, h, w) -> (b, c) float32 on the CPU, b the sum of the k."""
         batch = clips[0] if len(clips) == 1 else torch.cat(clips)
         dtype = AUTOCAST[self.precision]
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
             feature = network.encode(batch).float()
             if self.flip:
                 feature = (feature + network.encode(batch.flip(-1)).float()) / 2
@@ -228,7 +228,7 @@ class TrackletEmbedder:
         out = torch.empty_like(features)
         for start in range(0, len(features), _HEAD_ROWS):
             rows = slice(start, start + _HEAD_ROWS)
-            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            with torch.inference_mode():
                 out[rows] = network.forward_head(features[rows].to(self.device)).float().cpu()
         return out
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -14,35 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stmga import STMGA, STMGAConfig
 from stmga.cli.main import main
-from stmga.deploy.export import export
 from stmga.deploy.exported import ExportedModel
-
-PROGRAM, INPUTS, HEADER = "models/model.json", "data/sample_inputs/model.pt", "extra/stmga"
-
-
-WEIGHTS, CONSTANTS = "data/weights/model_weights_config.json", "data/constants/model_constants_config.json"
-
-
-CONFIG = STMGAConfig(
-    backbone="resnet18", stage="c4", parts="none", part_scales=(1,), temporal_scales=(), t_mga=False, s_mga=False,
-    size=(32, 16), clip_length=1,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def model() -> STMGA:
-    torch.manual_seed(0)
-    return STMGA(CONFIG).eval()
-
-
-@pytest.fixture(scope="module")
-def members(model, tmp_path_factory) -> dict[str, bytes]:
-    path = tmp_path_factory.mktemp("exported") / "good.pt2"
-    export(model, path)
-    with zipfile.ZipFile(path) as archive:
-        return {info.filename.partition("/")[2]: archive.read(info) for info in archive.infolist()}
+from tests.support.exported import CONSTANTS, HEADER, INPUTS, PROGRAM, WEIGHTS, refused
 
 
 class Bomb:
@@ -68,15 +41,6 @@ def packed(path: Path, members, *, kind=zipfile.ZIP_STORED, also=()) -> Path:
 def changed(data: bytes, change) -> bytes:
     value = json.loads(data)
     return json.dumps(change(value) or value).encode()
-
-
-def refused(path: Path, match: str, **options) -> None:
-    start = time.monotonic()
-    with pytest.raises(ValueError, match=match) as caught:
-        ExportedModel(path, **options)
-    assert time.monotonic() - start < 5
-    assert len(str(caught.value)) < 800 and str(caught.value).isprintable()
-    assert not Path("pwned").exists()
 
 
 @pytest.fixture(autouse=True)

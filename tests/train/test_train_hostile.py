@@ -1,7 +1,6 @@
 """Run folders of strangers for a second stage: each fault is a TrainingError or WeightsError, at once."""
 
 import json
-import os
 import pickle
 import shutil
 import struct
@@ -16,6 +15,7 @@ from stmga.config import ARCHITECTURES
 from stmga.hub.records import WeightsError
 from stmga.train import Stage, Trainer, TrainingError, train
 from stmga.utils.distributed import World
+from tests.support.files import irregular
 from tests.support.train import QUICK, TINY, little_benchmark, tiny
 
 BASELINE = replace(ARCHITECTURES["stmga_resnet18_c4_baseline"], size=TINY.size, clip_length=1)
@@ -171,14 +171,7 @@ def test_a_run_that_is_none(run, benchmark, name):
 @pytest.mark.parametrize("name", ["run.json", CHECKPOINT, "last/config.json"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
 def test_what_is_no_regular_file(run, benchmark, name, kind):
-    path = run / name
-    path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to("/dev/zero" if kind == "device" else path.name)
+    irregular(run / name, kind)
     refused(run, benchmark)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stmga.data.walkers.shot import Shot
-from stmga.data.walkers.spec import WalkerSpec, whole
+from stmga.data.walkers.spec import WalkerSpec, check_int
 from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.claim import FolderClaim
@@ -85,7 +85,7 @@ class Crops:
             ValueError: the folder holds anything else, another process writes it, or ``workers`` is below 0.
             OSError: a file cannot be written; whole tracklets stay, and the same call resumes.
         """
-        whole("workers", workers, 0)
+        check_int("workers", workers, 0)
         manifest = self.folder / MANIFEST
         with CLAIM.hold(self.folder, json.loads(json.dumps(about, default=int))):  # a numpy integer is not a JSON value
             if manifest.is_file():

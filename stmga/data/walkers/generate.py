@@ -16,7 +16,7 @@ import numpy as np
 
 from stmga.data.benchmark import Benchmark
 from stmga.data.walkers.crops import Crops, Walk, rendered
-from stmga.data.walkers.spec import DIFFICULTIES, Difficulty, PictureOptions, WalkerSpec, spec_from, whole
+from stmga.data.walkers.spec import DIFFICULTIES, Difficulty, PictureOptions, WalkerSpec, check_int, spec_from
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Tracklet
 
@@ -125,7 +125,7 @@ class _Plan:
         for name, least in (
             ("train_persons", 0), ("test_persons", 0), ("distractors", 0), ("cameras", 1), ("tracklets", 1)
         ):  # fmt: skip
-            whole(name, getattr(self, name), least)
+            check_int(name, getattr(self, name), least)
         for name in ("train_persons", "test_persons", "distractors"):
             if getattr(self, name) > TEST:
                 raise ValueError(f"{name}={getattr(self, name)}: there are {TEST:,} of them at most")

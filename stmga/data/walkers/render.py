@@ -16,7 +16,7 @@ import numpy as np
 
 from stmga.data.walkers.crops import Crops, Walk, rendered
 from stmga.data.walkers.shot import Shot
-from stmga.data.walkers.spec import WalkerOptions, WalkerSpec, spec_from, whole
+from stmga.data.walkers.spec import WalkerOptions, WalkerSpec, check_int, spec_from
 from stmga.tracklets.tracklet import Tracklet
 
 if TYPE_CHECKING:
@@ -104,19 +104,19 @@ def write_walkers(
     spec = spec_from(options)
     walks = _walks(persons, first, cameras, tracklets, spec)
     counts = {"persons": persons, "first": first, "cameras": cameras, "tracklets": tracklets}
-    crops = Crops(Path(folder).absolute(), spec, quality=whole("quality", quality, 1))
+    crops = Crops(Path(folder).absolute(), spec, quality=check_int("quality", quality, 1))
     return crops.write(walks, {**counts, **asdict(spec), "quality": quality})
 
 
 def _shot(person: int, camera: int, tracklet: int, spec: WalkerSpec) -> Shot:
-    return Shot(spec, person, camera, tracklet, whole("frames", spec.frames, 1))  # one tracklet has one length
+    return Shot(spec, person, camera, tracklet, check_int("frames", spec.frames, 1))  # one tracklet has one length
 
 
 def _walks(persons: int, first: int, cameras: int, tracklets: int, spec: WalkerSpec) -> Iterator[Walk]:
     """Every tracklet, in order; the arguments are checked at once."""
     for name, value in (("persons", persons), ("cameras", cameras), ("tracklets", tracklets)):
-        whole(name, value, 1)
-    whole("first", first, 0)
+        check_int(name, value, 1)
+    check_int("first", first, 0)
     shortest, longest = spec.lengths
     lengths = np.random.default_rng([spec.seed, 4])
     for _ in range(first * cameras * tracklets):  # one draw at a time: as if the persons before had been rendered

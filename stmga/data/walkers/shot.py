@@ -14,7 +14,7 @@ from stmga.data.walkers.figures import draw_figure
 from stmga.data.walkers.looks import Look, make_look
 from stmga.data.walkers.occluders import Occluder, make_occluder
 from stmga.data.walkers.scenes import Camera, make_camera, photograph, view
-from stmga.data.walkers.spec import WalkerSpec, whole
+from stmga.data.walkers.spec import WalkerSpec, check_int
 
 VIEWS = (0, 90, 180, 270)  # degrees: front, walking to the right, back, walking to the left
 SPEED = 0.11  # of a walk across the picture, person heights per frame
@@ -38,8 +38,8 @@ class Shot:
 
     def __post_init__(self) -> None:
         for name in ("person", "camera", "tracklet"):
-            whole(name, getattr(self, name), 0)
-        whole("frames", self.frames, 1)
+            check_int(name, getattr(self, name), 0)
+        check_int("frames", self.frames, 1)
 
     def _stream(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.spec.seed, *key])

@@ -87,7 +87,7 @@ class WalkerSpec:
     similar_clothes: float = 0.0
 
     def __post_init__(self) -> None:
-        whole("seed", self.seed, 0)
+        check_int("seed", self.seed, 0)
         shortest, longest = self.lengths
         if longest < shortest:
             raise ValueError(f"frames={self.frames}: a range is (shortest, longest)")
@@ -99,7 +99,7 @@ class WalkerSpec:
     def lengths(self) -> tuple[int, int]:
         """(shortest, longest) of the lengths that `frames` allows."""
         ends = self.frames if isinstance(self.frames, tuple) and len(self.frames) == 2 else (self.frames, self.frames)
-        return whole("frames", ends[0], 1), whole("frames", ends[1], 1)
+        return check_int("frames", ends[0], 1), check_int("frames", ends[1], 1)
 
     @property
     def difficulty(self) -> Difficulty:
@@ -122,7 +122,7 @@ def spec_from(options: Mapping[str, Any], difficulty: Difficulty | None = None) 
     return WalkerSpec(**options, **fixed)
 
 
-def whole(name: str, value: object, least: int) -> int:
+def check_int(name: str, value: object, least: int) -> int:
     """`value` if it is a whole number of at least `least`."""
     if not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}={value!r}: give a whole number of at least {least}")
