@@ -92,10 +92,21 @@ def batches_of(
     finally:
         # torch does this when the iterator is collected, which an exception that refers to it puts off
         if own and hasattr(reading, "_shutdown_workers"):
-            reading._shutdown_workers()
+            with _lost_workers_are_known():
+                reading._shutdown_workers()
         for worker in own:
             if worker.is_alive():
                 worker.kill()
+
+
+@contextmanager
+def _lost_workers_are_known() -> Iterator[None]:
+    """While workers are shut down, the loss of one is no news: torch reports it once, whenever its signal comes."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not reading_fault(error):
+            raise
 
 
 def reading_fault(error: Exception) -> str:

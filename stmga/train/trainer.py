@@ -224,12 +224,14 @@ class Trainer:
                     if not fault:
                         raise
                 if all_reduce_any(torch.tensor([bool(fault)], dtype=torch.bool, device=self.world.device)).item():
-                    self._save()  # what is trained so far
-                    faults = " | ".join(filter(None, all_gather_objects(fault)))
-                    raise TrainingError(f"{faults}; {self._kept()}; run the same command to resume from it")
+                    break
                 assert batch is not None
                 yield batch
                 bar.update()
+        # While there are workers, torch may report a lost one at any moment, also in the middle of a checkpoint.
+        self._save()  # what is trained so far
+        faults = " | ".join(filter(None, all_gather_objects(fault)))
+        raise TrainingError(f"{faults}; {self._kept()}; run the same command to resume from it")
 
     def _bar(self, epoch: int) -> Any:
         from tqdm import tqdm
@@ -255,9 +257,7 @@ class Trainer:
         if len(set(all_gather_objects((self.state.epoch, self.state.step)))) > 1:
             raise TrainingError(f"the processes do not see the same {self.folder.path}; put it where all of them do")
         if self.world.is_main:
-            self.folder.rewind(
-                self.state.epoch
-            )  # a run killed before its checkpoint has logged steps that are computed again
+            self.folder.rewind(self.state.epoch)  # without the logged steps that are computed again
 
     def _save(self) -> None:
         self.state.scaler = self.scaler.state_dict()

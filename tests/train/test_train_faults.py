@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from stmga.data.training_set import TrainingSet
 from stmga.train import NotFiniteError, Trainer, TrainingError, train
@@ -208,6 +209,31 @@ def test_a_killed_worker_is_named_and_nothing_is_lost(benchmark, tmp_path, monke
     assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
     result = train(tiny(), benchmark, replace(QUICK, steps=8), tmp_path / "run")
     assert [row["steps"] for row in result.log] == [8, 8]
+
+
+def test_a_worker_that_torch_reports_during_the_shutdown_is_named_and_the_checkpoint_is_whole(
+    benchmark, tmp_path, monkeypatch
+):
+    """The signal of a lost worker may come after the error of its last batch."""
+    iterator, reports = "torch.utils.data.dataloader._MultiProcessingDataLoaderIter", []
+    shutdown = _MultiProcessingDataLoaderIter._shutdown_workers
+
+    def reported(self):
+        shutdown(self)
+        if not reports:  # torch reports once
+            reports.append(1)
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    def broken(self):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(f"{iterator}._shutdown_workers", reported)
+    monkeypatch.setattr(f"{iterator}._next_data", broken)
+    with pytest.raises(TrainingError, match=r"worker exited.*fewer workers.*to resume"):
+        train(tiny(), benchmark, QUICK, tmp_path / "run", workers=1)
+    assert reports
+    monkeypatch.undo()
+    assert train(tiny(), benchmark, QUICK, tmp_path / "run").log[-1]["steps"] == QUICK.steps
 
 
 def test_a_worker_killed_while_it_hands_a_batch_over_is_named_too(benchmark, tmp_path, monkeypatch):
