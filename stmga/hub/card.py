@@ -9,7 +9,7 @@ from typing import Any
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
-from stmga.hub.markdown import cell, code, code_block, inline
+from stmga.hub.markdown import WIDTH, cell, code, code_block, inline, wrapped
 from stmga.hub.metadata import card_data, title
 from stmga.hub.records import WeightRecord
 
@@ -29,11 +29,15 @@ LIMITS = """\
 - **Misuse.** Following people across cameras is surveillance. Do not use this to watch, profile or identify people
   without a legal basis and their knowledge, nor to decide anything about a person without a human who checks the
   pictures. The law of the place (in the EU: GDPR and the AI Act) may forbid the use outright."""
-ELSEWHERE = (
-    "A score on one data set says nothing about another place: measure on your own labelled tracklets, and set "
-    "thresholds there, before you rely on an answer."
-)
-WIDTH = 112  # of a line of a command
+WHAT = """\
+A network for video-based person re-identification. It turns a tracklet (crops of one person followed by one
+camera) into a vector of unit length. Tracklets of the same person get similar vectors."""
+ELSEWHERE = """\
+A score on one data set says nothing about another place. Measure on your own labelled tracklets, and set
+thresholds there, before you rely on an answer."""
+FRAMES = """\
+The same test with this many frames of each tracklet, evenly spaced, in queries and gallery. The thresholds are
+similarities for a false-match rate; in brackets the share of the pairs of one person that reach them."""
 SAID_BELOW = ("protocol", "seeds", "spread")  # of a result: too long for a cell of the table
 
 
@@ -68,8 +72,7 @@ def _what(record: WeightRecord) -> str:
     height, width = config.size
     size = f", {record.megabytes}" if record.megabytes else ""
     return (
-        "A network for video-based person re-identification: it turns a tracklet (crops of one person followed by one "
-        "camera) into a vector of unit length, so that tracklets of the same person lie close together.\n\n"
+        f"{WHAT}\n\n"
         f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
         f"- Input: clips of {config.clip_length} frames, {height} x {width} pixels\n"
         f"- File: {code(record.file)}{size}, sha256 `{record.sha256}`\n"
@@ -97,7 +100,9 @@ def _data(record: WeightRecord) -> str:
     licence = f"Licence of the weights: {inline(record.licence) or asked}."
     parent = f"Started from {code(record.parent)}, whose terms and licence hold here too." if record.parent else ""
     stages = [{"stage": i, **row} for i, row in enumerate(record.stages, start=1)]
-    return "\n\n".join(text for text in (data, parent, _table(stages) if stages else "", terms, licence) if text)
+    table = _table(stages) if stages else ""
+    parts = (wrapped(data), parent, table, wrapped(terms), wrapped(licence))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
@@ -105,8 +110,13 @@ def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
     if not metrics:
         return ""
     table = _table([{key: row[key] for key in row if key not in SAID_BELOW} for row in metrics])
-    said = [f"- {key.capitalize()}: {inline(row[key])}" for row in metrics for key in SAID_BELOW if key in row]
-    return "\n\n".join(filter(None, [table, "\n".join(dict.fromkeys(said))]))
+    return "\n\n".join(filter(None, [table, _said(metrics)]))
+
+
+def _said(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What is too long for a cell, as a list without repeats."""
+    said = [f"{key.capitalize()}: {inline(row[key])}" for row in rows for key in SAID_BELOW if key in row]
+    return "\n".join(wrapped(text, "- ") for text in dict.fromkeys(said))
 
 
 def _frames(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -119,11 +129,7 @@ def _frames(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             rate, share = f"{point['false_match_rate']:g}", f"{point['true_match_rate']:.1%}"
             cells[f"similarity at {rate}"] = f"{point['similarity']:.4f} ({share})"
         shown.append(cells)
-    text = (
-        "The same test with so many frames of each tracklet, evenly spaced, in queries and gallery. The thresholds are "
-        "similarities for a false-match rate; in brackets the share of the pairs of one person that reach them."
-    )
-    return ["## Frames in a tracklet", text, _results(shown)]
+    return ["## Frames in a tracklet", FRAMES, _results(shown)]
 
 
 def _camera_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -139,11 +145,8 @@ def _camera_pairs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     # Shorter names first, so that camera 10 comes after 9.
     down, across = (sorted({pair[side] for pair in scores}, key=lambda name: (len(name), name)) for side in (0, 1))
     table = [{"query, gallery": q, **{g: scores.get((q, g), "-") for g in across}} for q in down]
-    said = dict.fromkeys(
-        f"- {key.capitalize()}: {inline(row[key])}" for row in rows for key in SAID_BELOW if key in row
-    )
     text = "Rank-1 / mAP (number of queries) by the camera of the query, down, and the camera of the gallery, across."
-    return ["## Pairs of cameras", text, _table(table), "\n".join(said)]
+    return ["## Pairs of cameras", text, _table(table), _said(rows)]
 
 
 def _elsewhere(record: WeightRecord) -> list[str]:
@@ -170,7 +173,7 @@ def _similarities(calibration: Calibration | None) -> list[str]:
         f"Measured on {of}: {calibration.impostor_pairs:,} pairs of different persons, {calibration.genuine_pairs:,} "
         f"of one person. `stmga search` says {replace(calibration, data='').describe()}."
     )
-    return ["## What a similarity means", _table(rows), text]
+    return ["## What a similarity means", _table(rows), wrapped(text)]
 
 
 def _training(record: WeightRecord) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 _MARKUP = re.compile(r"([\\`*\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # underscores within a word are only underscores
 _ENTITY = re.compile(r"&(?=#?\w+;)")
+WIDTH = 112  # of a line of prose or of a command
 _BLOCK = re.compile(r"^(\d*)([#>+\-=|.):])")  # what begins a heading, quotation, list, table or rule
 
 
@@ -18,6 +20,22 @@ def inline(text: object) -> str:
     '\\\\# title - item'
     """
     return _BLOCK.sub(r"\1\\\2", _escaped(text))
+
+
+def wrapped(text: str, bullet: str = "") -> str:
+    """Escaped text as a paragraph or a list item of several lines, none of which begins a block of its own.
+
+    Not for text with `code`: a line that begins inside a span of code may still begin a block of HTML.
+
+    >>> print(wrapped("four " * 22 + "in # 1", "- "))
+    - four four four four four four four four four four four four four four four four four four four four four four
+      in # 1
+    >>> print(wrapped("four " * 22 + "in # 1"))
+    four four four four four four four four four four four four four four four four four four four four four four in
+    \\# 1
+    """
+    lines = textwrap.wrap(text, WIDTH - len(bullet), break_long_words=False, break_on_hyphens=False)
+    return bullet + f"\n{' ' * len(bullet)}".join(_BLOCK.sub(r"\1\\\2", line) for line in lines)
 
 
 def cell(text: object) -> str:

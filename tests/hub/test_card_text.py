@@ -91,6 +91,16 @@ def test_a_text_is_text_and_no_markup(text):
 
 
 @pytest.mark.parametrize("text", EVIL)
+def test_a_text_that_is_wrapped_is_text_and_no_markup(text):
+    """Prose is broken into lines: what then begins a line is still no heading, list or rule."""
+    plain = texts_of(told("plain words"))[1]
+    for before in range(19, 24):
+        words, elements = texts_of(told("word " * before + text))
+        assert elements == plain, before
+        assert " ".join(text.split()) in words
+
+
+@pytest.mark.parametrize("text", EVIL)
 def test_a_text_does_not_end_the_metadata(text):
     data = metadata(licence=text, metrics=({"data": text, "mAP": 0.5, "protocol": text},), stages=({"data": text},))
     assert data.library_name == "stmga"
