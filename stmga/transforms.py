@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.tracklets.images import checked_range, to_pixels
+from stmga.utils.settings import Settings
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -24,7 +24,7 @@ _ACCEPTED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipTransform:
+class ClipTransform(Settings):
     """Clip of any size -> ``(t, 3, h, w)`` float32: resize (bicubic, antialiased), scale to 0..1, normalise.
 
     ``size`` is (height, width) in pixels, ``mean`` and ``std`` are RGB in 0..1. The whole frame is resized, so the
@@ -49,14 +49,11 @@ class ClipTransform:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    def __post_init__(self) -> None:
-        for name, length, kind in (("size", 2, int), ("mean", 3, float), ("std", 3, float)):
-            value = getattr(self, name)
-            if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != length:
-                raise ValueError(f"{name} must be {length} numbers, got {value!r}")
-            object.__setattr__(self, name, tuple(kind(v) for v in value))
-        if min(self.size) < 1 or min(self.std) <= 0:
-            raise ValueError(f"size and std must be positive, got size={self.size}, std={self.std}")
+    def _faults(self) -> Iterable[str]:
+        if min(self.size) < 1:
+            yield self.must("size", "be > 0")
+        if min(self.std) <= 0:
+            yield self.must("std", "be > 0")
 
     def __call__(self, clip: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
         if isinstance(clip, np.ndarray):
@@ -78,8 +75,8 @@ class ClipTransform:
         if len(groups) == 1:
             return self._apply(torch.stack(frames))
         out = frames[0].new_empty((len(frames), 3, *self.size), dtype=torch.float32)
-        for places in groups.values():
-            out[places] = self._apply(torch.stack([frames[i] for i in places])).to(out.device)
+        for same in groups.values():
+            out[same] = self._apply(torch.stack([frames[i] for i in same])).to(out.device)
         return out
 
     def _apply(self, frames: Tensor) -> Tensor:
@@ -105,18 +102,6 @@ class ClipTransform:
         )
 
     __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, for a config.json."""
-        return {name: list(value) for name, value in dataclasses.asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ClipTransform:
-        """The inverse of :meth:`to_dict`; an unknown key is a ValueError."""
-        unknown = sorted(set(data) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown transform keys {unknown}; expected size, mean, std")
-        return cls(**data)
 
     @classmethod
     def from_config(cls, config: STMGAConfig) -> ClipTransform:

@@ -28,7 +28,7 @@ ALLOWED = {
     "hub": "transforms config utils",
     "backbones": "utils",
     "blocks": "",
-    "transforms": "tracklets",
+    "transforms": "tracklets utils",
     "tracklets": "utils",
     "visualize": "utils",
     "config": "utils",
