@@ -14,6 +14,7 @@ Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_
 Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``, ``ClipTransform``
 Embedding    ``TrackletEmbedder``, ``Embeddings``
 Search       ``Gallery``, ``gallery.GalleryIndex``
+Linking      ``link``: one identity for each person, over all cameras
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
 Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
 Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
@@ -41,6 +42,7 @@ from stmga.zoo import create_model, get_transform, get_weights, list_models, lis
 
 if TYPE_CHECKING:
     from stmga.metrics import evaluate
+    from stmga.people import link
 
 __all__ = [
     "CPA",
@@ -67,14 +69,15 @@ __all__ = [
     "export",
     "get_transform",
     "get_weights",
+    "link",
     "list_models",
     "list_weights",
     "paper_config",
     "read_tracklets",
 ]
 # Imported when first asked for, so that `import stmga` stays as fast as `import torch`.
-_SUBMODULES = ("blocks", "data", "gallery", "hub", "metrics", "tracklets", "train", "visualize")
-_LATER = {"evaluate": "stmga.metrics"}
+_SUBMODULES = ("blocks", "data", "gallery", "hub", "metrics", "people", "tracklets", "train", "visualize")
+_LATER = {"evaluate": "stmga.metrics", "link": "stmga.people"}
 
 
 def __getattr__(name: str) -> Any:

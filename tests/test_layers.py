@@ -13,11 +13,12 @@ PACKAGE = ROOT / "stmga"
 # that nothing of stmga is needed for: _version, config and calibration.
 ALLOWED = {
     "__main__": "cli",
-    "cli": "train data metrics gallery embedding deploy zoo model backbones hub transforms tracklets visualize config "
-    "utils",
+    "cli": "train data people metrics gallery embedding deploy zoo model backbones hub transforms tracklets visualize "
+    "config utils",
     "stmga": "gallery embedding deploy zoo model blocks hub transforms tracklets config",  # __init__.py
     "train": "data metrics embedding model backbones blocks hub tracklets config utils",
     "data": "metrics tracklets utils",
+    "people": "metrics embedding utils",
     "metrics": "embedding config utils",
     "gallery": "embedding config utils",
     "embedding": "model hub transforms tracklets config utils",

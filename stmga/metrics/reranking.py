@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +12,9 @@ from torch import Tensor
 
 from stmga.metrics.neighbours import Neighbours, distances, nearest, squared_lengths
 from stmga.metrics.protocol import CHOICES, Reranking
+from stmga.metrics.sparse_rows import Floats, Ints, SparseRows
 from stmga.utils.isolation import isolated
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
 SCRATCH = 16 << 20  # entries of the dense rows that are worked on at once
 HEAD = 256 << 20  # bytes of query-gallery distances that are kept from the first pass; more is computed again
 PAIRS = 256  # vectors gathered at once
@@ -113,26 +111,6 @@ def _joined(queries: Tensor, gallery: Tensor, distance: str) -> Tensor:
     return x
 
 
-@dataclass(eq=False)
-class _Rows:
-    """A sparse matrix (n, n) by rows: row i has ``columns[starts[i]:starts[i + 1]]``, rising, with their values."""
-
-    starts: Ints
-    columns: Ints
-    values: Floats
-
-    @classmethod
-    def of(cls, rows: Ints, columns: Ints, values: Floats, n: int) -> _Rows:
-        """From triples in order of the rows."""
-        return cls(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]), columns, values)
-
-    def gather(self, wanted: Ints) -> tuple[Ints, Ints]:
-        """Rows one after another: for every entry, which of ``wanted`` it belongs to, and where it is stored."""
-        lengths = self.starts[wanted + 1] - self.starts[wanted]
-        owner = np.repeat(np.arange(len(wanted)), lengths)
-        return owner, np.arange(len(owner)) + np.repeat(self.starts[wanted] - (np.cumsum(lengths) - lengths), lengths)
-
-
 def _mutual(indices: Ints) -> NDArray[np.bool_]:
     """``(n, k)`` neighbours -> which of them have the row among their own k."""
     out = np.empty(indices.shape, dtype=bool)
@@ -168,7 +146,7 @@ def _reciprocal_sets(indices: Ints, k1: int) -> tuple[Ints, Ints]:
     return rows, columns
 
 
-def _weights(x: Tensor, near: Neighbours, sets: tuple[Ints, Ints]) -> _Rows:
+def _weights(x: Tensor, near: Neighbours, sets: tuple[Ints, Ints]) -> SparseRows:
     """exp(-d / greatest d of the row) for every member of the row's set; each row sums to one."""
     rows, columns = sets
     n = len(x)
@@ -179,7 +157,7 @@ def _weights(x: Tensor, near: Neighbours, sets: tuple[Ints, Ints]) -> _Rows:
         a -= b
         square[part] = np.einsum("nc,nc->n", a, a)
     values = np.exp(-square / near.farthest.clamp_min(TINY).numpy()[rows])
-    return _Rows.of(rows, columns, (values / np.bincount(rows, values, n)[rows]).astype(np.float32), n)
+    return SparseRows.of(rows, columns, (values / np.bincount(rows, values, n)[rows]).astype(np.float32), n)
 
 
 def _known(near: Neighbours, codes: Ints) -> Floats:
@@ -191,7 +169,7 @@ def _known(near: Neighbours, codes: Ints) -> Floats:
     return np.where(have[place] == codes, near.squares.numpy().ravel()[place], np.float32(np.nan))
 
 
-def _expanded(weights: _Rows, neighbours: Ints) -> _Rows:
+def _expanded(weights: SparseRows, neighbours: Ints) -> SparseRows:
     """Every row becomes the mean of the rows of its ``neighbours`` (n, k2)."""
     n, k = neighbours.shape
     total = np.zeros(min(n, max(1, SCRATCH // 4 // n)) * n, dtype=np.float32)
@@ -207,18 +185,18 @@ def _expanded(weights: _Rows, neighbours: Ints) -> _Rows:
         found.append((codes + part.start * n, total[codes] / np.float32(k)))
         total[codes] = 0
     codes, values = (np.concatenate(column) for column in zip(*found, strict=True))
-    return _Rows.of(*np.divmod(codes, n), values, n)
+    return SparseRows.of(*np.divmod(codes, n), values, n)
 
 
 class _Jaccard:
     """Jaccard distances of the first q rows to all others, by way of the columns that both have."""
 
-    def __init__(self, weights: _Rows, q: int) -> None:
+    def __init__(self, weights: SparseRows, q: int) -> None:
         self.weights, self.q, self.n = weights, q, len(weights.starts) - 1
         rows = np.repeat(np.arange(self.n), np.diff(weights.starts))[weights.starts[q] :]
         columns, values = weights.columns[weights.starts[q] :], weights.values[weights.starts[q] :]
         order = np.argsort(columns, kind="stable")
-        self.columns = _Rows.of(columns[order], rows[order] - q, values[order], self.n)
+        self.columns = SparseRows.of(columns[order], rows[order] - q, values[order], self.n)
 
     def rows(self, part: slice) -> Floats:
         """``(b, n - q)``."""

@@ -1,0 +1,43 @@
+"""A sparse matrix by rows, in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class SparseRows:
+    """A sparse matrix by rows: row i has ``columns[starts[i]:starts[i + 1]]``, rising, with their values."""
+
+    starts: Ints
+    columns: Ints
+    values: Floats
+
+    @classmethod
+    def of(cls, rows: Ints, columns: Ints, values: Floats, n: int) -> SparseRows:
+        """``n`` rows from triples in order of the rows."""
+        return cls(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]), columns, values)
+
+    def gather(self, wanted: Ints) -> tuple[Ints, Ints]:
+        """Rows one after another: for every entry, which of ``wanted`` it belongs to, and its index in ``columns``."""
+        lengths = self.starts[wanted + 1] - self.starts[wanted]
+        owner = np.repeat(np.arange(len(wanted)), lengths)
+        return owner, np.arange(len(owner)) + np.repeat(self.starts[wanted] - (np.cumsum(lengths) - lengths), lengths)
+
+
+def summed(codes: Ints, values: NDArray[np.floating]) -> tuple[Ints, NDArray[np.floating]]:
+    """Codes in rising order, each once, with the sum of its values.
+
+    >>> summed(np.array([5, 2, 5]), np.array([1.0, 2.0, 3.0]))
+    (array([2, 5]), array([2., 4.]))
+    """
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    return codes[first], np.add.reduceat(values[order], first) if len(first) else values[:0]
