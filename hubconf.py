@@ -83,7 +83,7 @@ def transforms(name, *, pretrained=False):  # type: ignore[no-untyped-def]
 
     Args:
         name (str): "architecture.tag", an architecture, or a folder made by save_pretrained.
-        pretrained (bool): of the default trained weights, as for the architecture itself.
+        pretrained (bool): take the preprocessing of the architecture's default trained weights.
 
     Returns:
         A ClipTransform: list of PIL images, uint8 array (t, h, w, 3) or tensor (t, 3, h, w) -> float (t, 3, h, w).

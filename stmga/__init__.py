@@ -21,8 +21,8 @@ Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
 Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
 Deployment   ``export``, ``deploy.ExportedModel``
 
-Importing stmga imports torch and nothing heavier; submodules such as ``stmga.train`` load on first use. Each object has
-examples of its own: help(stmga.Gallery). The command line does the same work: stmga --help.
+Importing stmga imports torch and nothing heavier; submodules such as ``stmga.train`` load on first use. Each object's
+help has examples: help(stmga.Gallery). The command line does the same work: stmga --help.
 """
 
 from importlib import import_module

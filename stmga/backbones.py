@@ -15,15 +15,15 @@ from stmga.utils.text import preview
 
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what parameters may be stored in
-OWN = "backbone."  # what the trunk's parameters are called in a saved STMGA
+OWN = "backbone."  # prefix of the trunk's parameters in a saved STMGA
 
 
 class Trunk(nn.Sequential):
     """(b 3 h w) -> (b c h/16 w/16), torchvision's stages one after another.
 
-    ``recompute`` names stages whose activations are not kept for the backward pass but computed again in it: slower by
-    their forward pass, smaller by their activations, and the same to the bit, running statistics included.
-    ``frozen`` names stages that training leaves as they are; see :meth:`freeze`.
+    ``recompute`` names stages whose activations are computed again in the backward pass instead of being kept. This
+    costs their forward pass, saves their activations, and gives the same bits, running statistics included.
+    ``frozen`` names stages that training does not change; see :meth:`freeze`.
     """
 
     recompute: tuple[str, ...] = ()
@@ -40,11 +40,10 @@ class Trunk(nn.Sequential):
         return x
 
     def freeze(self, stages: Sequence[str]) -> None:
-        """Leave these first stages as they are, weights and running statistics; those frozen before are free again.
+        """Freeze the weights and running statistics of these first stages; stages frozen before are free again.
 
-        No gradient goes through them and no activation of theirs is kept, and the first ones have the largest maps: a
-        step of a ResNet-50 that ends at layer3 takes a third less time without conv1 to layer1
-        (docs/train/training.md).
+        Frozen stages compute no gradient and keep no activations, and the first stages have the largest maps. A step of
+        a ResNet-50 that ends at layer3 takes a third less time with conv1 to layer1 frozen (docs/train/training.md).
 
         Raises:
             ValueError: they are not the first stages, so that a gradient would have to go through them.
@@ -70,7 +69,7 @@ class Trunk(nn.Sequential):
 
 
 def recomputed(stage: nn.Module, x: Tensor) -> Tensor:
-    """``stage(x)``, whose activations are computed again when the backward pass needs them."""
+    """``stage(x)``; its activations are computed again when the backward pass needs them."""
     contexts = lambda: (nullcontext(), frozen_statistics(stage))  # noqa: E731
     y: Tensor = checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     return y
@@ -78,10 +77,10 @@ def recomputed(stage: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside, batch norms in training normalise by the batch and leave their running statistics alone."""
+    """Inside, batch norms in training normalise by the batch but do not update their running statistics."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:  # they are asked to move by nothing; to take them away would change what backward keeps
+    for norm in norms:  # momentum 0; removing the statistics would change what the backward pass keeps
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
@@ -101,7 +100,7 @@ def build_backbone(name: str, stage: str) -> Trunk:
     children = OrderedDict(net.named_children())
     for head in ("avgpool", "fc", *(["layer4"] if stage == "c4" else [])):
         del children[head]
-    if stage == "c5":  # the last stage looks at the same 16 x 8 map as the one before it
+    if stage == "c5":  # the last stage keeps the 16 x 8 map of the stage before it
         first = children["layer4"][0]
         (first.conv2 if hasattr(first, "conv3") else first.conv1).stride = (1, 1)
         first.downsample[0].stride = (1, 1)
@@ -118,20 +117,20 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
     """Fill ``trunk`` with ImageNet weights.
 
     Args:
-        trunk: what :func:`build_backbone` gave.
-        weights: ``"imagenet"`` for torchvision's own (downloaded by torchvision, hash checked), or a safetensors file
-            in torchvision's names, or that of a saved STMGA, whose trunk alone is taken. A file may end at a later
-            stage than the trunk; half precision becomes float32.
+        trunk: a trunk from :func:`build_backbone`.
+        weights: ``"imagenet"`` for torchvision's own (downloaded by torchvision, hash checked), a safetensors file with
+            torchvision's names, or the file of a saved STMGA, of which only the trunk is used. A file may end at a
+            later stage than the trunk. Half precision becomes float32.
         name: the trunk's name in torchvision.
-        missing: stages that the file is known to lack, as ``["layer4"]``: they keep their random start.
+        missing: stages that the file is known to lack, such as ``["layer4"]``; they keep their random weights.
 
     Raises:
-        ValueError: the file lacks, or holds, parameters that were not declared; or is not a safetensors file.
+        ValueError: the file lacks parameters, has unexpected ones, or is not a safetensors file.
         FileNotFoundError: no such file.
     """
     state = torchvision_weights(name) if str(weights) == "imagenet" else read_safetensors(Path(weights))
     if own := {k.removeprefix(OWN): tensor for k, tensor in state.items() if k.startswith(OWN)}:
-        state = own  # a saved STMGA: its heads are left where they are
+        state = own  # a saved STMGA: its heads are not used
     wanted = trunk.state_dict()
     built = {child for child, _ in trunk.named_children()}
     beyond = [s for s in STAGES if s not in built]
@@ -153,7 +152,7 @@ def load_backbone(trunk: nn.Sequential, weights: str | Path, *, name: str, missi
 
 
 def torchvision_weights(name: str) -> dict[str, Tensor]:
-    """Torchvision's first ImageNet weights, which the works compared in the paper load; downloads unless cached."""
+    """Torchvision's first ImageNet weights, which the methods compared in the paper use; downloads unless cached."""
     import torchvision
 
     record = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]

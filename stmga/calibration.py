@@ -51,7 +51,7 @@ class Calibration:
     data: str = ""
 
     def threshold(self, false_match_rate: float | None = None) -> Threshold:
-        """The one measured for this rate; by default for 1e-3, or for what is nearest to it.
+        """The threshold measured for this rate; by default for 1e-3 or the nearest rate to it.
 
         Raises:
             ValueError: a rate that was not measured.
@@ -65,16 +65,14 @@ class Calibration:
         raise ValueError(f"no threshold for the false-match rate {false_match_rate:g}; measured are {rates}")
 
     def verdict(self, similarity: float, *, false_match_rate: float | None = None) -> str:
-        """``"same"`` at or above the threshold; below it ``"other"`` where fewer than 5 % of true pairs lie, else
-        ``"unsure"``.
-        """
+        """``"same"`` at or above the threshold, ``"other"`` below ``lower``, else ``"unsure"``."""
         same = self.threshold(false_match_rate).similarity
         if similarity >= same:
             return "same"
         return "other" if similarity < self.lower else "unsure"
 
     def describe(self) -> str:
-        """In one line, for people."""
+        """All of it in one readable line."""
         point = self.threshold()
         return (
             f'"same" from {point.similarity:.3f} (false-match rate {point.false_match_rate:g}, true-match rate '
@@ -112,7 +110,7 @@ def _number(value: object) -> float:
 
 
 def _check(calibration: Calibration) -> None:
-    """Raise ValueError for what cannot be a measurement: every verdict would be wrong, or none could be given."""
+    """Raise ValueError for values that no measurement gives, with which verdicts would be wrong."""
     for point in calibration.thresholds:
         if not (0 < point.false_match_rate <= 1 and 0 <= point.true_match_rate <= 1 and abs(point.similarity) <= 1.01):
             raise ValueError(f"a threshold must have a rate in 0..1 and a similarity in -1..1, got {point}")

@@ -1,4 +1,4 @@
-"""STMGAConfig: everything needed to rebuild a network, as plain data; and the configurations that have a name."""
+"""STMGAConfig: everything needed to rebuild a network, as plain data, and the named configurations."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ CHOICES = {
     "temporal_conv": ("full", "depthwise"),
     "order": ("ts", "st"),
 }
-# Least and greatest value of every number; whole numbers have whole bounds. A configuration may come from a stranger,
-# and what is built and embedded with the greatest values must still fit into memory.
+# Least and greatest value of every number; integers have integer bounds. A configuration may come from a stranger,
+# and a network with the greatest values must still fit into memory.
 BOUNDS: dict[str, tuple[float, float]] = {
     "part_scales": (1, 64), "temporal_scales": (1, 63), "relation_dim": (1, 8192), "gamma": (1, 4096), "eta": (1, 4096),
     "clip_length": (1, 1024), "size": (16, 2048), "tau": (1e-4, 1e4), "mean": (0.0, 1.0), "std": (1e-3, 1.0),
@@ -49,8 +49,8 @@ class STMGAConfig(Settings):
         clip_length: frames in a clip. size: height and width of a frame in pixels. mean, std: of RGB in 0..1.
 
     Raises:
-        ValueError: values of another type, values that are none of their choices, and values that contradict each
-            other, all in one message.
+        ValueError: values of a wrong type, outside their choices or bounds, or that contradict each other, all in one
+            message.
 
     Example:
         >>> STMGAConfig.from_dict(STMGAConfig(backbone="resnet18").to_dict()).backbone
@@ -149,7 +149,7 @@ ARCHITECTURES: dict[str, STMGAConfig] = {
     "stmga_resnet50_light": STMGAConfig(**LIGHT),
     "stmga_resnet50_c4": STMGAConfig(stage="c4", **LIGHT),
     "stmga_resnet18_c4": STMGAConfig(backbone="resnet18", stage="c4"),
-    # The same trunks with average pooling and a BN neck alone: what the method is compared with.
+    # The same trunks with only average pooling and a BN neck: the baselines of the method.
     "stmga_resnet50_c4_baseline": STMGAConfig(stage="c4", **PLAIN),
     "stmga_resnet18_c4_baseline": STMGAConfig(backbone="resnet18", stage="c4", **PLAIN),
 }
@@ -158,8 +158,8 @@ _BASELINE = STMGAConfig(**PLAIN)
 _FULL = STMGAConfig()
 _SPATIAL = replace(_FULL, temporal_scales=(), t_mga=False)
 
-# Every row of Tables 4-8. Rows 2-4 of Table 4 are one network: they differ in the losses of CPA, and in the attention
-# that its parts start from, which are training's.
+# Every row of Tables 4-8. Rows 2-4 of Table 4 are one network: they differ in the losses of CPA and in the initial
+# attention of its parts, which belong to training.
 PAPER_CONFIGS: dict[str, STMGAConfig] = {
     "table4/baseline": _BASELINE,
     "table4/no-loss": _SPATIAL,
@@ -195,9 +195,9 @@ PAPER_CONFIGS: dict[str, STMGAConfig] = {
 
 
 def paper_config(name: str) -> STMGAConfig:
-    """The network of a row of the paper's Tables 4-8, as ``"table8/s-mga"``; ``PAPER_CONFIGS`` lists them.
+    """The network of a row of the paper's Tables 4-8, such as ``"table8/s-mga"``; ``PAPER_CONFIGS`` lists them.
 
-    Another trunk is ``dataclasses.replace(paper_config(name), backbone="resnet18", stage="c4")``.
+    For another trunk: ``dataclasses.replace(paper_config(name), backbone="resnet18", stage="c4")``.
 
     Raises:
         ValueError: no such row; the message names the closest one.

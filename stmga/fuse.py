@@ -50,7 +50,7 @@ def fused(model: STMGA, *, half: torch.dtype | None = None, digest: str = "") ->
         setattr(parent, norm, nn.Identity())
     model.fused_from = digest
     model.backbone.to(memory_format=torch.channels_last)
-    if half is not None:  # CPA's attentions have the precision of its weights, which stays
+    if half is not None:  # CPA's attentions have the precision of its weights, so it keeps float32
         for part in (model.backbone, model.lsta, model.t_mga, model.s_mga):
             for module in part.modules() if part is not None else ():
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -74,8 +74,8 @@ def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
     """Every convolution and the batch norm right after it, as (parent, name, name)."""
     for parent in model.modules():
         children = list(parent.named_children())
-        # torchvision names its residual blocks' layers in the order in which they run: conv1 bn1 conv2 bn2 ...; a
-        # ReLU may stand last, and is shared. Sequential runs in its order by definition.
+        # torchvision names the layers of its residual blocks in the order in which they run: conv1 bn1 conv2 bn2 ... A
+        # shared ReLU may come last. Sequential runs in its order by definition.
         for (conv, a), (norm, b) in pairwise(children):
             if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d):
                 yield parent, conv, norm

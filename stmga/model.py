@@ -40,15 +40,15 @@ class Features:
 
     @property
     def final(self) -> Tensor:
-        """(b c), the feature that is tested with: Z^C, or the last one that the configuration has."""
+        """(b c), the feature used in tests: Z^C, or the last one that the configuration has."""
         return self.z_c if self.z_c is not None else self.z_t if self.z_t is not None else self.z_f
 
 
 class STMGA(nn.Module):
     """(b t 3 h w) -> (b c), clips to embeddings of unit length: the cosine of two is their similarity.
 
-    Building one costs no network access and gives random weights; :func:`stmga.create_model` and
-    :meth:`from_pretrained` give trained ones. There is no classifier: identities belong to training.
+    Building one makes no request and gives random weights; :func:`stmga.create_model` and :meth:`from_pretrained` give
+    trained ones. There is no classifier: identities belong to training.
 
     Args:
         config: the network as data.
@@ -63,10 +63,10 @@ class STMGA(nn.Module):
         super().__init__()
         self.config = config
         self.record: WeightRecord | None = None  # set by the loader: where the weights come from
-        self.fused_from = ""  # set by `fuse`: the digest of the network that this one is made of
+        self.fused_from = ""  # set by `fuse`: the digest of the original network
         self.backbone = build_backbone(config.backbone, config.stage)
         self.dim = dim = backbone_dim(self.backbone)
-        # CPA finds the finest parts, MA-PA adds them up to coarser ones; stripes are cut at every scale.
+        # CPA finds the finest parts and MA-PA sums them to coarser ones. Stripes are cut at every scale.
         cpa, stripes = config.parts == "cpa", config.parts == "stripes"
         self.cpa = CPA(dim, parts=max(config.part_scales), reduction=config.gamma) if cpa else None
         self.mapa = MAPA(scales=config.part_scales, attend=config.attend) if cpa else None
@@ -93,7 +93,7 @@ class STMGA(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes: the device of its parameters."""
+        """The device of its parameters."""
         return self.neck.weight.device
 
     @property
@@ -113,13 +113,13 @@ class STMGA(nn.Module):
             ValueError: not a batch of RGB clips, an empty one, or frames with NaN or infinity.
             TypeError: clips that are not floating point, or of another precision than the network.
         """
-        # NaN and infinity reach the least or the greatest value: a tenth of the time of `isfinite` on every pixel
+        # NaN and infinity show in the minimum or the maximum, which takes a tenth of the time of `isfinite`
         if not torch.compiler.is_compiling() and clips.numel() and not torch.stack(clips.aminmax()).isfinite().all():
             raise ValueError("the clips hold NaN or infinite values; check the frames before the transform")
         return self.forward_head(self.encode(clips))
 
     def encode(self, clips: Tensor) -> Tensor:
-        """(b t 3 h w) -> (b c), the final feature before the BN neck; a long tracklet's is the mean over its clips."""
+        """(b t 3 h w) -> (b c), the final feature before the BN neck; a long tracklet is the mean over its clips."""
         x = self.forward_map(clips)
         if self.lsta is None and self.s_mga is None:
             return reduce(x, "b t c h w -> b c", "mean")
@@ -192,7 +192,7 @@ class STMGA(nn.Module):
             raise TypeError(f"the clips are {clips.dtype}, the network {self.neck.weight.dtype}: convert one of them")
 
     def digest(self) -> str:
-        """sha256 (hex) of configuration and weights: embeddings compare only where it is the same."""
+        """sha256 (hex) of configuration and weights; only embeddings of equal digests can be compared."""
         if self.fused_from:
             return self.fused_from
         default, config = STMGAConfig().to_dict(), self.config.to_dict()
@@ -204,7 +204,7 @@ class STMGA(nn.Module):
         return total.hexdigest()
 
     def fuse(self) -> "STMGA":
-        """A copy for inference alone whose convolutions hold their batch norms; see :func:`stmga.fuse.fused`."""
+        """A copy for inference only, with batch norms folded into convolutions; see :func:`stmga.fuse.fused`."""
         return fused(self)
 
     def check_inference(self, *, precision: str, compile: bool) -> None:  # noqa: A002 - its name in torch
@@ -216,9 +216,9 @@ class STMGA(nn.Module):
         """The copy that :class:`stmga.TrackletEmbedder` computes with: fused, and compiled if asked for.
 
         Args:
-            precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` for a copy that is used under autocast alone.
+            precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` for a copy that is only used under autocast.
             compile: torch.compile :meth:`encode`, for any number of clips and frames.
-            digest: of the weights, if it is known; taking it is a pass over all of them.
+            digest: of the weights, if it is known; computing it is a pass over all of them.
         """
         with evaluating(self):
             network = fused(self, half=AUTOCAST[precision], digest=digest)
@@ -262,5 +262,5 @@ class STMGA(nn.Module):
         token: str | bool | None = None,
         commit_message: str = "Upload weights with stmga",
     ) -> str:
-        """Send what :meth:`save_pretrained` writes to a Hub repository; the new commit. See :func:`stmga.hub.push`."""
+        """Send what :meth:`save_pretrained` writes to the Hub; returns the new commit. See :func:`stmga.hub.push`."""
         return push(self, repo_id, build=type(self), private=private, token=token, commit_message=commit_message)

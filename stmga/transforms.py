@@ -1,4 +1,4 @@
-"""The preprocessing of a weight, as data: what a clip goes through before the network sees it."""
+"""The preprocessing of a weight, as data: what is done to a clip before the network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ClipTransform(Settings):
     Values are uint8, or float in 0..1. The three uint8 forms give bit-identical numbers; float gives them within 1e-5.
 
     Raises:
-        TypeError: something that is no clip, or values neither uint8 nor float.
+        TypeError: not a clip, or values neither uint8 nor float.
         ValueError: wrong rank or channel count, empty clip, NaN, or float values outside 0..1.
 
     >>> transform = ClipTransform(size=(256, 128))
@@ -75,8 +75,8 @@ class ClipTransform(Settings):
         if len(groups) == 1:
             return self._apply(torch.stack(frames))
         out = frames[0].new_empty((len(frames), 3, *self.size), dtype=torch.float32)
-        for same in groups.values():
-            out[same] = self._apply(torch.stack([frames[i] for i in same])).to(out.device)
+        for indices in groups.values():
+            out[indices] = self._apply(torch.stack([frames[i] for i in indices])).to(out.device)
         return out
 
     def _apply(self, frames: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def _from_array(array: np.ndarray, *, ndim: int) -> Tensor:
         raise ValueError(f"array of shape {array.shape}, expected {expected}: channels last and RGB")
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"array of {array.dtype}, expected uint8 in 0..255 or float in 0..1")
-    # np.require: torch.from_numpy takes neither read-only memory nor negative strides (a BGR -> RGB flip).
+    # np.require, because torch.from_numpy takes neither read-only memory nor negative strides (a BGR -> RGB flip).
     return torch.from_numpy(np.require(array, requirements=["C", "W"])).movedim(-1, -3)
 
 

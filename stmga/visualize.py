@@ -21,7 +21,7 @@ HEAT = np.array([[16, 12, 60], [106, 28, 128], [208, 56, 92], [248, 148, 66], [2
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One crop of a ranked picture: what it shows and what is known of it.
+    """One crop of a ranked picture, and what is known about it.
 
     ``picture`` is a PIL image or a uint8 array ``(h, w, 3)``; ``None`` leaves an empty box.
     """
@@ -33,7 +33,7 @@ class Card:
     similarity: float | None = None
 
     def captions(self) -> list[str]:
-        """Two short lines to stand below the crop."""
+        """Two short lines below the crop."""
         camera = [] if self.camera is None else [f"cam {self.camera}"]
         similarity = [] if self.similarity is None else [f"{self.similarity:.3f}"]
         name = self.tracklet if self.person is None else f"person {self.person}"
@@ -70,7 +70,7 @@ def ranked_picture(
     width, height = 92, 184
     step_x, step_y = width + GAP, height + 2 * LINE + GAP + 6
     columns = min(best, max(len(found) for found in matches))
-    shift = GAP + 6  # sets the queries apart
+    shift = GAP + 6  # separates the queries
     size = (width + (shift + columns * step_x if columns else 0), LINE + 6 + len(queries) * step_y - GAP)
     canvas = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(canvas)
@@ -92,7 +92,7 @@ def part_overlay(
 ) -> Image.Image:
     """uint8 frames ``(t, h, w, 3)`` and attentions ``(t, n, h', w')`` -> the frames, and a row of heat for each part.
 
-    Each part's colours run from its lowest to its highest value over all frames; the range stands beside the row,
+    Each part's colours run from its lowest to its highest value over all frames. The range is printed beside the row,
     because a part that hardly varies (an untrained one) looks as colourful as one that does. ``names`` label the parts.
 
     Either may be an array or a tensor on any device.
@@ -131,7 +131,7 @@ def stack(
 ) -> Image.Image:
     """Several pictures as one, below each other or ``across``, under a title and a grey note.
 
-    ``margin`` is in pixels; by default there is one where there is a title or a note.
+    ``margin`` is in pixels; by default there is one if there is a title or a note.
 
     >>> stack([Image.new("RGB", (40, 30)), Image.new("RGB", (20, 50))], across=True, margin=0).size
     (80, 50)
@@ -164,9 +164,9 @@ def _font(size: int) -> Any:
 
 
 def _draw_card(
-    canvas: Image.Image, card: Card, place: tuple[int, int, int, int], frame: str, answer: bool | None
+    canvas: Image.Image, card: Card, box: tuple[int, int, int, int], frame: str, answer: bool | None
 ) -> None:
-    left, top, width, height = place
+    left, top, width, height = box
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((left, top, left + width - 1, top + height - 1), fill="#eceff2", outline=frame, width=4)
     if card.picture is None:
@@ -182,7 +182,7 @@ def _draw_card(
 
 
 def _draw_mark(draw: ImageDraw.ImageDraw, centre: tuple[int, int], colour: str, right: bool) -> None:
-    """A tick or a cross, for those who cannot tell green from red."""
+    """A tick or a cross, for readers who cannot distinguish green from red."""
     x, y = centre
     draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=colour, outline=PAPER, width=1)
     strokes = [((-4, 0), (-1, 4), (5, -4))] if right else [((-4, -4), (4, 4)), ((-4, 4), (4, -4))]
@@ -190,9 +190,9 @@ def _draw_mark(draw: ImageDraw.ImageDraw, centre: tuple[int, int], colour: str, 
         draw.line([(x + dx, y + dy) for dx, dy in stroke], fill=PAPER, width=2)
 
 
-def _draw_lines(canvas: Image.Image, lines: Sequence[str], place: tuple[int, int, int], *, centre: bool = True) -> None:
+def _draw_lines(canvas: Image.Image, lines: Sequence[str], box: tuple[int, int, int], *, centre: bool = True) -> None:
     """Lines of at most ``width`` pixels each; the first in ink, the others faint."""
-    left, top, width = place
+    left, top, width = box
     draw, font = ImageDraw.Draw(canvas), _font(12)
     for i, line in enumerate(lines):
         line = _cut(line, font, width)
@@ -227,7 +227,7 @@ def _span(values: NDArray[np.float32]) -> str:
 
 
 def _heated(picture: Image.Image, heat: NDArray[np.float32], all_frames: NDArray[np.float32]) -> Image.Image:
-    """The picture in grey under the heat of one part; warm and opaque where the part looks."""
+    """The picture in grey under the heat of one part; warm and opaque where the attention is high."""
     low, high = float(all_frames.min()), float(all_frames.max())
     scaled = (heat - low) / max(high - low, 1e-12)
     smooth = Image.fromarray(scaled).resize(picture.size, Image.Resampling.BICUBIC)

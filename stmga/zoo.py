@@ -1,4 +1,4 @@
-"""Names: the architectures, the trained weights of each, and the one function that builds either."""
+"""The names of architectures and trained weights, and the function that builds either."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from stmga.model import STMGA
     from stmga.transforms import ClipTransform
 
-# Which weight `pretrained=True` means where an architecture has several: architecture -> tag.
+# The weight that `pretrained=True` loads if an architecture has several: architecture -> tag.
 DEFAULT_TAGS: dict[str, str] = {"stmga_resnet18_c4": "market_cuhk03"}  # of architectures with several weights
-INPUT_FIELDS = {"clip_length", "size", "mean", "std"}  # what a weight may have of its own within an architecture
+INPUT_FIELDS = {"clip_length", "size", "mean", "std"}  # fields in which a weight may differ from its architecture
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """Names of the architectures, those that match ``pattern`` (``*`` and ``?`` as in file names).
+    """Names of the architectures that match ``pattern`` (``*`` and ``?`` as in file names).
 
     ``pretrained=True`` gives the trained weights of these architectures instead, as ``"architecture.tag"``: the names
     that :func:`create_model` loads. Then ``pattern`` may match the architecture or the whole name.
@@ -42,12 +42,12 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 
 def list_weights(pattern: str = "*") -> list[str]:
-    """Names of the trained weights, ``"architecture.tag"``, those that match ``pattern``."""
+    """Names of the trained weights, ``"architecture.tag"``, that match ``pattern``."""
     return [name for name in bundled_records() if fnmatchcase(name, pattern)]
 
 
 def get_weights(name: str) -> WeightRecord:
-    """The record of a trained weight: where it is, what it was trained on, its figures and its terms.
+    """The record of a trained weight: where it is, its training data, its figures and its terms of use.
 
     Raises:
         ValueError: no such weight; the message names the closest one.
@@ -60,7 +60,7 @@ def get_weights(name: str) -> WeightRecord:
 
 
 def is_name(name: str | Path) -> bool:
-    """Whether it is ``"architecture"`` or ``"architecture.tag"``; a folder called so changes nothing.
+    """Whether it is ``"architecture"`` or ``"architecture.tag"``, even if a folder has this name.
 
     >>> is_name("stmga_resnet50"), is_name("./stmga_resnet50"), is_name("owner/model")
     (True, False, False)
@@ -73,7 +73,7 @@ def get_transform(name: str | Path, *, pretrained: bool = False) -> ClipTransfor
 
     Args:
         name: as in :func:`create_model`, or such a folder.
-        pretrained: of the architecture's default weights, whose input may be another than the architecture's.
+        pretrained: take that of the architecture's default weights, whose input may differ from the architecture's.
 
     >>> get_transform("stmga_resnet18_c4").size
     (256, 128)
@@ -106,15 +106,15 @@ def create_model(
     Args:
         name: an architecture of :func:`list_models`, or ``"architecture.tag"`` of :func:`list_weights`.
         pretrained: take the architecture's default weights.
-        weights: take these: a tag, an ``"architecture.tag"``, a record, or a folder that ``save_pretrained`` made.
-        backbone_weights: without trained weights, where the trunk starts: ``"imagenet"``, or a safetensors file.
+        weights: the weights to load: a tag, an ``"architecture.tag"``, a record, or a ``save_pretrained`` folder.
+        backbone_weights: the trunk's weights if there are no trained ones: ``"imagenet"``, or a safetensors file.
         backbone_missing: stages that this file is known to lack, such as ``["layer4"]``.
         cache_dir: the Hub's cache; by default huggingface_hub's.
         local_files_only: make no request.
-        device: where the network goes.
+        device: the device of the network.
 
     Raises:
-        ValueError: an unknown name, or weights that cannot be had; the message says what to type.
+        ValueError: an unknown name, or weights that are not available; the message says what to type.
 
     >>> create_model("stmga_resnet18_c4").dim
     256
@@ -151,7 +151,7 @@ def _untrained(arch: str, trunk: str | Path | None, missing: Sequence[str], devi
 def _resolve(
     name: str, pretrained: bool, weights: str | Path | WeightRecord | None
 ) -> tuple[str, WeightRecord | Path | None]:
-    """The architecture, and the record or folder of its trained weights, None for random ones."""
+    """The architecture, and the record or folder of its trained weights (None for random weights)."""
     if not is_name(name) and (not isinstance(name, str) or Path(name).is_dir() or re.search(r"[/\\]", name)):
         raise WeightsError(
             f"{str(name)!r} is not an architecture; a folder or a Hub id is loaded by "
@@ -195,7 +195,7 @@ def _default(arch: str) -> WeightRecord:
 
 
 def _check_arch(arch: str, record: WeightRecord, origin: str) -> None:
-    """A weight must be of the architecture that was asked for; only its input size and clip length may differ."""
+    """Raise unless a weight has the architecture asked for. Only its input size and clip length may differ."""
     want, have = ARCHITECTURES[arch].to_dict(), record.config.to_dict()
     differ = [f"{k}={have[k]!r} instead of {want[k]!r}" for k in want if want[k] != have[k] and k not in INPUT_FIELDS]
     if differ:

@@ -78,12 +78,12 @@ def tune(maps: dict[str, Tensor], weight: Tensor, rounds: int) -> list[dict]:
         frames = kernel._flat(x)
         for tile, warps in product((2048, 4096, 8192, 16384), (2, 4, 8)):
             kernel.TILE, kernel.WARPS = tile, warps
-            pooled, places = kernel._forward(frames, flat, places=True)
+            pooled, positions = kernel._forward(frames, flat, positions=True)
             grad = torch.rand_like(pooled)
             calls: dict[str, Side] = {
-                "maxima": partial(kernel._forward, frames, flat, places=False),
-                "with places": partial(kernel._forward, frames, flat, places=True),
-                "backward": partial(kernel._backward, frames, flat, places, grad),
+                "maxima": partial(kernel._forward, frames, flat, positions=False),
+                "with positions": partial(kernel._forward, frames, flat, positions=True),
+                "backward": partial(kernel._backward, frames, flat, positions, grad),
             }
             found = in_turns(calls, rounds, device="cuda", launched=True)
             microseconds = {name: 1e6 * row["seconds"] for name, row in found.items()}

@@ -1,4 +1,4 @@
-"""The blocks of ST-MGA, one a file: each an ``nn.Module`` that works alone in somebody else's network."""
+"""The blocks of ST-MGA, one per file. Each is an ``nn.Module`` that also works alone in another network."""
 
 from stmga.blocks.cpa import CPA, CPASupervision
 from stmga.blocks.lsta import LSTA

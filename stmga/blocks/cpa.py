@@ -26,9 +26,9 @@ class CPASupervision(NamedTuple):
 class CPA(nn.Module):
     """(b t c h w) -> (b t n h w), n part attentions in 0..1 for every frame (eq. 1).
 
-    The parts are learnt as residuals over the background (mode ``direct``, D8): nothing is subtracted from
-    them, only the global attention, their target, has its minimum removed. So ``forward`` needs only the part heads.
-    :meth:`supervise` also computes the global head and the pooled features for the losses. Train through it: with
+    The parts are learnt as residuals over the background (mode ``direct``, D8). Nothing is subtracted from them; only
+    their target, the global attention, has its minimum subtracted. So ``forward`` needs only the part heads.
+    :meth:`supervise` also computes the global head and the pooled features for the losses. Use it in training: with
     ``forward`` alone, the global head gets no gradient. The residual keeps its gradient. The loss of the parts should
     detach it, since it is their target.
 
@@ -77,9 +77,9 @@ class CPA(nn.Module):
 
 
 def attention_heads(dim: int, heads: int, reduction: int, *, start: float) -> nn.Sequential:
-    """``heads`` independent heads side by side, whose attention begins around ``start``.
+    """``heads`` independent heads in one module, whose attention begins around ``start``.
 
-    The group convolution keeps each head to its own hidden channels, so this is as many separate heads in one.
+    The group convolution gives each head its own hidden channels, so the heads stay separate.
     """
     hidden = max(1, dim // reduction)
     norm = nn.BatchNorm2d(heads)

@@ -22,7 +22,7 @@ class MAPA(nn.Module):
         scales: number of parts in each scale; each must divide the number n of sub-attentions.
         attend: what a part's attention A does to the map F before the maximum. ``"residual"``: F + A F, the paper's.
             ``"scaled"``: F + s A F in the scale of s parts, so that a part weighs as much as the whole does.
-            ``"mask"``: A F, so that nothing of the map is seen but the part.
+            ``"mask"``: A F, the part alone.
 
     Example:
         >>> import torch
@@ -54,7 +54,7 @@ class MAPA(nn.Module):
         parts = self._sums(attention)
         if self.attend != "mask":
             parts = [1 + (s * a if self.attend == "scaled" else a) for s, a in zip(self.scales, parts, strict=True)]
-        # Concatenated last, because that is kept: a sum after it the compiler would repeat for every channel.
+        # Concatenated last, because the result is stored: the compiler would repeat a later sum for every channel.
         return torch.cat([a.to(dtype) for a in parts], dim=2)
 
     def augment(self, attention: Tensor) -> Tensor:

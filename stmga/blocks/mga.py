@@ -17,11 +17,11 @@ class MGA(nn.Module):
     Args:
         dim: channels c.
         counts: for each scale the number n_s of vectors in its set, or None where it varies (frames). A scale that
-            always has one vector relates to nothing and gets no relation layers.
+            always has one vector gets no relation layers.
         relation_dim: width of the relation layers phi and omega; None is ``dim``, as the paper.
         partwise: relate the vectors of a scale (eq. 9); without it they are averaged.
-        scalewise: weigh the scales by attention (eq. 10-11); without it they are averaged. One scale has nothing to
-            weigh: it is passed on as it is.
+        scalewise: weigh the scales by attention (eq. 10-11); without it they are averaged. A single scale is returned
+            unchanged.
         tau: temperature of both softmaxes.
         reduction: shrink ratio of the scale attention's hidden layer (eta in the paper).
 
@@ -64,7 +64,7 @@ class MGA(nn.Module):
         for x, n in zip(sets, self.counts, strict=True):
             if x.ndim != 3 or x.shape[-1] != self.dim or x.shape[1] == 0 or (n is not None and x.shape[1] != n):
                 raise ValueError(f"MGA expects a set (b, {n or 'n'}, {self.dim}), got shape {tuple(x.shape)}")
-        # Contiguous, because a linear layer is one product then, and one for each member of the batch otherwise.
+        # Contiguous: a linear layer is then one product instead of one per batch element.
         vectors = [aggregate(x.contiguous()) for aggregate, x in zip(self.aggregators, sets, strict=True)]
         y = torch.stack(vectors, dim=1)  # (b s c)
         if self.weigh is None:
@@ -73,7 +73,7 @@ class MGA(nn.Module):
 
 
 class Partwise(nn.Module):
-    """(b n c) -> (b c): every vector gathers from those related to it, then their average, and the residual (eq. 9)."""
+    """(b n c) -> (b c): each vector aggregates the related ones; the mean of the results, plus the residual (eq. 9)."""
 
     def __init__(self, dim: int, width: int, *, related: bool, tau: float) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Partwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # mean_i (R psi(x))_i = psi(mean_i (R x)_i), because psi is linear and the rows of R add up to 1: so psi sees
-        # one vector instead of n, and R itself only matters by the average of its rows.
+        # one vector instead of n, and only the mean of R's rows matters.
         mean = x.mean(1)
         if self.phi is None:
             return self.psi(mean) + mean
@@ -94,13 +94,13 @@ class Partwise(nn.Module):
     def relation(self, x: Tensor) -> Tensor:
         """(b n c) -> (b n n), rows that add up to 1: softmax of the cosine between phi(x_i) and omega(x_j) (eq. 9).
 
-        Cosine, not the bare dot product: at tau = 0.05 that is a hard arg-max from the first step and never learns.
+        Cosine, not the dot product, which at tau = 0.05 is a hard arg-max from the first step and never learns.
         """
         assert self.phi is not None
         assert self.omega is not None
         query = F.normalize(at_least_float32(self.phi(x)), dim=-1)
         key = F.normalize(at_least_float32(self.omega(x)), dim=-1)
-        with no_autocast(x.device.type):  # 1 / tau = 20 would blow up a rounded product
+        with no_autocast(x.device.type):  # 1 / tau = 20 would amplify the rounding of a product
             return (query @ key.mT / self.tau).softmax(-1)
 
 
@@ -121,6 +121,6 @@ class ScaleAttention(nn.Module):
         self.score = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
     def forward(self, y: Tensor) -> Tensor:
-        # The scores see unit vectors: raw features at tau = 0.05 pick one scale from the start and never let go.
+        # The scores see unit vectors: with raw features at tau = 0.05 one scale wins from the start, for good.
         unit = F.normalize(at_least_float32(y), dim=-1).to(y.dtype)
         return (at_least_float32(self.score(unit)) / self.tau).softmax(1).to(y.dtype)

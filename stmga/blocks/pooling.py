@@ -1,4 +1,4 @@
-"""Attended max-pooling (eq. 6): as a kernel on CUDA, as one loop for the compiler, and in pieces elsewhere."""
+"""Attended max-pooling (eq. 6): a kernel on CUDA, one loop for the compiler, in pieces elsewhere."""
 
 import logging
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 def attended_max(x: Tensor, weight: Tensor) -> Tensor:
     """(b t c h w), (b t n h w) -> (b n t c), the maximum over h, w of W * F for each W (eq. 6: W = 1 + A).
 
-    No copy of the map is made for a weight: nothing as large as the map is held beside it, in the backward pass its own
-    gradient. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
+    The map is not copied for each weight. No other tensor of its size is allocated, except its gradient in the backward
+    pass. On CUDA a kernel reads the map once (:mod:`stmga.blocks.fused_max`).
     """
     weight = weight.to(x.dtype)
-    # An exported program runs where there may be no Triton; what compiles for CUDA is Triton.
+    # An exported program may run without Triton; a program compiled for CUDA has it.
     if x.is_cuda and not torch.compiler.is_exporting() and (torch.compiler.is_compiling() or runs_kernels(x.device)):
         from stmga.blocks.fused_max import fits, fused_max
 
@@ -34,20 +34,20 @@ def attended_max(x: Tensor, weight: Tensor) -> Tensor:
 
 @cache
 def runs_kernels(device: torch.device) -> bool:
-    """Whether there is a Triton that can launch one: it needs a C compiler for that, and does not know every GPU."""
+    """Whether Triton can launch a kernel: it needs a C compiler, and does not support every GPU."""
     one = torch.ones(1, 1, 1, 1, 1, dtype=torch.float32, device=device)
     try:
         from stmga.blocks.fused_max import fused_max
 
         fused_max(one, one)
-    except Exception as error:  # there is none, or its build or the driver fails
+    except Exception as error:  # no Triton, or its build or the driver fails
         logger.warning("attended pooling goes without its kernel, which cannot be run on %s: %s", device, error)
         return False
     return True
 
 
 def pooled_plainly(x: Tensor, weight: Tensor) -> Tensor:
-    """(b t c h w), (b t n h w) -> (b n t c), as the compiler wants it: it makes one loop, which reads the map once."""
+    """(b t c h w), (b t n h w) -> (b n t c), in a form that compiles to one loop, which reads the map once."""
     return torch.stack([(x * a).amax((-2, -1)) for a in weight.split(1, dim=2)], dim=1)
 
 
@@ -75,28 +75,28 @@ def _pool(frames: Tensor, weight: Tensor) -> Tensor:
 
 
 class _AttendedMax(torch.autograd.Function):
-    """The same, remembering the place of each maximum: nothing else has a gradient, so the backward pass is sparse."""
+    """As `_pool`, and saves the position of each maximum. Only these have a gradient: the backward pass is sparse."""
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor, weight: Tensor) -> Tensor:
         pooled = frames.new_empty(weight.shape[1], *frames.shape[:2])
-        places = torch.empty_like(pooled, dtype=torch.int64)
+        positions = torch.empty_like(pooled, dtype=torch.int64)
         for piece in _pieces(frames):
             x = frames[piece].contiguous(memory_format=torch.channels_last)
-            for out, place, a in zip(pooled, places, weight[piece].split(1, dim=1), strict=True):
-                # max_pool2d finds values and places of all channels at once; `max` over h, w takes six times as long
+            for out, position, a in zip(pooled, positions, weight[piece].split(1, dim=1), strict=True):
+                # max_pool2d finds values and positions of all channels at once; `max` over h, w takes six times as long
                 found = F.max_pool2d(x * a, x.shape[-2:], return_indices=True)
-                out[piece], place[piece] = (y.flatten(1) for y in found)
-        ctx.save_for_backward(frames, weight, places)
+                out[piece], position[piece] = (y.flatten(1) for y in found)
+        ctx.save_for_backward(frames, weight, positions)
         return pooled
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        frames, weight, places = ctx.saved_tensors
+        frames, weight, positions = ctx.saved_tensors
         flat, flat_weight = frames.flatten(2), weight.flatten(2)
         to_frames, to_weight = torch.zeros_like(flat), torch.zeros_like(flat_weight)
-        for n, (g, place) in enumerate(zip(grad, places, strict=True)):  # (m c) each
-            to_frames.scatter_add_(2, place[..., None], (g * flat_weight[:, n].gather(1, place))[..., None])
-            to_weight[:, n].scatter_add_(1, place, g * flat.gather(2, place[..., None])[..., 0])
+        for n, (g, position) in enumerate(zip(grad, positions, strict=True)):  # (m c) each
+            to_frames.scatter_add_(2, position[..., None], (g * flat_weight[:, n].gather(1, position))[..., None])
+            to_weight[:, n].scatter_add_(1, position, g * flat.gather(2, position[..., None])[..., 0])
         return to_frames.view(frames.shape), to_weight.view(weight.shape)

@@ -1,4 +1,4 @@
-"""The command that shows everything at once on rendered figures."""
+"""The command that shows the whole library on rendered figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(commands: Any) -> None:
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Everything at once on rendered figures."""
+    """Run the whole library on rendered figures."""
     from stmga.cli.demo_run import run_demo
 
     result = run_demo(args.out, persons=args.persons, seed=args.seed, progress=not args.quiet)

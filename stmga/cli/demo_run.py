@@ -59,7 +59,7 @@ def run_demo(folder: str | Path, *, persons: int = 16, seed: int = 0, progress: 
 
 
 def _model() -> tuple[STMGA, str]:
-    """The network with its trained weights where the package has some, else with random ones; and which."""
+    """The network, with trained weights if the package has some and random ones otherwise, and the weights' name."""
     names = list_weights(f"{ARCHITECTURE}.*")
     if names:
         model = create_model(ARCHITECTURE, pretrained=True)

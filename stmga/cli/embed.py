@@ -97,7 +97,7 @@ def embed(args: argparse.Namespace) -> None:
         )
         seconds = time.perf_counter() - start
         device = str(world.device)
-    if embeddings is None:  # the leader tells
+    if embeddings is None:  # the main process reports
         return
     _report(args, embeddings, tracklets, seconds, device, model.config.clip_length)
 

@@ -95,7 +95,7 @@ def _add_calibrate(commands: Any) -> None:
 
 
 def protocol_of(args: argparse.Namespace, base: Protocol) -> Protocol:
-    """``base`` with what the options of ``stmga eval`` state otherwise."""
+    """``base`` with the changes that the options of ``stmga eval`` ask for."""
     from dataclasses import replace
 
     from stmga.metrics import Reranking
@@ -116,7 +116,7 @@ def protocol_of(args: argparse.Namespace, base: Protocol) -> Protocol:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Scores of a network on a data set, or of embeddings that are there."""
+    """Scores of a network on a data set, or of existing embeddings."""
     from stmga.metrics import Protocol, evaluate
 
     check_json(args.out)
@@ -135,7 +135,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _embedded(args: argparse.Namespace) -> list[tuple[Embeddings, Embeddings, Protocol]]:
-    """The test of a data set by the network, then by each of those it is compared with, and the protocol of all."""
+    """Queries, gallery and protocol for the network, then for each network that it is compared with."""
     from dataclasses import replace
 
     from stmga.train.validation import embed_test
@@ -165,7 +165,7 @@ def _embedded(args: argparse.Namespace) -> list[tuple[Embeddings, Embeddings, Pr
 
 
 def check_json(out: str | None) -> None:
-    """Before the work, not after it."""
+    """Check the output path before the work, not after it."""
     if out and (Path(out).suffix != ".json" or Path(out).is_dir()):
         raise ValueError(f"the result can be written as .json, got {out!r}")
     if out and not Path(out).absolute().parent.is_dir():
@@ -173,7 +173,7 @@ def check_json(out: str | None) -> None:
 
 
 def report_evaluation(evaluation: Evaluation, *, against: Sequence[Evaluation] = (), out: str | None = None) -> None:
-    """Write the result with all that it depends on, if asked to, then print it; beside others of the same test."""
+    """Write the result with all that it depends on, if asked to. Then print it, beside ``against`` if given."""
     from stmga.utils.files import atomic_write
 
     if out:

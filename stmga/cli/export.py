@@ -29,7 +29,7 @@ def add_arguments(commands: Any) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """One file, compared before it is there."""
+    """Write one file, after its output has been compared with the network's."""
     from stmga.deploy.export import AGREE, SHAPES
     from stmga.deploy.export import export as write
 

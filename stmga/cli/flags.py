@@ -1,4 +1,4 @@
-"""An error of the library names Python arguments; the command line names the flags that stand for them."""
+"""The library's errors name Python arguments; the command line replaces them by its flags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping
 
-# What an error calls otherwise than the flag.
+# Names in errors that differ from the flag's.
 OTHERS = {"calibrate": {"false-match rates": "--rates"}}
 # A name of one word is an argument only where the sentence treats it so: "holdout is a share", "leave holdout at 0".
 _CLAUSE = re.compile(r"(^|[;:,(] |\b(and|or|both|leave|leave out|set|give|without) )$")
@@ -14,7 +14,7 @@ _VERB = re.compile(r" (must|is|are|names|and|at|out|too|needs|goes|without|aggre
 
 
 def in_flags(message: str, flags: Mapping[str, str]) -> str:
-    """``message`` with flags in the place of arguments.
+    """``message`` with flags instead of arguments.
 
     >>> in_flags("clip_length must be >= 1, got 0; or set lr=0.1", {"clip_length": "--clip-length", "lr": "--lr"})
     '--clip-length must be >= 1, got 0; or set --lr 0.1'
@@ -33,7 +33,7 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
         return found if not plain or (_CLAUSE.search(before) and _VERB.match(after)) else name
 
     message, separator, settings = message.partition("; it has ")  # a list of settings stays as it is
-    # A part of a path, of a flag, of a quoted word or of a longer name is none.
+    # Part of a path, of a flag, of a quoted word or of a longer name is not an argument.
     text = re.sub(rf"(?<![\w./\\'\"`-])({names})(?![\w/\\`-]|\.\w)(=(?!=))?", flag, message)
     return re.sub(r"(--[\w-]+) \(\1\)", r"\1", text) + separator + settings
 

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     args = parser.parse_args(argv)
-    own = argv is None  # not called by another program, whose memory this would be
+    own = argv is None  # not called by another program, whose memory settings must not change
     if own and args.command in COMPUTING and os.environ.get("STMGA_KEEP_MEMORY") != "0":
         keep_freed_memory()
     _log_to_terminal()
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Visible(logging.Formatter):
-    """Names of files and ids reach the terminal without effect."""
+    """Escapes control characters in file names and ids, so that they have no effect on the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))

@@ -103,7 +103,7 @@ def trained(name: str) -> tuple[STMGA, str]:
 
 
 def _ending(path: str) -> str:
-    """A path for the record of a run: of one on this machine alone the last two names, as ``mine/best``."""
+    """A path for the record of a run: only the last two names of a local path, such as ``mine/best``."""
     return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
 
 
@@ -176,7 +176,7 @@ def add_training_data(add: Callable[..., Any]) -> None:
 
 
 def training_data(args: argparse.Namespace) -> Benchmark:
-    """What to train on, and its test; it is described on the way."""
+    """The training data and its test; prints their description."""
     from stmga.data import side_by_side
 
     if args.holdout and (args.test or len(args.data) > 1):
@@ -204,7 +204,7 @@ def benchmark_of(args: argparse.Namespace, source: str) -> Benchmark:
 
 
 def describe(benchmark: Benchmark) -> list[str]:
-    """What there is, line by line."""
+    """Lines that describe the data."""
     persons = len({t.person for t in benchmark.train})
     lines = [f"data      {benchmark.name}: {len(benchmark.train):,} tracklets of {persons:,} persons to train on"]
     if benchmark.query:

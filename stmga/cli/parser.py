@@ -31,7 +31,7 @@ def count(text: str) -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process talks and writes: torchrun may have started several."""
+    """Whether this process prints and writes: torchrun may have started several."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -42,13 +42,13 @@ def say(text: str, file: Any = None) -> None:
 
 
 def check_exists(path: str) -> None:
-    """Before the weights are loaded, not after them."""
+    """Check that the path exists, before the weights are loaded."""
     if not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist")
 
 
 def check_writable(path: str) -> None:
-    """Before minutes of work, not after them."""
+    """Check that the path can be written, before minutes of work."""
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"the folder {folder} does not exist; create it first")

@@ -1,4 +1,4 @@
-"""Ranked matches as text, as files, as cards for a picture, and their score: what the command line tells."""
+"""What the command line reports: ranked matches as text, as files and as cards for a picture, and their score."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def answers(
 ) -> list[list[Any]]:
     """One row for each query: its id, person and camera, then its best match and whether that is right.
 
-    With a calibration a last cell has its verdict; :func:`answer_header` names the cells.
+    With a calibration the last cell has its verdict. :func:`answer_header` gives the column names.
     """
     rows = []
     for item, found in zip(queries.items, matches, strict=True):
@@ -56,7 +56,7 @@ def answers(
 
 
 def answer_header(calibration: Calibration | None = None) -> tuple[str, ...]:
-    """The names of what :func:`answers` gives."""
+    """The column names of :func:`answers`."""
     names = ("query", "person", "camera", "best match", "person", "camera", "similarity", "")
     return names if calibration is None else (*names, "verdict")
 
@@ -67,7 +67,7 @@ def write_matches(
     matches: Sequence[Sequence[Match]],
     calibration: Calibration | None = None,
 ) -> None:
-    """Every match of every query: ``.jsonl`` has one line a query, ``.csv`` one line a match. An old file stays whole.
+    """Every match of every query: a line per query in ``.jsonl``, per match in ``.csv``. A failure leaves an old file.
 
     With a calibration every match has its ``verdict``: ``"same"``, ``"unsure"`` or ``"other"``.
 
@@ -95,7 +95,7 @@ def write_matches(
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:
-    """The picture as PNG; an old file stays whole.
+    """The picture as PNG; on failure, an old file stays.
 
     Raises:
         ValueError: another suffix than ``.png``.
@@ -109,7 +109,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
 
 
 def check_suffix(path: str | Path, what: str = "matches", suffixes: Sequence[str] = MATCH_SUFFIXES) -> None:
-    """Refuse a file that could not be written, before any work is done."""
+    """Refuse an unknown suffix before any work is done."""
     if Path(path).suffix not in suffixes:
         raise ValueError(f"{what} can be written as {' or '.join(suffixes)}, got {str(path)!r}")
 
@@ -134,7 +134,7 @@ def cards(
 
 
 def _labels(values: Any) -> list[str | None]:
-    """Labels are text: a folder has "7" where a manifest has 7, and a table would print 1234 as the count 1,234."""
+    """Labels as text: a folder has "7" where a manifest has 7, and a table would print 1234 as 1,234."""
     return [None if value is None else str(value) for value in values]
 
 

@@ -102,7 +102,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, validate, and say where the weights are."""
+    """Train, validate, and print where the weights are."""
     from stmga.train import Stage, StoppedError
     from stmga.train import train as run
 

@@ -50,7 +50,7 @@ def weights(args: argparse.Namespace) -> None:
 
 def _facts(record: WeightRecord) -> list[tuple[str, str]]:
     return [
-        ("file", ", ".join(filter(None, [record.megabytes, *_places(record)]))),
+        ("file", ", ".join(filter(None, [record.megabytes, *_locations(record)]))),
         *(("measured", _figures(row)) for row in record.metrics),
         ("thresholds", record.calibration.describe() if record.calibration else "none"),
         ("trained on", record.training_data),
@@ -59,8 +59,8 @@ def _facts(record: WeightRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _places(record: WeightRecord) -> list[str]:
-    """Where its bytes are: on this machine, on the Hub, or nowhere."""
+def _locations(record: WeightRecord) -> list[str]:
+    """Where the weights are: on this machine, on the Hub, or nowhere."""
     from stmga.hub.records import is_checkout
 
     here = record.folder is not None and (record.folder / record.file).is_file()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stmga.data.imitation import Imitation
 
-TRIES = 10  # rectangles drawn for a clip, of which the first that fits is erased
+TRIES = 10  # rectangles drawn per clip; the first that fits is erased
 _OWN = 4 + 2 * TRIES  # random numbers for flip and erasing
 
 
@@ -19,17 +19,17 @@ _OWN = 4 + 2 * TRIES  # random numbers for flip and erasing
 class ClipAugment:
     """``(b, t, 3, h, w)`` uint8 and b draws -> the same shape, float32: flip, imitate video, normalise, erase (D39).
 
-    Every clip is mirrored or not as a whole, and loses the same rectangle in all its frames or none. A clip depends on
-    its own pixels and its own draw alone: not on the batch, the device or the number of processes. Nothing waits for
-    the device as long as the draws are not on it.
+    A clip is mirrored as a whole or not at all, and the same rectangle is erased in all its frames. The result for a
+    clip depends only on its pixels and its draw, not on the batch, the device or the number of processes. If the draws
+    are not on the device, nothing waits for it.
 
     Attributes:
-        flip, erase: chance of mirroring a clip, of erasing a rectangle of it.
-        erase_area: least and most of the frame that is erased, as shares of its area; uniform between them.
-        erase_aspect: least and most height / width of the rectangle; uniform between them, as in Zhong et al., Random
-            Erasing Data Augmentation, AAAI 2020. Of ten rectangles the first that fits in is taken; if none does,
-            nothing is erased. The position is uniform. Erased pixels are 0 after normalisation: the mean colour.
-        imitation: what video does to crops; by default nothing.
+        flip, erase: probability of mirroring a clip, and of erasing a rectangle in it.
+        erase_area: range of the rectangle's area as a share of the frame; uniform.
+        erase_aspect: range of the rectangle's height / width; uniform, as in Zhong et al., Random Erasing Data
+            Augmentation, AAAI 2020. The first of ten rectangles that fits is used; if none fits, nothing is erased.
+            The position is uniform. Erased pixels are 0 after normalisation, the mean colour.
+        imitation: changes that make crops look like video; by default none.
         mean, std: of RGB in 0..1.
 
     Raises:
@@ -78,7 +78,7 @@ class ClipAugment:
         return self._normalised(pixels).masked_fill_(erased[:, None, None], 0.0)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """The steps of `ClipTransform`, in its order: the numbers are the same to the last bit."""
+        """The steps of `ClipTransform` in its order, so that the result is the same to the last bit."""
         values = torch.tensor([self.mean, self.std], dtype=torch.float32, device="cpu").to(
             pixels.device, non_blocking=True
         )
@@ -86,7 +86,7 @@ class ClipAugment:
         return pixels.sub_(mean).div_(std)
 
     def _plan(self, draws: Sequence[int] | Tensor, h: int, w: int) -> np.ndarray:
-        """What happens to each clip (b, 5): flip; top, bottom, left, right of the rectangle, all 0 for none."""
+        """For each clip (b, 5): flip, then top, bottom, left and right of the rectangle, all 0 for none."""
         u = uniform(draws, _OWN)
         area = _between(self.erase_area, u[:, 4 : 4 + TRIES]) * (h * w)
         aspect = _between(self.erase_aspect, u[:, 4 + TRIES :])
@@ -119,7 +119,7 @@ def uniform(draws: Sequence[int] | Tensor, count: int) -> np.ndarray:
 
 
 def _mixed(z: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64; one to one, and 64 bits wrap as they should."""
+    """The finaliser of SplitMix64, a bijection; the products wrap at 64 bits as intended."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

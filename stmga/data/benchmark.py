@@ -1,4 +1,4 @@
-"""A data set with its roles and its rules: who is trained on, who is looked for, among whom, and how it counts."""
+"""A data set: tracklets for training, queries and gallery, and the protocol of the test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Benchmark:
     """Tracklets by role, and the protocol they are evaluated by.
 
     Attributes:
-        name: of the data set, as ``"mars"``.
-        train: tracklets to train on; every one has a person.
-        query, gallery: of the test, in official order. ``gallery`` holds no queries (``protocol.queries_in_gallery``
-            says whether they join it) and still holds junk, which the protocol drops. Both may be empty.
+        name: of the data set, such as ``"mars"``.
+        train: tracklets to train on; each has a person.
+        query, gallery: of the test, in official order. ``gallery`` does not contain the queries (they are added if
+            ``protocol.queries_in_gallery``), but contains junk, which the protocol drops. Both may be empty.
         protocol: how the test counts.
         terms: what the data may be used for, and where to ask for it.
     """

@@ -1,4 +1,4 @@
-"""Hue and saturation of clips, changed in one matrix product a pixel."""
+"""Changes hue and saturation of clips with one matrix product per pixel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-# RGB to luma and two axes of colour (YIQ, NTSC 1953): a turn of the two is a change of hue, their length saturation.
+# RGB to luma and two axes of colour (YIQ, NTSC 1953). Rotating the two changes the hue, scaling them the saturation.
 _YIQ = torch.tensor(
     [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float32, device="cpu"
 )
@@ -18,8 +18,8 @@ def shift_colour(clips: Tensor, turn: Tensor, saturation: Tensor) -> Tensor:
     """``(b, t, 3, h, w)`` in 0..1, b turns and b factors -> the same shape; grey pixels keep their value.
 
     Args:
-        turn: by how much the hue turns, as a share of the full circle.
-        saturation: what the distance from grey is multiplied with; 0 makes the clip grey.
+        turn: rotation of the hue, as a share of the full circle.
+        saturation: factor for the distance from grey; 0 makes the clip grey.
 
     >>> shift_colour(torch.full((1, 1, 3, 1, 1), 0.5), torch.tensor([0.3]), torch.tensor([2.0])).flatten()
     tensor([0.5000, 0.5000, 0.5000])

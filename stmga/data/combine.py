@@ -50,7 +50,7 @@ def side_by_side(benchmarks: Sequence[Benchmark], *, test: Benchmark | None = No
 
 
 def _owned(tracklet: Tracklet, name: str) -> Tracklet:
-    """The tracklet with the name of its set before every label."""
+    """The tracklet with the name of its set as a prefix of every label."""
     person, camera = (None if x is None else f"{name}/{x}" for x in (tracklet.person, tracklet.camera))
     owned = replace(tracklet, id=f"{name}/{tracklet.id}", person=person, camera=camera)
     return owned.as_checked() if tracklet.checked else owned

@@ -81,9 +81,9 @@ class FrameStore:
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes of memory that the device has in all."""
+    """Total memory of the device in bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 2**63 - 1  # a system that does not tell
+    return 2**63 - 1  # unknown on this system

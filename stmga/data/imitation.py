@@ -1,4 +1,4 @@
-"""What video does to a person's crops, imitated on groups of still crops, so that the temporal blocks see it."""
+"""Makes groups of still crops look like video, so that the temporal blocks can learn from them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stmga.data.colour import shift_colour
 from stmga.data.softening import LEAST, QUALITY, soften
 from stmga.utils.settings import Settings
 
-# Random numbers of a clip before and after those of its frames. Later effects take theirs last, so that a seed gives
-# the earlier effects what it always gave them.
+# Random numbers of a clip before and after those of its frames. Effects that were added later take theirs last, so that
+# a seed still gives the earlier effects the same numbers.
 _OWN, _LATE = 18, 5
 
-# A box that drifts by more than half of the frame could shrink to nothing and turn over.
+# A box that drifts by more than half of the frame could shrink to nothing and be inverted.
 _MOST = {"drift": 0.5, "passing": 1.0, "blur": inf, "light": 1.0, "hue": 0.5, "saturation": 1.0, "soften": 1.0}
 
 
@@ -33,19 +33,19 @@ class Imitation(Settings):
     order is light, colour (hue and saturation), drift, blur, soften, passing.
 
     Attributes:
-        drift: how far the box may be off, as a share of the frame's height and width, at most 0.5. Every clip's box is
-            shifted and scaled at random by up to this much. Over the clip it travels by up to as much, half of it
-            before the middle frame, in a straight line; in each frame it trembles by up to a fifth of it. A larger
-            box makes a smaller person. What comes into view repeats the edge.
-        passing: chance that an occluder passes: an upright block of one colour that enters at one side and leaves
-            at the other; in a clip of one frame it stands somewhere.
+        drift: how far the box may be off, as a share of the frame's height and width, at most 0.5. The box of a clip is
+            shifted and scaled at random by up to this much. Over the clip it moves in a straight line by up to as much,
+            half of it before the middle frame; each frame adds jitter of up to a fifth of it. A larger box makes a
+            smaller person. Pixels beyond the edge repeat the edge.
+        passing: probability that an occluder passes: an upright block of one colour that enters at one side and leaves
+            at the other. In a clip of one frame its position is random.
         blur: largest standard deviation of a Gaussian blur, in pixels, the same for all frames of a clip.
-        light: by how much brightness and contrast of a clip may change, as a share; they are factors of its values
-            and of their distances from the clip's mean.
-        hue: by how much the hue of a clip may turn, as a share of the full circle, at most 0.5.
-        saturation: by how much the distance of its colours from grey may change, as a share.
-        soften: chance that a clip is resized down, to a quarter or more of its height and width, and up again, and then
-            compressed as JPEG does, at a quality of 30 to 95.
+        light: largest relative change of brightness and contrast of a clip: factors of its values, and of their
+            distances from the clip's mean.
+        hue: largest rotation of the hue of a clip, as a share of the full circle, at most 0.5.
+        saturation: largest relative change of the distance from grey.
+        soften: probability that a clip is resized down, to a quarter or more of its height and width, and up again,
+            then compressed as JPEG at a quality of 30 to 95.
 
     Raises:
         ValueError: an attribute out of its range; clips of another shape or type; not one row of numbers for each clip.
@@ -132,7 +132,7 @@ class Imitation(Settings):
         return rearrange(planes, "1 (b t c) h w -> b t c h w", b=b, t=t)
 
     def _softened(self, clips: Tensor, u: np.ndarray) -> Tensor:
-        """Clip by clip, each by its own numbers, which the host has: the device is not waited for."""
+        """Clip by clip. The random numbers are on the host, so nothing waits for the device."""
         clips, (low, high) = clips.clone(), QUALITY
         for row in (u[:, 0] < self.soften).nonzero()[0].tolist():
             share, quality = LEAST + (1 - LEAST) * u[row, 1], low + (high - low) * u[row, 2]
@@ -143,7 +143,7 @@ class Imitation(Settings):
         h, w = clips.shape[-2:]
         there, way, width, top, bottom = u[:, :5].unbind(1)
         colour = u[:, 5:8, None, None]
-        # From -0.3 to 1.3, give or take 0.3: it shows half of itself at most where it begins and where it ends.
+        # From -0.3 to 1.3, each varied by up to 0.3: at both ends at most half of the block is visible.
         middle = torch.where(way[:, None] < 0.5, when, -when) * 1.6 + 0.5 + (u[:, 8:9] - 0.5) * 0.6
         half = 0.1 + 0.15 * width
         x = (torch.arange(w, dtype=clips.dtype, device=clips.device) + 0.5) / w

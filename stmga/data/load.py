@@ -1,4 +1,4 @@
-"""Any data to train on or to test on, from a folder, a manifest, a pack or an official data set."""
+"""Loads data for training or testing from a folder, a manifest, a pack or an official data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stmga.tracklets.tracklet import TrackletError
 
 
 class DataSet(NamedTuple):
-    """An official data set: the function that reads it, what it is, and whether it has ten splits."""
+    """An official data set: its reader, its description, and whether it has ten splits."""
 
     read: Callable[..., Benchmark]
     info: DataSetInfo
@@ -26,7 +26,7 @@ class DataSet(NamedTuple):
 
     @property
     def terms(self) -> str:
-        """What the data may be used for, and where to ask for it."""
+        """Terms of use, and where to ask for the data."""
         return f"{self.info.terms} Where to ask for it: {self.info.ask}"
 
 
@@ -51,22 +51,22 @@ def load_benchmark(
     split: int = 0,
     check_files: bool = True,
 ) -> Benchmark:
-    """What `source` holds, by role, with the protocol of its test.
+    """The tracklets of `source` by role, with the protocol of its test.
 
     Args:
         source: a folder, a ``.jsonl`` manifest, or a pack (`stmga.data.packing.pack`), which evaluates as the data it
             was made from.
         dataset: one of `DATASETS`; ``"folders"`` (see `stmga.tracklets.read_folder`), ``"manifest"`` (a pack is one),
-            or ``"auto"``: a ``.jsonl`` file is a manifest, a folder is a pack or an official layout if it looks like
-            one, and else folders.
+            or ``"auto"``: a ``.jsonl`` file is a manifest; a folder is a pack or an official data set if it looks like
+            one, otherwise folders.
         layout: of folders; a level ``{role}`` sorts them into ``train``, ``query`` and ``gallery``.
         holdout, seed: see `stmga.data.benchmark_from`.
         split: of iLIDS-VID and PRID-2011, 0 to 9.
-        check_files: open the header of every file now; of a pack, look at the size of each shard.
+        check_files: open the header of every file now; for a pack, check the size of each shard.
 
     Raises:
-        ValueError: an unknown data set, a split where there are none, a holdout where a test is there.
-        TrackletError: everything that is wrong with the data, together.
+        ValueError: an unknown data set, a split for a set without splits, a holdout for a set that has a test.
+        TrackletError: all faults of the data in one error.
 
     >>> load_benchmark("/data/mine", dataset="market")
     Traceback (most recent call last):
@@ -84,7 +84,7 @@ def load_benchmark(
         if holdout:
             raise ValueError(f"{known.info.title} has a test of its own: leave holdout at 0, got {holdout:g}")
         return known.read(source, check_files=check_files, **({"split": split} if known.splits else {}))
-    named = source.parent if source.name in ("index.jsonl", MANIFEST) else source  # a folder says more than "index"
+    named = source.parent if source.name in ("index.jsonl", MANIFEST) else source  # "index" says less
     name, protocol, terms = named.stem if named.suffix == ".jsonl" else named.name, None, ""
     if dataset == "folders":
         tracklets = read_folder(source, layout=layout, check_files=check_files)
@@ -101,7 +101,7 @@ def load_benchmark(
 
 
 def guess(source: Path) -> str:
-    """What ``dataset="auto"`` takes `source` for."""
+    """The kind of data set that ``dataset="auto"`` detects."""
     if not source.exists():
         raise TrackletError(f"{source} does not exist")
     if source.is_file():

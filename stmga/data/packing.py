@@ -1,9 +1,9 @@
-"""Packs: the images of a data set in a few large files, so that a million small ones do not bound the GPU.
+"""Packs: the images of a data set in a few large files, because reading a million small ones slows training.
 
 A pack is a folder with ``shard-00000.bin``, ... (the bytes of the image files, not re-encoded),
 ``manifest.jsonl`` (the tracklets, and where each frame is stored), ``protocol.json`` (name, terms and protocol) and
-``pack.json`` with ``.inputs.jsonl`` (what it was made with and from). The manifest comes last: a folder without it is a
-pack not yet finished.
+``pack.json`` with ``.inputs.jsonl`` (its settings and input files). The manifest is written last: a pack without it is
+unfinished.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ def pack(
     nothing.
 
     Args:
-        source: of images on disk; of a benchmark also its name, terms and protocol.
-        folder: to write to: new, empty, or a pack of the same data with the same settings.
+        source: a benchmark, or tracklets, with images on disk. A benchmark's name, terms and protocol are kept.
+        folder: a new or empty folder, or a pack of the same data with the same settings.
         shard_bytes: a shard ends with the tracklet that reaches this size.
         progress: show a bar.
         workers: threads that read ahead.
-        trust_content: compare the contents of image files with those of the pack that is resumed, instead of their
-            paths, sizes and modification times; it must have been begun with it.
+        trust_content: when resuming, compare the contents of image files instead of their paths, sizes and modification
+            times. The first call must have set it too.
 
     Raises:
-        ValueError: the folder holds anything else, an image has changed, another process writes the pack, a number is
-            out of its range.
+        ValueError: the folder contains something else, an image has changed, another process is writing the pack, or a
+            number is out of range.
         TrackletError: frames in memory or of a video, duplicate ids, a file that cannot be read.
-        OSError: the disk is full or cannot be written; complete shards stay, and the same call resumes.
+        OSError: the disk is full or cannot be written. Complete shards are kept, and the same call resumes.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -112,7 +112,7 @@ def about_pack(folder: Path) -> tuple[str, Protocol, str]:
 
 
 def _write(source: Benchmark | Sequence[Tracklet], shards: Shards) -> None:
-    """What is not there yet, the manifest last."""
+    """Write what is missing, the manifest last."""
     close_shards()
     lines = shards.write()
     name, terms, protocol = "tracklets", "", Protocol(data="tracklets")
@@ -144,7 +144,7 @@ def _check_source(tracklets: list[Tracklet]) -> None:
 
 
 def _about(source: Benchmark | Sequence[Tracklet], tracklets: list[Tracklet], shard_bytes: int) -> dict[str, Any]:
-    """What a pack is made from and with: equal for equal data and settings, and for nothing else."""
+    """The data and settings of a pack; equal only for equal data and settings."""
     digest = hashlib.sha256()
     for part in _parts(source, tracklets):
         digest.update(part.encode("utf-8", "surrogateescape") + b"\0")

@@ -1,4 +1,4 @@
-"""A benchmark from tracklets of any origin: by the roles they carry, or with some persons held out for a test."""
+"""A benchmark from any tracklets: by their roles, or with some persons held out for a test."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ def benchmark_from(
 ) -> Benchmark:
     """Tracklets by their roles: ``extra["role"]`` is ``"train"``, ``"query"`` or ``"gallery"``, order as it comes.
 
-    Where none has a role, or all are to train on, a share of the persons can be held out as a test. With cameras, each
-    of them who was seen by two asks once in each, with the first tracklet there by natural order of the ids; without
-    cameras, each with two tracklets asks with the first. All else of the held-out persons is the gallery, and those who
-    cannot ask are counted in the log. Who is held out depends on the persons and the seed alone, not on the order.
+    If none has a role, or all have the role ``"train"``, a share of the persons can be held out as a test. With
+    cameras, each of these persons that two cameras saw gives one query per camera: the first tracklet there by natural
+    order of the ids. Without cameras, each person with two tracklets gives the first as a query. All other tracklets of
+    the held-out persons are the gallery; the log counts persons without a query. The choice of persons depends only on
+    the persons and the seed, not on the order.
 
     Args:
         tracklets: as read, ids unique.
         name: of the data set.
-        protocol: how its test counts; default: queries in each other's gallery, own camera removed, and unknown ones
-            too where any is known.
+        protocol: of the test. Default: the other queries are in the gallery, and the own camera is removed, as are
+            unknown cameras if any camera is known.
         holdout: share of the persons, 0 to 1; 0 holds out none.
-        seed: chooses them.
+        seed: of the choice of persons.
         terms: of use.
 
     Raises:
@@ -113,7 +114,7 @@ def _held_out(tracklets: list[Tracklet], share: float, seed: int) -> dict[str, l
 
 
 def _why_nobody_asks(tracklets: Iterable[Tracklet], chosen: set[str], cameras: bool) -> str:
-    """The reason, and what helps: another choice of persons only where somebody else of the set could ask."""
+    """The reason and the remedy. Another choice of persons helps only if another person could give a query."""
     everybody: dict[str, list[Tracklet]] = defaultdict(list)
     for tracklet in tracklets:
         if tracklet.person is not None:
@@ -136,7 +137,7 @@ def _why_nobody_asks(tracklets: Iterable[Tracklet], chosen: set[str], cameras: b
 
 
 def _queries(own: list[Tracklet], cameras: bool) -> list[Tracklet]:
-    """The tracklets by which one person is looked for; none where no match could be found."""
+    """The queries of one person; none if they could have no match."""
     own = sorted(own, key=lambda tracklet: natural_key(tracklet.id))
     if not cameras:
         return own[:1] if len(own) > 1 else []

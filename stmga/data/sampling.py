@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 
 from stmga.utils.text import preview
 
-_PASSES, _DRAWS = 1, 2  # what a stream of random numbers is for
+_PASSES, _DRAWS = 1, 2  # purposes of a random stream
 
 
 class PKSampler(Sampler[list[tuple[int, int]]]):
@@ -72,16 +72,16 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Which epoch comes next, and its first step: with ``start`` its later batches only, as after an interruption.
+        """Set the next epoch and its first step; ``start`` skips earlier batches, as after an interruption.
 
-        Raises ValueError for a negative epoch, or a start that is no step of an epoch (its end is allowed).
+        Raises ValueError for a negative epoch, or a start that is not a step of an epoch (its end is allowed).
         """
         if epoch < 0 or not 0 <= start <= self.steps:
             raise ValueError(f"expected epoch >= 0 and 0 <= start <= {self.steps} steps, got {epoch} and {start}")
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
-        """Batches in a whole epoch, also when the next one starts in its middle."""
+        """Batches in a whole epoch, even if the next one starts in its middle."""
         return self.steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -150,8 +150,8 @@ def _schedule(rng: np.random.Generator, groups: np.ndarray, p: int, batches: int
     left = _keep(rng, np.minimum(groups, batches), p * batches)
     plan = []
     for remaining in range(batches, 0, -1):
-        # Systematic sampling: every identity is taken with the chance left / remaining, which is at most 1. So one with
-        # a group for every batch left is taken for sure, and all are spread evenly over the pass.
+        # Systematic sampling: every identity is taken with probability left / remaining, at most 1. So an identity with
+        # a group for every remaining batch is always taken, and all are spread evenly over the pass.
         order = rng.permutation(len(left))
         marks = rng.integers(remaining) + remaining * np.arange(p)
         chosen = order[np.searchsorted(left[order].cumsum(), marks, side="right")]

@@ -1,4 +1,4 @@
-"""The shards of a pack: written one after another, each whole or not at all, and taken up again after a kill."""
+"""The shards of a pack: written one after another, each whole or not at all; writing resumes after a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stmga.utils.files import atomic_path, atomic_write
 logger = logging.getLogger(__name__)
 
 MiB = 1024 * 1024
-CHUNK = 16  # files that a thread reads before it fetches more
+CHUNK = 16  # files per task of a reader thread
 
 Item = tuple[Path, "tuple[int, int] | None"]  # an image: a file, or a span of one
 Job = tuple[str, list[Item]]  # of one tracklet
@@ -27,7 +27,7 @@ Job = tuple[str, list[Item]]  # of one tracklet
 
 @dataclass
 class Shards:
-    """What `pack` writes: shards, and beside each the lines of the manifest for its tracklets, until all is done."""
+    """What `pack` writes: shards, and until all are done, a file of manifest lines beside each."""
 
     folder: Path
     tracklets: list[Tracklet]
@@ -36,7 +36,7 @@ class Shards:
     progress: bool
 
     def write(self) -> bytes:
-        """Write what is not there yet; all lines of the manifest."""
+        """Write the missing shards; returns all lines of the manifest."""
         done, lines = self._finished()
         todo = self.tracklets[sum(line.count(b"\n") for line in lines) :]
         if done:
@@ -59,7 +59,7 @@ class Shards:
         return b"".join(lines)
 
     def tidy(self) -> None:
-        """Remove the lines beside the shards, which the manifest now has."""
+        """Remove the files of lines beside the shards, which are now in the manifest."""
         for side in self.folder.glob("shard-*.jsonl"):
             side.unlink(missing_ok=True)
 
@@ -67,7 +67,7 @@ class Shards:
         return self.folder / f"shard-{number:05d}.bin", self.folder / f"shard-{number:05d}.jsonl"
 
     def _finished(self) -> tuple[int, list[bytes]]:
-        """How many shards are there from the first on, with the lines of each."""
+        """How many shards exist, counted from the first without a gap, and the lines of each."""
         found: list[bytes] = []
         while True:
             shard, side = self._names(len(found))
@@ -85,8 +85,8 @@ class Shards:
     def _fill(
         self, out: BinaryIO, shard: Path, tracklet: Tracklet, rest: Iterator[Tracklet], images: Iterator[bytes]
     ) -> tuple[Tracklet | None, bytes]:
-        """Write whole tracklets from `tracklet` on; the first that belongs to the next shard, and the lines."""
-        seen: dict[Item, tuple[int, int]] = {}  # an image is written once a shard, however many boxes are in it
+        """Write whole tracklets from `tracklet` on; returns the first of the next shard, and the lines."""
+        seen: dict[Item, tuple[int, int]] = {}  # an image is written once per shard, however many boxes it has
         lines, size = [], 0
         upcoming: Tracklet | None = tracklet
         while upcoming is not None and size < self.shard_bytes:

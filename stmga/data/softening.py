@@ -1,4 +1,4 @@
-"""What a distant camera and its encoder leave of a sharp crop: fewer pixels, then JPEG compression."""
+"""Makes a sharp crop look like that of a distant camera: fewer pixels, then JPEG compression."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def soften(frames: Tensor, share: float, quality: float) -> Tensor:
     """``(n, 3, h, w)`` in 0..1 -> the same shape, resized down and up, then compressed as JPEG does.
 
     Args:
-        share: of height and width that is kept in between, in 0..1.
+        share: height and width in between, as a share in 0..1.
         quality: of JPEG, in 1..100.
 
     >>> soften(torch.rand(4, 3, 64, 32), 0.5, 50).shape
@@ -63,13 +63,13 @@ def compress(frames: Tensor, quality: float) -> Tensor:
 
 
 def _steps(table: Tensor, quality: float) -> Tensor:
-    """The quantisation steps (64,) of a table, by the rule of the IJG's encoder."""
+    """The quantisation steps (64,) of a table, by the formula of the IJG encoder."""
     scale = 5000 / quality if quality < 50 else 200 - 2 * quality
     return ((table * scale + 50) / 100).floor().clamp(1, 255).flatten()
 
 
 def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
-    """(n c h w), (64,) -> the planes that a decoder makes of the rounded coefficients of their 8 x 8 blocks."""
+    """(n c h w), (64,) -> the planes after rounding the coefficients of their 8 x 8 blocks."""
     basis = _BASIS.to(planes.device, non_blocking=True)
     h, w = planes.shape[-2:]
     blocks = rearrange(planes, "n c (h p) (w q) -> n (c h w) (p q)", p=8, q=8)

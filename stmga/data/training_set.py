@@ -18,27 +18,27 @@ from stmga.utils.text import preview
 
 
 class TrainingSet(Dataset[dict[str, Any]]):
-    """Rows to train on: the tracklets, the long ones cut into pieces where ``dense_step`` says so (D38, D41).
+    """Rows to train on: the tracklets, with long ones cut into pieces of ``dense_step`` frames (D38, D41).
 
-    ``set[row, draw]`` reads one clip, chosen by ``draw`` alone:
+    ``set[row, draw]`` reads one clip of the row, chosen by ``draw``:
 
     - ``clip``: uint8 ``(t, 3, h, w)``, resized as by :class:`stmga.transforms.ClipTransform` and rounded;
     - ``label``: number of the identity; ``row`` and ``draw``: as asked for.
 
-    :meth:`batch` reads many at once. With ``keep`` it takes frames from memory that were read before; the pixels are
-    the same.
+    :meth:`batch` reads many at once. With ``keep``, frames that were read before come from memory, with the same
+    pixels.
 
     Attributes:
         persons: the identity of each row, as text, for :class:`stmga.data.PKSampler`.
         identities: the distinct identities, sorted as text. labels: for each row, the index of its identity.
 
     Args:
-        tracklets: every one with a person.
+        tracklets: each with a person.
         length, stride: of a clip, in frames.
         size: height and width of a frame, in pixels.
         dense_step: frames of a piece; 0 does not cut.
         keep: keep decoded frames in memory, for :meth:`batch`; see :class:`stmga.data.frame_store.FrameStore`.
-        device, threads: of the frames that are kept: where, and how many are read at the same time.
+        device, threads: for ``keep``: where frames are kept, and how many are read at the same time.
 
     Raises:
         ValueError: no tracklets, some without a person or without frames, a number out of its range, or frames to keep
@@ -75,8 +75,8 @@ class TrainingSet(Dataset[dict[str, Any]]):
         self.pieces = [(i, piece) for i, t in enumerate(tracklets) for piece in cut_pieces(len(t), dense_step)]
         self.persons = [str(self.tracklets[i].person) for i, _ in self.pieces]
         self.identities = sorted(set(self.persons))
-        places = {person: place for place, person in enumerate(self.identities)}
-        self.labels = [places[person] for person in self.persons]
+        labels = {person: label for label, person in enumerate(self.identities)}
+        self.labels = [labels[person] for person in self.persons]
         lengths = [len(tracklet) for tracklet in self.tracklets]
         self.store = FrameStore(lengths, self._read, self.size, device=device, threads=threads) if keep else None
 
@@ -89,21 +89,21 @@ class TrainingSet(Dataset[dict[str, Any]]):
         picked = train_clip(len(piece), self.length, self.stride, np.random.default_rng(draw))
         return owner, [piece[i] for i in picked]
 
-    def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
-        row, draw = place
+    def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
+        row, draw = index
         owner, frames = self.chosen(row, draw)
         distinct = sorted(set(frames))  # a frame that comes twice is read and resized once
         clip = self._read(owner, distinct)[[distinct.index(i) for i in frames]]
         return {"clip": clip, "label": self.labels[row], "draw": draw, "row": row}
 
-    def batch(self, places: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
-        """What :func:`collate` makes of ``[set[place] for place in places]``; kept frames are on their device."""
+    def batch(self, indices: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
+        """:func:`collate` of ``[set[index] for index in indices]``; kept frames are on their device."""
         if self.store is None:
-            return collate([self[place] for place in places])
-        wanted = [(owner, i) for owner, frames in starmap(self.chosen, places) for i in frames]
-        rows, draws = zip(*places, strict=True)
+            return collate([self[index] for index in indices])
+        wanted = [(owner, i) for owner, frames in starmap(self.chosen, indices) for i in frames]
+        rows, draws = zip(*indices, strict=True)
         return {
-            "clip": self.store(wanted).unflatten(0, (len(places), self.length)),
+            "clip": self.store(wanted).unflatten(0, (len(indices), self.length)),
             "label": torch.tensor([self.labels[row] for row in rows], dtype=torch.int64, device="cpu"),
             "draw": torch.tensor(draws, dtype=torch.int64, device="cpu"),
             "row": torch.tensor(rows, dtype=torch.int64, device="cpu"),
@@ -123,14 +123,14 @@ class TrainingSet(Dataset[dict[str, Any]]):
 def train_clip(frames: int, length: int, stride: int, rng: np.random.Generator) -> list[int]:
     """Frame numbers of one random training clip: ``length`` of ``frames``, ascending (D38).
 
-    - at least ``length * stride`` frames: every ``stride``-th one from a random start, all starts as likely;
+    - at least ``length * stride`` frames: every ``stride``-th one from a random start, all starts equally likely;
     - fewer, but at least ``length``: ``length`` distinct ones at random;
-    - fewer than ``length``: with replacement, so some come twice. This is the padding of training.
+    - fewer than ``length``: drawn with replacement, so some repeat. This is the padding of training.
 
     Args:
         frames: how many the tracklet has.
         length, stride: of the clip, in frames; the paper's are 8 and 4.
-        rng: decides; the same state gives the same clip.
+        rng: source of randomness; the same state gives the same clip.
 
     Raises:
         ValueError: a number below 1.
@@ -153,7 +153,7 @@ def train_clip(frames: int, length: int, stride: int, rng: np.random.Generator) 
 def cut_pieces(frames: int, step: int) -> list[range]:
     """Cut a long training tracklet into pieces of ``step`` frames (D41); the last piece also takes the rest.
 
-    So every frame is in exactly one piece, and none has fewer than ``step`` frames unless the tracklet itself has.
+    Every frame is in exactly one piece, and no piece has fewer than ``step`` frames unless the tracklet itself has.
     ``step`` 0 does not cut. Raises ValueError for no frames or a negative step.
 
     >>> cut_pieces(70, 32), cut_pieces(20, 32), cut_pieces(70, 0)
@@ -178,7 +178,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
 def resized(frames: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """n frames (3, h, w), uint8 or float in 0..1, each of its own size -> (n, 3, *size) uint8.
 
-    Bicubic and antialiased; frames that have the size keep their pixels. Raises ValueError for what is no RGB frame.
+    Bicubic and antialiased; frames of that size keep their pixels. Raises ValueError for anything but RGB frames.
 
     >>> resized([torch.zeros(3, 9, 5, dtype=torch.uint8), torch.ones(3, 8, 4)], (8, 4)).flatten(1).amax(1)
     tensor([  0, 255], dtype=torch.uint8)
@@ -189,8 +189,8 @@ def resized(frames: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
             raise ValueError(f"frame of shape {tuple(frame.shape)}, expected (3, h, w): channels first and RGB")
         groups.setdefault((frame.shape, frame.dtype), []).append(i)
     out = torch.empty((len(frames), 3, *size), dtype=torch.uint8, device="cpu")
-    for places in groups.values():
-        out[places] = _resized(torch.stack([frames[i] for i in places]), size)
+    for indices in groups.values():
+        out[indices] = _resized(torch.stack([frames[i] for i in indices]), size)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Networks as files of other runtimes: ONNX and ``torch.export``."""
+"""Networks as files for other runtimes: ONNX and ``torch.export``."""
 
 from stmga.deploy.export import export
 from stmga.deploy.exported import ExportedModel

@@ -1,4 +1,4 @@
-"""What an exported file computes, as a module: the folded network, and its preprocessing where that is inside."""
+"""The module that is exported: the folded network, with its preprocessing if asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Deployed(nn.Module):
         return F.normalize(feature, dim=-1), feature
 
     def example(self, b: int, t: int) -> Tensor:
-        """Random clips of the kind that it takes, the same at each call."""
+        """Random clips as input, the same at each call."""
         draw = torch.Generator().manual_seed(b * 100 + t)
         if self.prepare is not None:
             return torch.randint(256, (b, t, 3, *self.frames), dtype=torch.uint8, device="cpu", generator=draw)
@@ -40,8 +40,8 @@ class Deployed(nn.Module):
 class Prepare(nn.Module):
     """(b t 3 h w) uint8 -> (b t 3 h w) float32: :class:`stmga.ClipTransform` for frames of one size.
 
-    Resizing is linear in the rows and in the columns, so for frames of one size it is two matrix products, which every
-    runtime has; few of them have an antialiased bicubic filter.
+    Resizing is linear in the rows and in the columns, so for frames of one size it is two matrix products. Every
+    runtime has matrix products, but few have an antialiased bicubic filter.
     """
 
     rows: Tensor  # (height of the network, height of the frames)
@@ -52,7 +52,7 @@ class Prepare(nn.Module):
     def __init__(self, transform: ClipTransform, frames: Sequence[int]) -> None:
         super().__init__()
         for name, here, there in zip(("rows", "columns"), frames, transform.size, strict=True):
-            # what the filter does to each unit vector along this axis
+            # the filter applied to each unit vector along this axis
             unit = torch.eye(here, dtype=torch.float32, device="cpu")[None, None]
             wide = F.interpolate(unit, (there, here), mode="bicubic", antialias=True)[0, 0]
             self.register_buffer(name, wide)

@@ -1,4 +1,4 @@
-"""Networks that leave Python: as a torch.export program or as ONNX, run and compared before they are called done."""
+"""Export of networks as a torch.export program or as ONNX; every file is run and compared before it is kept."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from stmga.model import STMGA
 from stmga.utils.files import atomic_path
 
 SHAPES = ((1, 1), (3, 2), (2, 8))  # clips and frames with which an export is compared
-AGREE = 1e-4  # largest difference of an embedding's numbers that is rounding
+AGREE = 1e-4  # largest difference between values of embeddings that counts as rounding
 OPSETS = range(18, 24)  # of ONNX: 18 is the first that the exporter knows
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written: the file, and for each runtime here the largest difference from PyTorch."""
+    """What was written: the file, and for each installed runtime the largest difference from PyTorch."""
 
     path: Path
     size: int  # bytes
     differences: dict[str, float]
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} differs by {worst:.1e}" for name, worst in self.differences.items())
-        return f"{self.path} ({self.size / 1e6:.1f} MB): {told}"
+        differences = ", ".join(f"{name} differs by {worst:.1e}" for name, worst in self.differences.items())
+        return f"{self.path} ({self.size / 1e6:.1f} MB): {differences}"
 
 
 def export(
     model: STMGA, path: str | os.PathLike[str], *, frames: Sequence[int] | None = None, opset: int | None = None
 ) -> Export:
-    """Write a network to ``path`` as its suffix says: ``.pt2`` a torch.export program, ``.onnx`` ONNX.
+    """Write a network to ``path``: a torch.export program for ``.pt2``, ONNX for ``.onnx``.
 
-    The file takes clips with any number b of clips and t of frames and gives ``embedding`` (b c), of unit length, and
-    ``feature`` (b c), the same before the norm: of a long tracklet the mean over its clips is taken there. It knows
-    its weights' record and digest; :class:`stmga.deploy.ExportedModel` and :class:`stmga.TrackletEmbedder` run it.
+    The file takes any number b of clips and t of frames. It gives ``embedding`` (b c), of unit length, and ``feature``
+    (b c), the same before the norm; a long tracklet is the mean of its clips' features. The file contains the record
+    and digest of the weights. :class:`stmga.deploy.ExportedModel` and :class:`stmga.TrackletEmbedder` run it.
 
-    It is compared with PyTorch on several numbers of clips and frames, in every runtime that is installed, and does not
-    replace an older file unless all agree.
+    The file is compared with PyTorch for several numbers of clips and frames, in every installed runtime. It replaces
+    an older file only if all agree.
 
     Args:
         model: in eval mode, on any device; batch norms are folded into the convolutions.
         path: where to write, ending in ``.pt2`` or ``.onnx``.
         frames: None: the file takes what :class:`stmga.ClipTransform` gives, (b t 3 h w) float32. (height, width):
             preprocessing goes into the file, which takes uint8 frames of this size, (b t 3 height width).
-        opset: of ONNX, 18 or later; None is the exporter's own.
+        opset: of ONNX, 18 or later; None is the exporter's default.
 
     Raises:
-        ValueError: a network in training mode, another suffix, an opset that is not known, an unlikely frame size.
+        ValueError: a network in training mode, another suffix, an unknown opset, a frame size out of range.
         ImportError: ``.onnx`` without the packages of ``pip install stmga[onnx]``.
         OSError: the file cannot be written, or another process writes it; an older one is untouched.
         RuntimeError: the written file gives other embeddings than the network.
@@ -87,13 +87,13 @@ def export(
 
 
 def _difference(deployed: Deployed, path: Path, runtime: str) -> float:
-    """The largest difference in a runtime; in PyTorch of the program itself, and of what is built from its file."""
+    """The largest difference in a runtime; for PyTorch, of the program itself and of the network built from it."""
     ways = (True, False) if runtime == "torch" else (False,)
     return max(compare(deployed, ExportedModel(path, runtime=runtime, trust=trust)) for trust in ways)
 
 
 def compare(deployed: Deployed, exported: ExportedModel) -> float:
-    """The largest difference of an embedding's numbers between PyTorch and a file, over :data:`SHAPES`."""
+    """The largest difference between embeddings of PyTorch and of a file, over :data:`SHAPES`."""
     worst = 0.0
     for b, t in SHAPES:
         clips = deployed.example(b, t)
@@ -147,7 +147,7 @@ def _write_program(deployed: Deployed, example: Tensor, about: str, path: Path) 
         program = torch.export.export(deployed, (example,), dynamic_shapes=_dynamic())
     buffer = io.BytesIO()  # torch's own writer aborts the process when a disk is full
     with warnings.catch_warnings():
-        # Weights lie channels last: it takes them for slices and warns, stores whole storages and strides, and is right
+        # It takes channels-last weights for slices and warns, but stores them correctly, with their strides.
         warnings.filterwarnings("ignore", message="No complete tensor found in the group")
         torch.export.save(program, buffer, extra_files={METADATA: about})
     path.write_bytes(buffer.getbuffer())

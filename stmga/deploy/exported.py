@@ -23,8 +23,8 @@ from stmga.utils.foreign import escaped, parse_json
 
 FORMAT = "stmga-export"
 FORMAT_VERSION = 1
-LARGEST_FRAME = 8192  # height and width of the frames that a file with preprocessing takes
-METADATA = "stmga"  # the name of what the file says of itself
+LARGEST_FRAME = 8192  # largest height and width of the frames that a file with preprocessing takes
+METADATA = "stmga"  # key of the header in the file's metadata
 RUNTIMES = {".pt2": ("torch",), ".onnx": ("onnxruntime", "openvino")}
 
 Run = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -37,12 +37,12 @@ class ExportedModel:
 
     Args:
         path: a ``.pt2`` or ``.onnx`` file.
-        runtime: ``"torch"`` runs ``.pt2``; ``"onnxruntime"`` or ``"openvino"`` run ``.onnx``. None is the first that is
-            installed.
-        providers: of ONNX Runtime, as ``["CUDAExecutionProvider"]``; None is its CPU.
-        trust: run the program that a ``.pt2`` file holds. Whoever wrote the file decides what runs, so it is for your
-            own files alone. False builds the network from the file's configuration and parameters: the same
-            embeddings, and nothing of the file is run.
+        runtime: ``"torch"`` runs ``.pt2``; ``"onnxruntime"`` or ``"openvino"`` run ``.onnx``. None takes the first that
+            is installed.
+        providers: of ONNX Runtime, such as ``["CUDAExecutionProvider"]``; None is its CPU provider.
+        trust: run the program in a ``.pt2`` file. Whoever wrote the file decides what runs, so use it only for your own
+            files. False builds the network from the file's configuration and parameters: the embeddings are the same,
+            and no code from the file runs.
 
     Attributes:
         config, record: of the network that it was made from. digest(): of its weights.
@@ -50,7 +50,7 @@ class ExportedModel:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no exported file of stmga, one that could run code or read other files, or a runtime that does not
+        ValueError: not an exported file of stmga, one that could run code or read other files, or a runtime that cannot
             run it.
         ImportError: the runtime is not installed.
     """
@@ -76,7 +76,7 @@ class ExportedModel:
             raise ValueError(f"providers are of onnxruntime, and {self.path} runs in {self.runtime}")
         try:
             source = Archive(self.path) if self.runtime == "torch" else OnnxFile(self.path, METADATA)
-            header = _header(self.path, source.header)  # before anything else of the file is looked at
+            header = _header(self.path, source.header)  # before anything else in the file is read
             if not trust:
                 source.check()
             self._run = _LOADERS[self.runtime](self.path, source, header, providers, trust)
@@ -93,7 +93,7 @@ class ExportedModel:
 
     @classmethod
     def runtimes(cls, path: str | os.PathLike[str]) -> list[str]:
-        """The runtimes that are installed here and run such a file."""
+        """The installed runtimes that can run such a file."""
         return [name for name in RUNTIMES[suffix_of(path)] if find_spec(name) is not None]
 
     def __repr__(self) -> str:
@@ -104,25 +104,25 @@ class ExportedModel:
         return self._checked(clips)[0]
 
     def encode(self, clips: Tensor) -> Tensor:
-        """(b t 3 h w) -> (b c), after the BN neck: a long tracklet's is the mean over its clips."""
+        """(b t 3 h w) -> (b c), after the BN neck; a long tracklet is the mean over its clips."""
         return self._checked(clips)[1]
 
     def forward_head(self, z: Tensor) -> Tensor:
-        """(b c) -> (b c) of unit length; the BN neck is in the file, and keeps a mean a mean."""
+        """(b c) -> (b c) of unit length. The BN neck is in the file; it is linear, so the mean may come after it."""
         return F.normalize(z, dim=-1)
 
     def digest(self) -> str:
-        """Of the network that it was made from: their embeddings compare."""
+        """The digest of the network that it was made from, since their embeddings can be compared."""
         return self._digest
 
     def to(self, device: Any) -> ExportedModel:
-        """Itself: a file computes on the CPU alone. Raises ValueError for another device."""
+        """Itself: a file computes only on the CPU. Raises ValueError for another device."""
         if torch.device(device) != self.device:
             raise ValueError(f"an exported file computes as it was written, on the {self.device}: {self}")
         return self
 
     def check_inference(self, *, precision: str, compile: bool) -> None:  # noqa: A002 - its name in torch
-        """Raise ValueError for anything but fp32 without compiling: the file computes as it was written."""
+        """Raise ValueError for anything but uncompiled fp32, in which the file was written."""
         if compile or precision != "fp32":
             raise ValueError(f"an exported file computes as it was written, on the {self.device}: {self}")
 
@@ -137,7 +137,7 @@ class ExportedModel:
 
     @property
     def transform(self) -> ClipTransform | FixedSizeFrames:
-        """What a tracklet's frames go through before they come here."""
+        """The preprocessing of a tracklet's frames."""
         return ClipTransform.from_config(self.config) if self.frames is None else FixedSizeFrames(self.frames)
 
     @property
@@ -180,7 +180,7 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
 
 
 class ExportHeader(NamedTuple):
-    """What an exported file says of itself."""
+    """The header of an exported file: its configuration, record and digest."""
 
     config: STMGAConfig
     record: WeightRecord | None
@@ -189,7 +189,7 @@ class ExportHeader(NamedTuple):
 
 
 class _HeaderError(ValueError):
-    """What a file says of itself is no header of `stmga export`."""
+    """The file's header was not written by `stmga export`."""
 
 
 def _header(path: Path, text: str) -> ExportHeader:

@@ -1,4 +1,4 @@
-"""An ``.onnx`` file, looked at before a runtime gets it: one graph of standard operators that names no other file."""
+"""An ``.onnx`` file, checked before a runtime loads it: one graph of standard operators, without external files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DOMAINS = ("", "ai.onnx")
 
 
 class OnnxFile:
-    """The bytes of a file, and what it says of itself.
+    """The bytes and the header of a file.
 
     Attributes:
-        data: the whole file, for the runtime: what was checked is what runs.
-        header: the text of its metadata ``stmga``; empty without.
+        data: the whole file, for the runtime, so that it runs what was checked.
+        header: the text of its metadata ``stmga``; empty if there is none.
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: no ONNX file.
+        ValueError: not an ONNX file.
         OSError: it cannot be read.
     """
 
@@ -35,10 +35,10 @@ class OnnxFile:
         self.header = next((entry.value for entry in self.model.metadata_props if entry.key == metadata), "")
 
     def check(self) -> None:
-        """Raise ValueError for what `stmga export` never writes.
+        """Raise ValueError for a file that `stmga export` cannot have written.
 
-        A tensor in another file would read that file; other operators are a runtime's own, and subgraphs are loops,
-        which may never end.
+        A tensor in another file would make the runtime read that file, other operators belong to one runtime, and
+        subgraphs are loops, which may never end.
         """
         model = self.model
         graph = model.graph

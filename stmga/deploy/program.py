@@ -1,8 +1,8 @@
-"""A ``.pt2`` file, read without running anything of it.
+"""A ``.pt2`` file, read without running anything in it.
 
 ``torch.export.load`` unpickles the members of such a file, evaluates its expressions and runs the functions that its
-graph names: whoever wrote the file decides what runs. So the archive is read here as what it is, a zip of tensors and
-JSON. The network is built from its configuration by this package, and gets the parameters of the file.
+graph names: whoever wrote the file decides what runs. So this module reads the archive as a zip of tensors and JSON. It
+builds the network from the configuration and fills it with the parameters of the file.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ DTYPES = {7: torch.float32, 5: torch.int64}  # torch.export's numbers for them
 
 
 class Archive:
-    """The members of a ``.pt2`` file by name, none of them run.
+    """The members of a ``.pt2`` file by name; none of them is run.
 
     Raises:
-        ValueError: no such archive, or one with members that could run code.
+        ValueError: not such an archive, or one with members that could run code.
         OSError: it cannot be read.
     """
 
@@ -72,11 +72,11 @@ class Archive:
 
     @property
     def header(self) -> str:
-        """What the file says of itself; empty without."""
+        """The text of the file's header; empty if there is none."""
         return self.read(HEADER, JSON_LIMIT).decode("utf-8", "replace") if HEADER in self.members else ""
 
     def check(self) -> None:
-        """Raise ValueError unless every member is one that ``stmga export`` writes, and no pickle that runs code."""
+        """Raise ValueError if ``stmga export`` does not write a member, or if it is a pickle that runs code."""
         for name in self.members:
             if not KNOWN.fullmatch(name):
                 why = "compiled code, which would run" if name.startswith("data/aotinductor") else "may run code"
@@ -84,13 +84,13 @@ class Archive:
         if INPUTS in self.members:
             try:
                 torch.load(io.BytesIO(self.read(INPUTS, JSON_LIMIT)), weights_only=True, map_location="meta")
-            except Exception as error:  # whatever a pickle makes of it
+            except Exception as error:  # unpickling can raise anything
                 raise ValueError(f"its {INPUTS} is a pickle of more than tensors, which could run code") from error
         if self.json("data/constants/model_constants_config.json").get("config"):
             raise ValueError("it holds constants, which may be pickles and run code; `stmga export` never writes them")
 
     def read(self, name: str, limit: int) -> bytes:
-        """The bytes of a member, which has at most ``limit``."""
+        """The bytes of a member, at most ``limit``."""
         if name not in self.members:
             raise ValueError(f"it has no {name}")
         info = self.members[name]
@@ -103,7 +103,7 @@ class Archive:
                 raise ValueError(f"its {name} is damaged: {escaped(str(error), 200)}") from error
 
     def json(self, name: str) -> dict[str, Any]:
-        """A member of JSON, an object."""
+        """A JSON member, which must be an object."""
         found = parse_json(self.read(name, JSON_LIMIT))
         if not isinstance(found, dict):
             raise ValueError(f"its {name} is no object")

@@ -34,14 +34,14 @@ class TrackletEmbedder:
 
     A tracklet is cut into consecutive clips of ``model.clip_length`` frames; the last one is filled up by
     looping to the first frames. The vector is the mean of ``model.encode`` over the clips, then the BN neck and the L2
-    norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). Where the record of the weights
-    has a calibration, the embeddings carry it, in any precision: one of weights that were changed since is left out.
+    norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). If the record of the weights
+    has a calibration, the embeddings carry it, in any precision, unless the weights have been changed since.
 
     With ``flip`` a clip's feature is the mean of ``model.encode`` over the clip and its mirror image, which doubles the
     cost. Such vectors compare with plain ones, and each item says ``"flip": True`` (:attr:`stmga.Embeddings.flip`).
 
     The network computes as a copy in eval mode whose batch norms are folded into the convolutions
-    (:meth:`stmga.STMGA.fuse`, equal to 1e-5) and whose maps lie channels last; it is made anew when weights change.
+    (:meth:`stmga.STMGA.fuse`, equal to 1e-5), in the channels-last memory format. It is renewed when weights change.
 
     Args:
         model: the network, which is left as it is: :class:`stmga.STMGA`, an exported file
@@ -50,11 +50,11 @@ class TrackletEmbedder:
         precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
         compile: torch.compile the network: a minute at the first clips, faster from then on.
         batch_size: clips, not tracklets, computed at once; None is 4 on a CPU, where more are slower, and 32 on a GPU.
-        workers: processes that read and resize frames; 0 does it in this process, between the batches, as do tensors
-            on a GPU, which other processes cannot read.
-        decode: where JPEG files become pixels: on the "host", or on the "device", a GPU, by nvJPEG, which interpolates
-            colours otherwise, so decode queries and gallery alike. Other files, boxes, videos and frames of more than
-            four times the network's pixels are decoded on the host in any case.
+        workers: processes that read and resize frames. With 0, and for tensors on a GPU, which other processes cannot
+            read, this process does it between the batches.
+        decode: where JPEG files are decoded: on the "host", or on the "device" (a GPU) by nvJPEG. nvJPEG interpolates
+            colours differently, so decode queries and gallery the same way. Other files, boxes, videos and frames of
+            more than four times the network's pixels are always decoded on the host.
         sampling: "all" frames, or one clip of frames spread "evenly" over the tracklet (a fast look at long ones).
         flip: average each clip's feature with that of its mirror image, before the BN neck.
         on_error: "raise", or "skip" tracklets that cannot be read and list them in ``Embeddings.skipped``. What is
@@ -106,7 +106,7 @@ class TrackletEmbedder:
         self.progress = progress
         self._ready: tuple[tuple[str, torch.device, str], InferenceNetwork] | None = None
         self._shared_bar: Any = None
-        self._digest = ""  # of the weights, while they are known to stay
+        self._digest = ""  # of the weights, while they are known not to change
 
     def __repr__(self) -> str:
         name = (self.model.record.name if self.model.record else "") or "unnamed weights"
@@ -126,7 +126,7 @@ class TrackletEmbedder:
         """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, arrays."""
         from stmga.tracklets.readers import read_tracklets
 
-        # To skip what cannot be read, leave the files to the moment when each is read.
+        # To skip what cannot be read, check each file only when it is read.
         embeddings = self.embed(read_tracklets(source, check_files=self.on_error == "raise"))
         if not len(embeddings):
             raise TrackletError([skip["reason"] for skip in embeddings.skipped])
@@ -159,7 +159,7 @@ class TrackletEmbedder:
         )
 
     def _network(self, digest: str) -> InferenceNetwork:
-        """What computes; it is made once for the same weights on the same device."""
+        """The network that computes; it is made once for the same weights on the same device."""
         key = (digest, self.device, self.precision)
         if self._ready is None or self._ready[0] != key:
             self._ready = key, self.model.for_inference(precision=self.precision, compile=self.compile, digest=digest)
@@ -238,7 +238,7 @@ class TrackletEmbedder:
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:
-        """Inside, the weights stay as they are: their digest is taken once, which is a pass over all of them."""
+        """Inside, the weights must not change, so that their digest, a pass over all of them, is computed once."""
         before = self._digest
         try:
             self._digest = self.digest()
@@ -270,7 +270,7 @@ class TrackletEmbedder:
 def _prepare(
     model: TrackletNetwork, device: str | torch.device | None, precision: Precision, compiled: bool, decoded: Decode
 ) -> None:
-    """The model on its device. TypeError for what is no network, ValueError for what it cannot do there."""
+    """The model on its device. TypeError if it is not a network, ValueError for what it cannot do there."""
     if not isinstance(model, TrackletNetwork):
         inner = "; give the network inside, model.module" if hasattr(model, "module") else ""
         raise TypeError(f"model must be a network such as stmga.STMGA, got {type(model).__name__}{inner}")

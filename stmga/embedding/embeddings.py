@@ -132,7 +132,7 @@ class Embeddings:
 
     @property
     def flip(self) -> bool | None:
-        """Whether features of mirrored clips were averaged in (``TrackletEmbedder(flip=True)``); None: in some alone.
+        """Whether mirrored clips were averaged in (``TrackletEmbedder(flip=True)``); None if in some rows only.
 
         >>> Embeddings(torch.eye(2), [{"tracklet": "a", "flip": True}, {"tracklet": "b"}], digest="1f0c").flip
         """
@@ -174,7 +174,7 @@ class Embeddings:
     def concatenate(cls, parts: Iterable[Embeddings]) -> Embeddings:
         """The rows of several embeddings of the same weights, in order; their skipped lists too.
 
-        A calibration stays where all that have one agree; else the result has none, with a warning.
+        A calibration is kept if all parts that have one agree; otherwise the result has none, with a warning.
 
         Raises:
             ValueError: nothing to concatenate, vectors of different weights, or an id that occurs twice.

@@ -21,12 +21,12 @@ from stmga.embedding.vectors import Vectors, save
 from stmga.utils.foreign import escaped
 
 _FORMAT = "stmga-embeddings"
-_FORMAT_VERSION = 2  # of files with smaller numbers; those with float32 are still of version 1
+_FORMAT_VERSION = 2  # of files with float16 or int8 vectors; files with float32 vectors still have version 1
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingsFile:
-    """What a file holds; its vectors are mapped into memory, and read when they are looked at."""
+    """The contents of a file; its vectors are mapped into memory and read when they are used."""
 
     vectors: Vectors
     items: list[dict[str, Any]]
@@ -61,10 +61,10 @@ def write_file(
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:
-    """The path of an embeddings file; nothing of it is read.
+    """The path of an embeddings file, which is not read.
 
     Raises:
-        FileNotFoundError: there is nothing.
+        FileNotFoundError: no such file.
         ValueError: it is a folder, a pipe or a device.
     """
     path = Path(path)
@@ -88,13 +88,13 @@ def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
             if int(metadata["format_version"]) > _FORMAT_VERSION:
                 version = escaped(metadata["stmga"], 40)
                 raise ValueError(f"{path} comes from the newer stmga {version}, this is {__version__}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
         vectors = Vectors(tensors["vectors"], tensors.get("scale"))
         if fault := vectors.fault():
             raise _DamageError(fault)
         items, skipped = _rows(tensors["rows"])
-        told = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
-        calibration = None if told is None else Calibration.from_dict(told)
+        stored = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
+        calibration = None if stored is None else Calibration.from_dict(stored)
         return EmbeddingsFile(vectors, items, skipped, metadata["digest"], metadata["model"], calibration)
     except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError,
             _DamageError) as error:  # fmt: skip
@@ -103,7 +103,7 @@ def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
 
 
 class _DamageError(Exception):
-    """What is wrong inside a file, without its name."""
+    """What is wrong inside a file; the message does not include its name."""
 
 
 def _wrong(path: Path) -> str:
@@ -132,7 +132,7 @@ def _not_json(name: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What people put into a record's extra keys, as JSON values."""
+    """The values of a record's extra keys, as JSON values."""
     if isinstance(value, (np.generic, np.ndarray, Tensor)):
         return value.tolist()
     if isinstance(value, os.PathLike):

@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
 def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded | None:
     """The files of these frames, each of at most so many pixels; None if one should be decoded on the host.
 
-    That is anything but a plain JPEG file stored upright, a box, or what cannot be read: the host says why.
+    The host decodes boxes, anything but plain upright JPEG files, and files that cannot be read, to report why.
     """
     distinct = list(dict.fromkeys(indices))
     files, names = [], []
@@ -50,10 +50,10 @@ def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded |
 
 
 def decode(clips: Sequence[Encoded], transform: ClipTransform, device: torch.device) -> tuple[Tensor, dict[int, str]]:
-    """k clips -> (k, t, 3, h, w) on ``device`` as the network takes them, and by the number of a clip what is wrong.
+    """k clips -> (k, t, 3, h, w) on ``device`` as the network takes them, and the faults by the number of the clip.
 
-    nvJPEG decodes them through torchvision. If it refuses one, the host decodes all: it says what is wrong, and one
-    black pixel stands for a frame that cannot be read.
+    nvJPEG decodes them through torchvision. If it refuses one, the host decodes all and reports what is wrong; a frame
+    that cannot be read becomes one black pixel.
     """
     faults: dict[int, str] = {}
     try:
@@ -72,8 +72,8 @@ def decode(clips: Sequence[Encoded], transform: ClipTransform, device: torch.dev
                     pixels = np.zeros((1, 1, 3), np.uint8)
                 frames.append(torch.from_numpy(pixels.copy()).movedim(-1, 0).to(device))
     starts = accumulate((len(clip.files) for clip in clips), initial=0)
-    places = [[start + i for i in clip.indices] for start, clip in zip(starts, clips, strict=False)]
-    return transform(frames)[torch.tensor(places, dtype=torch.int64, device="cpu")], faults
+    rows = [[start + i for i in clip.indices] for start, clip in zip(starts, clips, strict=False)]
+    return transform(frames)[torch.tensor(rows, dtype=torch.int64, device="cpu")], faults
 
 
 def require_decoder(device: torch.device) -> None:

@@ -64,5 +64,5 @@ class TrackletNetwork(Protocol):
         """Raise ValueError if it cannot compute in "fp32", "bf16" or "fp16" (autocast), or cannot be compiled."""
 
     def for_inference(self, *, precision: str, compile: bool, digest: str) -> InferenceNetwork:  # noqa: A002
-        """The network as it computes, made again when the digest, the device or the precision changes."""
+        """The network that computes, made again when the digest, the device or the precision changes."""
         ...

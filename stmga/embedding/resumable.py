@@ -1,4 +1,4 @@
-"""Embedding in pieces: by one process or many, each piece a file, so that what was done before a kill is not lost."""
+"""Embedding in pieces, by one process or many. Each piece is a file, so that a kill loses no finished piece."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PIECE = 256  # tracklets in a piece; how many processes there are changes nothing, so the vectors are the same bits
+PIECE = 256  # tracklets in a piece, whatever the number of processes, so that the vectors are the same to the bit
 
 
 class PiecesError(ValueError):
@@ -56,31 +56,31 @@ def embed_in_pieces(
 ) -> Embeddings | None:
     """Embed into ``out.parts/``, one file of :meth:`Embeddings.save` for each 256 tracklets; then into ``out``.
 
-    Each process of ``world`` does every ``world.size``-th piece. Pieces that are there already are not computed again,
-    so the same call after a kill resumes. When all are there the leader writes ``out`` and removes them.
+    Each process of ``world`` computes every ``world.size``-th piece. Existing pieces are not computed again, so the
+    same call after a kill resumes. When all are finished, the main process writes ``out`` and removes them.
 
     Args:
         embedder, tracklets: of one process or of all.
         out: the file of all embeddings.
         world: the processes that share the work.
-        name: what embeddings of weights without a name are said to be of.
+        name: the model name to record if the weights have none.
         trust_content: compare the contents of files with those of the interrupted run, instead of their paths, sizes
-            and modification times; that run must have had it too.
+            and modification times; the interrupted run must have set it too.
         source: the tracklets whose files identify the input, where they are not ``tracklets`` themselves.
         write: writes ``out``.
 
     Returns:
-        All embeddings in the order of the tracklets, for the leader; None for the others.
+        All embeddings in the order of the tracklets in the main process; None in the others.
 
     Raises:
         PiecesError: ``out.parts/`` holds something else, an input file has changed, a piece is missing or damaged, or
             other processes differ.
         OutputBusyError: another process writes ``out``.
-        TrackletError: as the embedder's; pieces that are done stay.
+        TrackletError: as for the embedder; finished pieces are kept.
         OSError: a file cannot be written.
     """
     world = world or World()
-    of_leader = (tracklets if source is None else source) if world.is_main else ()  # the leader alone compares inputs
+    of_leader = (tracklets if source is None else source) if world.is_main else ()  # only it compares inputs
     inputs = InputRecord(of_leader, contents=trust_content)
     with embedder.fixed_weights():
         return _embed_in_pieces(embedder, tracklets, inputs, Path(out), world, name, write)
@@ -99,10 +99,10 @@ def _embed_in_pieces(
     about = _about(embedder, tracklets)
     _agree(about, all_gather_objects(about))
     if world.is_main:
-        out.parent.resolve(strict=True)  # a folder that is not there is an error, as where `out` is written at once
+        out.parent.resolve(strict=True)  # a missing folder is an error, as it is where `out` is written at once
     with output_lock(out) if world.is_main else nullcontext():  # until the pieces are removed
         with CLAIM.hold(folder, about, inputs) if world.is_main else nullcontext():
-            all_gather_objects(None)  # the folder is there before anybody writes into it
+            all_gather_objects(None)  # the folder exists before any process writes into it
             pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
             _compute(embedder, folder, pieces, world)
             all_gather_objects(None)  # all are done
@@ -118,7 +118,7 @@ def _embed_in_pieces(
 
 
 def _compute(embedder: TrackletEmbedder, folder: Path, pieces: Sequence[Sequence[Tracklet]], world: World) -> None:
-    """This process's share of the pieces that are not there yet."""
+    """Compute this process's share of the missing pieces."""
     todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
     if len(todo) < len(pieces):
         logger.info("%s: %d of %d pieces are there", folder, len(pieces) - len(todo), len(pieces))
@@ -129,7 +129,7 @@ def _compute(embedder: TrackletEmbedder, folder: Path, pieces: Sequence[Sequence
 
 
 def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[str, object]:
-    """What decides the vectors, but for the input files: a folder of pieces belongs to one of these."""
+    """What the vectors depend on, except the input files. A folder of pieces belongs to one such description."""
     digest = hashlib.sha256()
     for tracklet in tracklets:
         row = json.dumps(tracklet.row() | {"cover": None}, default=str, sort_keys=True)
@@ -151,12 +151,12 @@ def _agree(own: dict[str, object], all_of_them: Sequence[dict[str, object]]) -> 
     for rank, other in enumerate(all_of_them):
         if unlike := [key for key in own if other[key] != own[key]]:
             raise PiecesError(
-                f"process {rank} has {_told(other, unlike)}, this one {_told(own, unlike)}: all must be started with "
+                f"process {rank} has {_show(other, unlike)}, this one {_show(own, unlike)}: all must be started with "
                 "the same weights, tracklets and options"
             )
 
 
-def _told(about: dict[str, object], keys: Sequence[str]) -> str:
+def _show(about: dict[str, object], keys: Sequence[str]) -> str:
     return ", ".join(f"{key} {str(about.get(key))[:12]}" for key in keys)
 
 
@@ -165,7 +165,7 @@ def _file(folder: Path, i: int) -> Path:
 
 
 def _read(file: Path, piece: Sequence[Tracklet]) -> Embeddings | None:
-    """A piece that is done; None if it is to be computed, again if it was cut short."""
+    """A finished piece; None if it is missing or truncated and must be computed."""
     try:
         found = Embeddings.load(file)
     except FileNotFoundError:

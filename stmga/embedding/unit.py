@@ -23,7 +23,7 @@ def unit_only(
 ) -> tuple[Tensor, list[int]]:
     """The vectors (n c) of length 1 and the numbers of their tracklets; the others are added to `faults`.
 
-    A length of 0 or NaN comes of features that are too large for float32: of weights or pixels that are no picture's.
+    A length of 0 or NaN comes from features that are too large for float32, from bad weights or pixels.
 
     Raises:
         NonFiniteVectorError: a vector has another length, unless they are to be skipped.

@@ -16,7 +16,7 @@ from stmga.utils.files import atomic_path
 
 KINDS = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
-_CHUNK = 1 << 16  # rows that are looked at or written at once, so that mapped files never lie in memory whole
+_CHUNK = 1 << 16  # rows read or written at once, so that a mapped file is never in memory as a whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +52,11 @@ class Vectors:
 
     @property
     def kind(self) -> str:
-        """The name of the form."""
+        """``"float32"``, ``"float16"`` or ``"int8"``."""
         return next(name for name, dtype in KINDS.items() if dtype == self.numbers.dtype)
 
     def rows(self, which: slice | Tensor, device: str | torch.device = "cpu") -> Tensor:
-        """Some of them as float32, decoded on ``device``."""
+        """Some rows as float32, decoded on ``device``."""
         numbers = self.numbers[which].to(device).float()
         return numbers if self.scale is None else numbers * self.scale[which].to(device)[:, None]
 
@@ -82,7 +82,7 @@ class Vectors:
 
 
 def check_kind(kind: str) -> None:
-    """ValueError for a form that there is not."""
+    """Raise ValueError for an unknown kind."""
     if kind not in KINDS:
         raise ValueError(f"vectors are kept as {', '.join(KINDS)}, got {kind!r}")
 
@@ -98,7 +98,7 @@ def save(path: Path, parts: Sequence[Vectors], rows: bytes, metadata: Mapping[st
     if parts[0].scale is not None:
         shapes["scale"] = (torch.float32, [n])
     shapes["rows"] = (torch.uint8, [len(rows)])
-    # By falling size of a number, so that each tensor begins where its numbers may lie.
+    # Largest element size first, so that every tensor is aligned.
     order = sorted(shapes, key=lambda name: -shapes[name][0].itemsize)
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0

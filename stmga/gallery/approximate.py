@@ -26,24 +26,24 @@ from stmga.utils.isolation import isolated
 
 KINDS = ("hnsw", "ivf", "ivf-int8")
 _FORMAT = "stmga-index"
-_ROWS = 1 << 16  # that are handed to FAISS at once
-_TRAIN = 64  # vectors a list that the lists are learnt from
+_ROWS = 1 << 16  # rows handed to FAISS at once
+_TRAIN = 64  # training vectors per list
 _SEED = 0
 
 
 class GalleryIndex:
-    """Search in a gallery of millions without looking at all of it; needs ``pip install stmga[faiss]``.
+    """Search in a gallery of millions without comparing all of it; needs ``pip install stmga[faiss]``.
 
-    FAISS gives some candidates for each query; these are ranked by their exact similarity in the gallery. So what is
-    found has the right similarity and order, and what is missed is what FAISS did not look at: measure it with
-    :meth:`recall`. Tracklets that the gallery gets later are added at the next search.
+    FAISS gives candidates for each query, which are ranked by their exact similarity in the gallery. So the matches
+    have the right similarity and order, but FAISS may miss some: measure this with :meth:`recall`. Tracklets that are
+    added to the gallery later are added to the index at the next search.
 
     Args:
-        gallery: what is searched in, and holds the vectors.
+        gallery: the gallery to search, which holds the vectors.
         kind: ``"hnsw"`` a graph, fastest to search, slow to build, and a third larger than the vectors; ``"ivf"`` lists
             of similar vectors, fast to build; ``"ivf-int8"`` the same with vectors of a quarter of the size.
-        effort: what is looked at for a query: of "hnsw" how many candidates (128), of the others how many of the lists
-            (a sixteenth of them). More finds more, and takes longer.
+        effort: for "hnsw" the number of candidates of a query (default 128), for the others the number of lists that
+            are searched (default a sixteenth of them). More finds more, and takes longer.
 
     Raises:
         ImportError: FAISS is not installed.
@@ -78,7 +78,7 @@ class GalleryIndex:
         return f"GalleryIndex({size}, {self.gallery.model or 'unnamed weights'}, {self.kind}, effort={self.effort})"
 
     def update(self) -> None:
-        """Add what the gallery has got since; :meth:`search` does it."""
+        """Add what is new in the gallery; :meth:`search` calls it."""
         with self._lock:
             n = len(self.gallery)
             for start in range(len(self), n, _ROWS):
@@ -87,18 +87,18 @@ class GalleryIndex:
     def search(
         self, queries: Embeddings, k: int = 10, *, threshold: float | None = None, other_camera: bool = False
     ) -> list[list[Match]]:
-        """As :meth:`Gallery.search`, of the candidates alone."""
+        """As :meth:`Gallery.search`, over the candidates only."""
         return self.gallery.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera))
 
     @isolated
     def topk(
         self, queries: Embeddings, k: int = 10, *, threshold: float | None = None, other_camera: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`Gallery.topk`, of the candidates alone."""
+        """As :meth:`Gallery.topk`, over the candidates only."""
         self.gallery.check_search(queries, k, threshold)
         self.update()
         k = min(k, len(self))
-        wanted = min(len(self), 4 * k + 32)  # what is its own tracklet or camera falls away
+        wanted = min(len(self), 4 * k + 32)  # its own tracklet and camera are removed later
         if self.kind == "hnsw":
             self._index.hnsw.efSearch = max(self.effort, wanted)
         else:
@@ -109,14 +109,14 @@ class GalleryIndex:
         return ranked(queries.vectors, self.gallery.parts, found.masked_fill(excluded, -1), k, threshold=threshold)
 
     def recall(self, queries: Embeddings, k: int = 10) -> float:
-        """The share of each query's k most similar tracklets that it finds, against the exact search; 0..1."""
+        """The share, 0..1, of the k matches of the exact search that this index finds, over all queries."""
         _, exact = self.gallery.topk(queries, k)
         _, found = self.topk(queries, k)
         hits = (exact[:, :, None] == found[:, None, :]) & (exact[:, :, None] >= 0)
         return float(hits.any(2).sum() / (exact >= 0).sum().clamp(min=1))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write one safetensors file, whole or not at all; the gallery is saved by itself."""
+        """Write one safetensors file, whole or not at all. It does not contain the gallery: save that separately."""
         import faiss
 
         content = torch.from_numpy(faiss.serialize_index(self._index))
@@ -128,7 +128,7 @@ class GalleryIndex:
             try:
                 save_file({"index": content}, temp, metadata)
                 _sort_header(temp)
-            except SafetensorError as error:  # what the disk said, as safetensors passes it on
+            except SafetensorError as error:  # an error of the disk, as safetensors reports it
                 raise OSError(str(error)) from error
         return Path(path)
 
@@ -136,8 +136,8 @@ class GalleryIndex:
     def load(cls, path: str | os.PathLike[str], gallery: Gallery) -> GalleryIndex:
         """The index of a file, for the gallery that it was built for, which may have grown.
 
-        FAISS reads the index in C++ and trusts it. Its sha256 shows damage and not intent, so load only files that you
-        or people whom you trust have written; a gallery of a stranger gets an index by ``GalleryIndex(gallery)``.
+        FAISS reads the index in C++ and trusts it. The sha256 detects damage but not malice, so load only files that
+        you or people you trust have written. For a gallery from elsewhere, build one with ``GalleryIndex(gallery)``.
 
         Raises:
             FileNotFoundError: no such file.
@@ -173,7 +173,7 @@ class GalleryIndex:
 
 
 def _contents(path: Path) -> tuple[Tensor, dict[str, str]]:
-    """The bytes of an index, as they were written, and what its file says of them."""
+    """The bytes of an index as they were written, and the metadata of its file."""
     open_regular(path).close()
     with safe_open(path, framework="pt") as file:
         about = file.metadata() or {}
@@ -186,7 +186,7 @@ def _contents(path: Path) -> tuple[Tensor, dict[str, str]]:
 
 
 def _deserialized(content: Tensor, kind: str, dim: int, count: int, effort: int) -> Any:
-    """What FAISS makes of the bytes, which must be the index that the file says it is."""
+    """The FAISS index in the bytes, which must agree with the metadata of the file."""
     import faiss
 
     if kind not in KINDS or effort < 1 or count < 0:
@@ -206,7 +206,7 @@ def _sha256(content: Tensor) -> str:
 
 
 def _built(gallery: Gallery, kind: str) -> Any:
-    """An empty index, which knows the lists that it will sort the vectors into."""
+    """An empty index, already trained if it has lists."""
     try:
         import faiss
     except ImportError as error:
@@ -226,12 +226,12 @@ def _built(gallery: Gallery, kind: str) -> Any:
 
 
 def _unit(vectors: Tensor) -> np.ndarray:
-    """What FAISS takes: contiguous float32 of unit length, whose inner product is the cosine."""
+    """The vectors as FAISS takes them: contiguous float32 of unit length, whose inner product is the cosine."""
     return torch.nn.functional.normalize(vectors.float(), dim=1).contiguous().numpy()
 
 
 def _sort_header(path: Path) -> None:
-    """Put the header of a safetensors file in order: safetensors writes metadata in an order drawn by chance."""
+    """Sort the header of a safetensors file, since safetensors writes metadata in random order."""
     with open(path, "rb+") as file:
         size = int.from_bytes(file.read(8), "little")
         text = json.dumps(json.loads(file.read(size)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

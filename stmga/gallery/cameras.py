@@ -12,7 +12,7 @@ from stmga.embedding.embeddings import Embeddings
 
 
 def same_camera(queries: Embeddings, items: list[dict[str, Any]]) -> Callable[[slice, slice], Tensor]:
-    """Whether query and gallery tracklet are of one camera; where either is unknown they are not."""
+    """Whether a query and a gallery tracklet have the same camera; False if either is unknown."""
     mine, theirs = camera_codes(queries, items)
     return lambda q, g: (mine[q, None] == theirs[g]) & (mine[q, None] >= 0)
 

@@ -32,7 +32,7 @@ class GalleryError(ValueError):
 
 @dataclass(frozen=True)
 class Match:
-    """One answer: ``rank`` counts from 1, ``similarity`` the cosine in -1..1, ``row`` the place in the gallery."""
+    """One match: ``rank`` counts from 1, ``similarity`` is the cosine in -1..1, ``row`` the row in the gallery."""
 
     id: str
     similarity: float
@@ -45,12 +45,12 @@ class Match:
 class Gallery:
     """Embeddings to search in, all made by the same weights.
 
-    ``device`` is where the search computes ("cpu", "cuda"); the vectors stay on the CPU and travel block by block, so a
-    gallery may be larger than the memory of the device. One that is loaded stays in its file until it is looked at, so
-    it may be larger than the memory of the machine too.
+    ``device`` is where the search computes ("cpu", "cuda"). The vectors stay on the CPU and are copied block by block,
+    so a gallery may be larger than the memory of the device. A loaded gallery stays in its file until it is searched,
+    so it may also be larger than the memory of the machine.
 
     ``storage`` is how vectors are kept: "float32", "float16" (half the size), or "int8" (a quarter; see
-    :class:`stmga.embedding.vectors.Vectors`). What is searched are the vectors as they are kept.
+    :class:`stmga.embedding.vectors.Vectors`). The search uses the vectors as they are kept.
 
     >>> items = [{"tracklet": "a", "person": 1}, {"tracklet": "b", "person": 2}]
     >>> gallery = Gallery(Embeddings(torch.eye(2), items, digest="1f0c"))
@@ -93,7 +93,7 @@ class Gallery:
 
     @property
     def embeddings(self) -> Embeddings:
-        """Everything added so far, in order, as float32: a gallery larger than the memory has no room for that."""
+        """Everything added so far, in order, as float32; all of it must fit into memory."""
         self._check_filled()
         parts = [part.rows(slice(None)) for part in self.parts]
         vectors = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -119,8 +119,8 @@ class Gallery:
         if known:
             raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {preview(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
-        # New lists, so that a search in another thread goes on in what it began with; the vectors last, so that
-        # whoever sees them sees their items too.
+        # New lists, so that a search in another thread continues with the old ones. The vectors come last, so that
+        # a thread that sees them also sees their items.
         self.items = [*self.items, *embeddings.items]
         self.parts = [*self.parts, Vectors.keep(embeddings.vectors, self.storage)]
         self._ids.update(ids)
@@ -149,7 +149,7 @@ class Gallery:
         Args:
             threshold: keep only similarities of at least this.
             other_camera: drop gallery tracklets of the query's own camera; if either camera is unknown the pair stays.
-            block: queries and gallery tracklets compared at once; memory grows with its square, the answer is the same.
+            block: queries and gallery tracklets compared at once; memory grows with its square, results do not change.
 
         Raises:
             GalleryError: the gallery is empty, or was made with other weights than the queries.
@@ -157,10 +157,10 @@ class Gallery:
         return self.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera, block=block))
 
     def matches(self, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
-        """What :meth:`topk` gave, as matches."""
+        """The result of :meth:`topk` as matches."""
         answers = []
-        for values, places in zip(similarities.tolist(), rows.tolist(), strict=True):
-            found = ((value, row) for value, row in zip(values, places, strict=True) if row >= 0)
+        for values, found_rows in zip(similarities.tolist(), rows.tolist(), strict=True):
+            found = ((value, row) for value, row in zip(values, found_rows, strict=True) if row >= 0)
             answers.append([self._match(row, value, rank) for rank, (value, row) in enumerate(found, start=1)])
         return answers
 
@@ -175,7 +175,7 @@ class Gallery:
     ) -> tuple[Tensor, Tensor]:
         """:meth:`search` as tensors: similarities (q, k) float32 and gallery rows (q, k) int64, both on the CPU.
 
-        ``k`` is cut to the size of the gallery. Where no answer is left the similarity is -inf and the row -1.
+        ``k`` is at most the size of the gallery. Where no match is left, the similarity is -inf and the row -1.
         """
         self.check_search(queries, k, threshold, block)
         parts, items = self.parts, self.items
@@ -192,15 +192,15 @@ class Gallery:
         )
 
     def rows(self, which: slice | Tensor) -> Tensor:
-        """Some of the vectors as float32, by their places in the gallery."""
-        places = torch.arange(len(self), dtype=torch.int64, device="cpu")[which] if isinstance(which, slice) else which
-        return rows_of(self.parts, places)
+        """Some of the vectors as float32, by their rows in the gallery."""
+        rows = torch.arange(len(self), dtype=torch.int64, device="cpu")[which] if isinstance(which, slice) else which
+        return rows_of(self.parts, rows)
 
     def excluded(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
-        """(q m) gallery rows -> (q m), where they are no answer of their query: its own id, and as asked its camera."""
+        """(q m) gallery rows -> (q m), True where a row is excluded: the query's own id, or its camera if asked for."""
         self_rows = self._self_rows(queries, self.parts, self.items)
         excluded = (rows == self_rows[:, None]) | (rows < 0)
-        if other_camera:  # of the candidates' items alone: there are few of them, and millions of others
+        if other_camera:  # only the candidates' items are read: there are few of them among millions
             mine, theirs = camera_codes(queries, [self.items[row] for row in rows.clamp(min=0).flatten().tolist()])
             excluded |= (mine[:, None] == theirs.view_as(rows)) & (mine[:, None] >= 0)
         return excluded
@@ -215,10 +215,10 @@ class Gallery:
     def load(
         cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu", storage: str | None = None
     ) -> Gallery:
-        """A gallery of an embeddings file (:meth:`Embeddings.load`), kept as the file has it or as ``storage`` says.
+        """A gallery from an embeddings file (:meth:`Embeddings.load`), in the file's storage or in ``storage``.
 
-        Kept as the file has it, its vectors are mapped into memory: they are looked through once, and then read when a
-        search looks at them.
+        In the file's storage, the vectors are mapped into memory: they are checked once, then read when a search needs
+        them.
         """
         file = read_file(path)
         if storage not in (None, file.vectors.kind):
@@ -235,13 +235,13 @@ class Gallery:
     def _self_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
         """(q), the row of each query's own id, or -1.
 
-        An id that two different tracklets share hides one from the other, perhaps the very answer: a warning says so.
+        If two different tracklets share an id, the search hides one from the other. A warning says so.
         """
         ids = queries.ids
-        place = dict.fromkeys(ids, -1)
-        if not self._ids.isdisjoint(place):
-            place |= {name: row for row, item in enumerate(items) if (name := str(item["tracklet"])) in place}
-        rows = torch.tensor([place[name] for name in ids], dtype=torch.int64, device="cpu")
+        row_of = dict.fromkeys(ids, -1)
+        if not self._ids.isdisjoint(row_of):
+            row_of |= {name: row for row, item in enumerate(items) if (name := str(item["tracklet"])) in row_of}
+        rows = torch.tensor([row_of[name] for name in ids], dtype=torch.int64, device="cpu")
         shared = (rows >= 0).nonzero().flatten()
         if len(shared):
             there = rows_of(parts, rows[shared])
@@ -264,7 +264,7 @@ class Gallery:
             raise GalleryError("the gallery is empty; put embeddings in with gallery.add(embeddings)")
 
     def check_search(self, queries: Embeddings, k: int, threshold: float | None = None, block: int = 1) -> None:
-        """The errors of :meth:`search`."""
+        """Raise the errors of :meth:`search`."""
         _check_embeddings(queries, "search")
         self._check_filled()
         require_same_weights(self, queries, "the gallery's vectors", "the queries", error=GalleryError)

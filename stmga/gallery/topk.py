@@ -11,11 +11,11 @@ from torch import Tensor
 from stmga.embedding.vectors import Vectors
 from stmga.utils.isolation import isolated
 
-_NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that may not be an answer: below every real key
+_NOTHING = torch.iinfo(torch.int64).min  # the key of an excluded pair: below every real key
 _SPARE = 16  # candidates beyond k, at least
-_AT_ONCE = 2**20  # numbers of candidates in float64 at once: 8 MB
+_AT_ONCE = 2**20  # float64 values of candidates at once: 8 MB
 
-Exclude = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, where a pair may not be an answer
+Exclude = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, True where a pair is excluded
 
 
 @isolated
@@ -32,14 +32,14 @@ def topk(
 ) -> tuple[Tensor, Tensor]:
     """Queries (q c) against all rows of ``parts``: similarities (q k) float32 and rows (q k) int64, best first.
 
-    Similarities are cosines in float64 rounded to float32; equal ones come in the order of the rows, whatever the
-    block. Products in float32 are several times as fast, and wrong in the last digits. So they choose more candidates
-    than k, which are ranked exactly; a query whose last candidate might, within the rounding, hide a better one is
-    searched again in float64 throughout.
+    Similarities are cosines in float64 rounded to float32; equal ones come in the order of the rows, for any block.
+    Products in float32 are several times as fast, but inexact in the last digits. So they choose more than k
+    candidates, which are ranked exactly. If the rounding could have cost a query a better match, it is searched again
+    in float64 throughout.
 
     Args:
-        self_rows: (q) the one row that is no answer of a query, or -1.
-        exclude: further pairs that are none.
+        self_rows: (q) the one row that is excluded for a query, or -1.
+        exclude: further excluded pairs.
         threshold: the least similarity.
         block: queries and rows compared at once.
     """
@@ -48,14 +48,14 @@ def topk(
     m = min(n, k + max(_SPARE, k))
     values = torch.full((len(queries), k), -torch.inf, dtype=torch.float32, device="cpu")
     rows = torch.full((len(queries), k), -1, dtype=torch.int64, device="cpu")
-    slack = 1.2e-7 * queries.shape[1] + 1e-6  # of a float32 product of unit vectors; and of their own rounding
+    slack = 1.2e-7 * queries.shape[1] + 1e-6  # rounding of a float32 product of unit vectors, and of the vectors
     for q in blocks(len(queries), block):
         unit = _unit(queries[q], device)
-        found, places = _candidates(
+        found, candidates = _candidates(
             unit.float(), parts, m, self_rows=self_rows[q], exclude=exclude, q=q, block=block, device=device
         )
-        exact = _similarities(unit, parts, places, device).masked_fill(found == -torch.inf, -torch.inf)
-        keys = to_keys(exact, places)
+        exact = _similarities(unit, parts, candidates, device).masked_fill(found == -torch.inf, -torch.inf)
+        keys = to_keys(exact, candidates)
         keys = keys.masked_fill(exact == -torch.inf, _NOTHING).topk(k, dim=1).values
         best, at = from_keys(keys)
         unsure = (found[:, -1] > -torch.inf) & (found[:, -1] + slack >= best[:, -1]) if m < n else None
@@ -92,17 +92,17 @@ def _candidates(
         vectors = part.rows(g, device)
         length = vectors.norm(dim=1)
         similarity = unit @ vectors.T
-        if ((length - 1).abs() > 1e-6).any():  # they are of unit length as a rule
+        if ((length - 1).abs() > 1e-6).any():  # usually they have unit length
             similarity /= length.clamp(min=1e-12)
         _leave_out(similarity, self_rows, start)
         if exclude is not None:
             similarity.masked_fill_(exclude(q, slice(start, start + len(vectors))).to(device), -torch.inf)
         hot = (similarity.amax(1) > best[:, -1]).nonzero().flatten()
         if len(hot):
-            new, place = similarity[hot].topk(min(m, len(vectors)), dim=1)
+            new, column = similarity[hot].topk(min(m, len(vectors)), dim=1)
             merged, order = torch.cat([best[hot], new], dim=1).topk(m, dim=1)
             best[hot] = merged
-            rows[hot] = torch.cat([rows[hot], place + start], dim=1).gather(1, order)
+            rows[hot] = torch.cat([rows[hot], column + start], dim=1).gather(1, order)
     return best, rows
 
 
@@ -131,17 +131,17 @@ def _literal(
 
 
 def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: torch.device) -> Tensor:
-    """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; of row -1 anything."""
+    """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; undefined for row -1."""
     out = torch.empty(rows.shape, dtype=torch.float32, device=device)
     for q in blocks(len(rows), max(1, _AT_ONCE // (rows.shape[1] * unit.shape[1]))):
         wanted = rows[q].clamp(min=0).cpu()
         candidates = _unit(rows_of(parts, wanted.flatten()), device).unflatten(0, wanted.shape)
-        out[q] = (candidates * unit[q, None]).sum(-1).float()  # row by row the same sum, wherever a row stands
+        out[q] = (candidates * unit[q, None]).sum(-1).float()  # the same sum for a row at any position
     return out
 
 
 def rows_of(parts: Sequence[Vectors], rows: Tensor) -> Tensor:
-    """(m) places among all parts -> (m c) float32."""
+    """(m) row numbers over all parts -> (m c) float32."""
     found, start = torch.empty(len(rows), parts[0].dim, dtype=torch.float32, device="cpu"), 0
     for part in parts:
         here = ((rows >= start) & (rows < start + len(part))).nonzero().flatten()
@@ -152,14 +152,14 @@ def rows_of(parts: Sequence[Vectors], rows: Tensor) -> Tensor:
 
 
 def _leave_out(similarity: Tensor, self_rows: Tensor, start: int) -> None:
-    """No query is its own answer."""
+    """Exclude each query's own row."""
     here = ((self_rows >= start) & (self_rows < start + similarity.shape[1])).nonzero().flatten()
     if len(here):
         similarity[here.to(similarity.device), (self_rows[here] - start).to(similarity.device)] = -torch.inf
 
 
 def _pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors, slice]]:
-    """Every block of every part: the number of its first row among all, the part, and where it is in the part."""
+    """Every block of every part: the number of its first row over all parts, the part, and its slice of the part."""
     start = 0
     for part in parts:
         for g in blocks(len(part), block):
@@ -168,7 +168,7 @@ def _pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors
 
 
 def _unit(vectors: Tensor, device: torch.device) -> Tensor:
-    # float64, so that equal vectors get equal similarities wherever they lie in a block: float32 kernels round
+    # float64, so that equal vectors get equal similarities at any position in a block. float32 kernels round
     # differently at the edge of a matrix, and ties would then depend on the block size.
     return F.normalize(vectors.to(device, torch.float64), dim=1)
 
@@ -178,8 +178,8 @@ def blocks(length: int, block: int) -> Iterator[slice]:
     return (slice(start, min(start + block, length)) for start in range(0, length, block))
 
 
-# An answer as one integer: the similarity's bits above, the row's below. Greater key = greater similarity, then earlier
-# row. No two keys are equal, so `topk`, which promises nothing about ties, has none to decide.
+# A match as one integer: the similarity in the high bits, the row in the low bits. Greater key = greater similarity,
+# then earlier row. No two keys are equal, so the order of ties, which `torch.topk` does not define, does not matter.
 
 
 def to_keys(similarity: Tensor, rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights and where they are kept: records, folders, the Hugging Face Hub, model cards."""
+"""Storage of weights: records, folders, the Hugging Face Hub, model cards."""
 
 from stmga.hub.records import WeightRecord, WeightsError
 from stmga.hub.store import load, load_record, push, save

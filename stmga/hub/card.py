@@ -1,4 +1,4 @@
-"""The model card: a README.md written from a weight's record, saying nothing that the record does not say."""
+"""The model card: a README.md generated only from a weight's record."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SAID_BELOW = ("protocol", "seeds", "spread")  # of a result: too long for a cell
 
 
 def model_card(record: WeightRecord) -> str:
-    """The text of the README.md that goes with a weight; a part the record is silent about says so, or is left out."""
+    """The text of a weight's README.md. What the record does not contain is left out or called unknown."""
     parts = [
         f"---\n{card_data(record).to_yaml()}\n---",
         f"# {inline(title(record))}",
@@ -106,7 +106,7 @@ def _data(record: WeightRecord) -> str:
 
 
 def _results(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """A table of results, and below it what is too long for a cell."""
+    """A table of results, followed by what is too long for a cell."""
     if not metrics:
         return ""
     table = _table([{key: row[key] for key in row if key not in SAID_BELOW} for row in metrics])
@@ -184,7 +184,7 @@ def _training(record: WeightRecord) -> list[str]:
 
 
 def _continued(command: str) -> str:
-    """A command over several lines of the shell, broken before its options.
+    """A shell command over several lines, broken before its options.
 
     >>> print(_continued("stmga train --data a " + "--set erase=0.4 " * 6 + "-o run"))
     stmga train --data a --set erase=0.4 --set erase=0.4 --set erase=0.4 --set erase=0.4 --set erase=0.4 \\

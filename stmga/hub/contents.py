@@ -1,4 +1,4 @@
-"""The files that stand for a network, in a folder or in a Hub repository: weights, record, card and log."""
+"""The files of a saved network, in a folder or in a Hub repository: weights, record, card and log."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOG_LIMIT = 256 * MB
 
 
 def folder_contents(folder: Path, record: WeightRecord) -> dict[str, bytes]:
-    """The files of a saved folder, name to bytes: those that its record names, and no others.
+    """The files of a saved folder, name to bytes: only those that its record names.
 
     Raises:
-        WeightsError: one is missing, a link out of the folder, no regular file, or not the weights of the record.
+        WeightsError: one is missing, is a link out of the folder or not a regular file, or does not match the record.
     """
     if not os.path.lexists(folder / CARD_FILE):
         raise WeightsError(f"{folder} has no {CARD_FILE}, the model card; save_pretrained writes one.")
@@ -42,10 +42,10 @@ def folder_contents(folder: Path, record: WeightRecord) -> dict[str, bytes]:
 def contents(
     model: nn.Module, record: WeightRecord | None, repo_id: str | None = None, half: bool | None = None
 ) -> dict[str, bytes]:
-    """The files that stand for a model, name to bytes.
+    """The files of a saved model, name to bytes.
 
     Raises:
-        WeightsError: no STMGA, a record of another network, or a log that is no file of its folder.
+        WeightsError: not an STMGA, a record of another network, or a log that is not a file in its folder.
     """
     model = unwrapped(model)
     build = type(model)
@@ -54,7 +54,7 @@ def contents(
         rounded = to_bytes(model, half=True)
         same_file = digest_of(rounded) == model.record.sha256
         if same_file and to_bytes(from_bytes(rounded, model.config, "it", build=build)) == data:
-            data = rounded  # what it came from, and nothing has changed since that rounding would hide
+            data = rounded  # the file it came from; no change is lost by rounding
     sha256 = digest_of(data)
     record = _own_record(model, sha256) if record is None else record
     if record.config != model.config:
@@ -70,7 +70,7 @@ def contents(
         )
     if repo_id is not None:
         record = replace(record, repo_id=repo_id, revision=None)
-    # The log goes where the weights go; a run that has not written one yet has none.
+    # The log is saved with the weights, if the run has written one.
     has_log = bool(record.folder and record.log and os.path.lexists(record.folder / record.log))
     logs = {record.log: _own_file(record.folder, record.log, LOG_LIMIT)} if record.folder and has_log else {}
     return {record.file: data, CONFIG_FILE: record.to_json().encode(), CARD_FILE: model_card(record).encode(), **logs}
@@ -100,7 +100,7 @@ def digest_of(data: bytes) -> str:
 
 
 def _own_file(folder: Path, name: str, limit: int) -> bytes:
-    """A file of a folder that is to be copied or sent: what a link outside points to may be anybody's."""
+    """A file of a folder that is to be copied or sent. Links out of the folder are refused."""
     if not inside(folder, name):
         raise WeightsError(
             f"{folder / name} is a link out of its folder, and what it points to would be copied or published. Put the "

@@ -1,7 +1,7 @@
-"""One file of a Hub repository into huggingface_hub's cache, its bytes counted as they come.
+"""Downloads one file of a Hub repository into huggingface_hub's cache, counting its bytes.
 
-A body that is longer than announced, larger than its kind may be, or too slow is given up, and leaves nothing behind.
-The requests go through huggingface_hub's own session, so its proxies, certificates and tokens hold.
+A body that is longer than announced, too large for its kind, or too slow is dropped and leaves nothing behind. The
+requests use huggingface_hub's own session, with its proxies, certificates and tokens.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from stmga.utils.foreign import MB, parse_json
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-WINDOW = 30.0  # seconds in which a body must bring some bytes
+WINDOW = 30.0  # seconds over which the speed is measured
 SLOWEST = 1024  # bytes a second, over a window
-ANSWER_LIMIT = 32 * MB  # of what the Hub says about a repository, which lists its files
+ANSWER_LIMIT = 32 * MB  # of the Hub's answer about a repository, which lists its files
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ETAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # it becomes a file name
 
 
 class EndedEarlyError(ConnectionError):
-    """A body that broke off: another try may bring it whole."""
+    """A body that ended early; another try may succeed."""
 
 
 def commit_of(api: HfApi, repo_id: str, revision: str | None) -> str:
-    """The commit that a revision of a repository is now, as the Hub says."""
+    """The current commit of a revision of a repository, from the Hub."""
     url = f"{api.endpoint}/api/models/{repo_id}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
     with _answer(api, url) as response:
         text = b"".join(_counted(response, ANSWER_LIMIT, f"the Hub's answer about {repo_id}"))
@@ -52,7 +52,7 @@ def commit_of(api: HfApi, repo_id: str, revision: str | None) -> str:
 
 
 def download(api: HfApi, repo_id: str, file: str, commit: str, cache: Path, *, limit: int, again: bool) -> Path:
-    """The cached copy of a file at a commit, fetched if the cache has not its content, or ``again``."""
+    """The cached copy of a file at a commit, downloaded if the cache does not have it, or if ``again``."""
     from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(repo_id, file, revision=commit, endpoint=api.endpoint)
@@ -78,7 +78,7 @@ def cache_of(repo_id: str, cache_dir: str | Path | None) -> Path:
 
 
 def remember(cache: Path, revision: str, commit: str) -> None:
-    """Keep what a revision is, so that it can be resolved offline; a cache that cannot be written is left alone."""
+    """Store the commit of a revision, so that it can be resolved offline; a read-only cache is no error."""
     ref = cache / "refs" / revision
     if not ref.resolve().is_relative_to((cache / "refs").resolve()):
         return
@@ -94,7 +94,7 @@ def _answer(api: HfApi, url: str) -> Iterator[Any]:
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     headers = build_hf_headers(token=api.token, library_name="stmga", library_version=__version__)
-    headers["Accept-Encoding"] = "identity"  # so that bytes received are bytes written
+    headers["Accept-Encoding"] = "identity"  # so that the bytes received are the bytes written
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     with get_session().stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
         hf_raise_for_status(response)
@@ -117,7 +117,7 @@ def _fetch(api: HfApi, url: str, blob: Path, what: str, size: int | None, limit:
 
 
 def _counted(response: Any, limit: int, what: str) -> Iterator[bytes]:
-    """The pieces of a body as they come, up to ``limit`` bytes and not slower than :data:`SLOWEST`."""
+    """The chunks of a body, up to ``limit`` bytes in all and no slower than :data:`SLOWEST`."""
     from huggingface_hub.errors import HfHubHTTPError
 
     http_error: Any = HfHubHTTPError.__mro__[1]  # the root of the errors of its HTTP library
@@ -139,7 +139,7 @@ def _counted(response: Any, limit: int, what: str) -> Iterator[bytes]:
 
 
 def _point(pointer: Path, blob: Path) -> Path:
-    """Let a snapshot's name lead to the content, by a link where the disk has links, else by a copy."""
+    """Make a snapshot's file point to the content: a link if the file system has links, else a copy."""
     if pointer.is_symlink() and pointer.resolve() == blob.resolve():
         return pointer
     pointer.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Text of a record inside Markdown: read as the words that it is, never as markup."""
+"""Escapes text of a record for Markdown, so that it is never read as markup."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = re.compile(r"^(\d*)([#>+\-=|.):])")  # what begins a heading, quotation
 
 
 def inline(text: object) -> str:
-    """A text for a paragraph, a list or a heading: one line, with what Markdown and HTML act on escaped.
+    """A text for a paragraph, a list or a heading: one line, with Markdown and HTML escaped.
 
     >>> inline("a_b <script> [x](y) *z*")
     'a_b &lt;script> \\\\[x\\\\](y) \\\\*z\\\\*'
@@ -59,7 +59,7 @@ def code(text: object) -> str:
 
 
 def code_block(text: str, language: str) -> str:
-    """Lines as a block of code, which nothing in them ends.
+    """Lines as a block of code, with a fence that does not occur in them.
 
     >>> print(code_block("stmga train", "bash"))
     ```bash

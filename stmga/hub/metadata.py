@@ -1,4 +1,4 @@
-"""The metadata of a model card: what the Hub filters by, and the figures that it shows beside the text."""
+"""The metadata of a model card: what the Hub filters by, and the figures that it shows beside the card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stmga.hub.records import WeightRecord, is_hub_id
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
-TASK = "image-feature-extraction"  # of the Hub's tasks the one for networks that turn pictures into vectors
+TASK = "image-feature-extraction"  # the Hub's task for networks that turn images into vectors
 TASK_NAME = "video-based person re-identification"
 TAGS = ("person-re-identification", "video", "stmga", "pytorch")
 FIGURES = ("mAP", "rank-1")  # of a result; the card's table has the others too
@@ -22,7 +22,7 @@ HUB_LICENCES = {
 
 
 def card_data(record: WeightRecord) -> ModelCardData:
-    """The metadata of a weight's card; a key that the record is silent about is left out.
+    """The metadata of a weight's card; keys that the record does not have are left out.
 
     >>> from stmga.config import ARCHITECTURES
     >>> metrics = ({"data": "MARS", "mAP": 80.1, "protocol": "official"},)
@@ -41,7 +41,7 @@ def card_data(record: WeightRecord) -> ModelCardData:
         license=licence,
         license_name=name,
         tags=list(TAGS),
-        base_model=record.parent if is_hub_id(record.parent) else None,  # else a name, which the Hub does not know
+        base_model=record.parent if is_hub_id(record.parent) else None,  # a plain name is unknown to the Hub
         datasets=_training_sets(record) or None,
         metrics=[f for f in FIGURES if any(r.metric_type == f for r in results)] or None,
         model_name=title(record) if results else None,
@@ -50,7 +50,7 @@ def card_data(record: WeightRecord) -> ModelCardData:
 
 
 def title(record: WeightRecord) -> str:
-    """What to call the weights where people read it."""
+    """The display name of the weights."""
     return " ".join(record.name.split()) or (record.repo_id or "").rpartition("/")[2] or "An STMGA model"
 
 
@@ -62,7 +62,7 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
 
 
 def _training_sets(record: WeightRecord) -> list[str]:
-    """Every data set that some stage was trained on, once; a stage joins the names of several with ``+``."""
+    """Every data set that any stage was trained on, once. A stage joins the names of several with ``+``."""
     names = [name for stage in record.stages for name in str(stage.get("data", "")).split(" + ")]
     return [name for name in dict.fromkeys(map(_identifier, names)) if name]
 
@@ -83,18 +83,18 @@ def _results(record: WeightRecord) -> Iterator[EvalResult]:
                     metric_type=figure,
                     metric_name=figure,
                     metric_value=row[figure],
-                    # Of the metric, not of the data set: the Hub's format joins results on one data set.
+                    # Given for the metric, not the data set: the Hub's format merges results on one data set.
                     metric_args={"protocol": _line(row["protocol"])} if "protocol" in row else None,
                 )
 
 
 def _line(text: object) -> str:
-    """One line: a text of several could end the metadata."""
+    """One line: a line break could end the metadata."""
     return " ".join(str(text).split())
 
 
 def _data_type(name: str, names: list[str]) -> str:
-    """The identifier of a data set, without what brackets add unless another of ``names`` differs only there.
+    """The identifier of a data set. Text in brackets is dropped unless another of ``names`` differs only in it.
 
     >>> _data_type("MARS (half)", ["MARS (half)"]), _data_type("MARS (half)", ["MARS (half)", "MARS"])
     ('MARS', 'MARS-half')
@@ -105,5 +105,5 @@ def _data_type(name: str, names: list[str]) -> str:
 
 
 def _identifier(name: str) -> str:
-    """A name with only the characters of the Hub's identifiers; empty where it has none of them."""
+    """A name reduced to the characters of the Hub's identifiers; may be empty."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")

@@ -1,7 +1,7 @@
-"""Weight records: everything the library must know about one trained weight, as one frozen object.
+"""Weight records: everything that the library must know about one trained weight, as one frozen object.
 
 A record is also a file: its JSON text is the ``config.json`` beside every saved ``model.safetensors``, in a folder, in
-a Hub repository and in ``stmga/weights/`` of the package, so each of them says what its weights' sha256 must be.
+a Hub repository and in ``stmga/weights/`` of the package. It contains the sha256 that the weights must have.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 CONFIG_LIMIT = 4 * MB  # of config.json; those of this package have 6 kB
-BUNDLED = Path(__file__).parents[1] / "weights"  # one folder a weight, laid out like its Hub repository
+BUNDLED = Path(__file__).parents[1] / "weights"  # one folder per weight, laid out like its Hub repository
 PAPER = (
     "Multi-Granularity Aggregation with Spatiotemporal Consistency for Video-Based Person Re-Identification, "
     "Sensors 24 (2024), 2229"
@@ -49,28 +49,28 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightRecord:
-    """One trained weight: where it is, what its bytes are, how it was made and what it may be used for.
+    """One trained weight: where it is, its digest, how it was trained and what it may be used for.
 
     Args:
         name: ``"architecture.tag"``, or ``""`` for a model that was saved without a name.
-        config: rebuilds the network, and the preprocessing that belongs to it.
+        config: the network and its preprocessing.
         sha256: 64 hex digits, the digest of ``file``.
-        file: name of the weights' file.
+        file: name of the file of weights.
         repo_id: Hub repository, ``"owner/name"``.
         revision: commit of that repository, 40 hex digits: a pinned weight never changes under its name.
         file_size: size of ``file`` in bytes; 0 if unknown.
-        metrics: one mapping a result, such as ``{"data": ..., "protocol": ..., "mAP": 80.1}``.
-        frames: one mapping for each number of frames a tracklet, ``{"frames": 2, "mAP": ..., "rank-1": ...,
-            "thresholds": [...]}``, its thresholds as those of a calibration.
+        metrics: one mapping per result, such as ``{"data": ..., "protocol": ..., "mAP": 80.1}``.
+        frames: one mapping per number of frames in a tracklet, ``{"frames": 2, "mAP": ..., "rank-1": ...,
+            "thresholds": [...]}``, with thresholds as in a calibration.
         camera_pairs: one mapping for each ``"query camera"`` and ``"gallery camera"``, with ``"queries"`` and scores.
-        elsewhere: results on other data sets, of networks of this kind that were ``"trained on"`` another data set.
+        elsewhere: results on other data sets, of similar networks that were ``"trained on"`` another data set.
         calibration: what similarities mean, measured with these weights; kept without the points of its curve.
-        speed: one mapping a measurement, such as ``{"what": ..., "frames/s": 60, "processor": ..., "threads": 2}``.
+        speed: one mapping per measurement, such as ``{"what": ..., "frames/s": 60, "processor": ..., "threads": 2}``.
         training_data: what the weights were trained on.
-        stages: one mapping for each training in turn: ``"network"``, ``"data"``, ``"epochs"``, ``"seed"`` and so on.
+        stages: one mapping per training run, in order: ``"network"``, ``"data"``, ``"epochs"``, ``"seed"`` and so on.
         parent: name of the weight that these were fine-tuned from, in one run or several.
-        training_command: what to type to train them again, one command a line.
-        log: name of the training log beside ``file``, ``*.jsonl``, one JSON line an epoch.
+        training_command: what to type to train them again, one command per line.
+        log: name of the training log beside ``file``, ``*.jsonl``, one JSON line per epoch.
         licence: licence of the weights (the code is MIT; the weights may not be).
         terms: what the training data's terms allow and forbid.
         paper: what to cite.
@@ -108,7 +108,7 @@ class WeightRecord:
         _demand(self.revision is None or _is_hex(self.revision, 40), "revision", "40 hex digits or None", self.revision)
         _demand(self.repo_id is None or is_hub_id(self.repo_id), "repo_id", "'owner/name' or None", self.repo_id)
         _demand(type(self.file_size) is int and self.file_size >= 0, "file_size", "a number of bytes", self.file_size)
-        # Plain names: a record comes from the network and must not reach outside its folder, nor stand for other files.
+        # Plain names: a record may come from the Hub and must not point outside its folder or to its other files.
         safe = _is_plain(self.file) and self.file.endswith(".safetensors")
         _demand(safe, "file", "a plain *.safetensors name (a pickle is never read)", self.file)
         safe = not self.log or (_is_plain(self.log) and self.log.endswith(".jsonl"))
@@ -127,7 +127,7 @@ class WeightRecord:
             _check_texts("calibration", [self.calibration.digest, self.calibration.data], one_line=False)
 
     def _check_rows(self) -> None:
-        """What the card computes with must be there, and be numbers."""
+        """The values that the card computes with must be present, and be numbers."""
         for row in self.frames:
             points = row.get("thresholds", ())
             fine = isinstance(points, list | tuple) and all(
@@ -146,7 +146,7 @@ class WeightRecord:
 
     @property
     def published(self) -> bool:
-        """Whether its Hub copy is there for everyone: a repository, and a commit of it."""
+        """Whether it is on the Hub: it has a repository and a commit."""
         return self.repo_id is not None and self.revision is not None
 
     @property
@@ -156,12 +156,12 @@ class WeightRecord:
 
     @property
     def arch(self) -> str:
-        """The architecture's name, ``"stmga_resnet50"`` of ``"stmga_resnet50.mars"``."""
+        """The architecture's name, ``"stmga_resnet50"`` in ``"stmga_resnet50.mars"``."""
         return self.name.partition(".")[0]
 
     @property
     def tag(self) -> str:
-        """The weight's tag, ``"mars"`` of ``"stmga_resnet50.mars"``."""
+        """The weight's tag, ``"mars"`` in ``"stmga_resnet50.mars"``."""
         return self.name.partition(".")[2]
 
     def transform(self) -> ClipTransform:
@@ -180,7 +180,7 @@ class WeightRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes, folder: Path | None = None) -> WeightRecord:
-        """Read ``config.json``; WeightsError says what is wrong with it and which version of the library wrote it."""
+        """Read ``config.json``. WeightsError says what is wrong and which version of the library wrote it."""
         try:
             data = parse_json(text)
         except ValueError as error:
@@ -222,7 +222,7 @@ def read_record(folder: str | Path) -> WeightRecord:
 
 
 def bundled_records() -> dict[str, WeightRecord]:
-    """Every weight the package knows, by name; read at each call, so that importing the package reads nothing."""
+    """Every weight of the package, by name. Read at each call, so that importing the package reads nothing."""
     if not BUNDLED.is_dir():
         return {}
     records = [read_record(file.parent) for file in sorted(BUNDLED.glob(f"*/{CONFIG_FILE}"))]
@@ -239,7 +239,7 @@ def _is_hex(text: object, digits: int) -> bool:
 
 
 def is_hub_id(text: object) -> bool:
-    r"""Whether it is ``"owner/name"`` as the Hub allows it.
+    r"""Whether it is an ``"owner/name"`` that the Hub allows.
 
     >>> is_hub_id("owner/name"), is_hub_id("../../etc"), is_hub_id("owner/name\n")
     (True, False, False)
@@ -256,12 +256,12 @@ def _is_number(value: object) -> bool:
 
 
 def _version(value: object) -> str:
-    """Who wrote it; what no version can be is shown as it is, escaped."""
+    """The version that wrote it; anything else is shown escaped."""
     return value if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,40}", value) else shown(value, 40)
 
 
 def _check_texts(key: str, value: object, *, one_line: bool) -> None:
-    """Refuse what would act on a terminal or cannot be written: control characters, halves of surrogate pairs."""
+    """Refuse characters that act on a terminal or cannot be written: control characters, lone surrogates."""
     for text in _texts(value):
         found = unprintable(text) or (one_line and "\n" in text and r"\n") or (one_line and "\t" in text and r"\t")
         if found:

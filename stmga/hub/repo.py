@@ -1,4 +1,4 @@
-"""Files of a Hub repository, by huggingface_hub's own rules; its errors become sentences that say what to do."""
+"""Files of a Hub repository, by huggingface_hub's own rules. Its errors become messages that say what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PAUSES = (1.0, 2.0)  # seconds before the second and the third try of something that may pass
+PAUSES = (1.0, 2.0)  # seconds before the second and the third try after a temporary error
 UPLOAD = "the upload"
 
 
@@ -44,14 +44,14 @@ class Repo:
 
     @property
     def offline(self) -> bool:
-        """No request may be made."""
+        """Whether requests are forbidden."""
         from huggingface_hub import constants
 
         said = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
         return self.local_files_only or said or bool(constants.HF_HUB_OFFLINE)
 
     def resolve(self, revision: str | None) -> str:
-        """The commit that ``revision`` (a branch, tag or commit; None: main) is now, 40 hex digits."""
+        """The current commit, 40 hex digits, of ``revision`` (a branch, tag or commit; None: main)."""
         self.check_id()
         with self.explained(f"revision {revision!r}" if revision else "its newest revision", revision):
             if revision and COMMIT.fullmatch(revision) and (self.offline or self.cached(CONFIG_FILE, revision)):
@@ -59,7 +59,7 @@ class Repo:
             if self.offline:
                 return self._known(revision)
             try:
-                # One request that fails at once where a download would try for half a minute.
+                # One request, which fails at once; a download would retry for half a minute.
                 commit = _patiently(lambda: commit_of(self.api, self.repo_id, revision))
             except Exception as error:
                 if not _is_away(error):
@@ -71,7 +71,7 @@ class Repo:
             return commit
 
     def _known(self, revision: str | None) -> str:
-        """What the cache knows of a revision."""
+        """The commit of a revision according to the cache."""
         with self.explained("its newest revision", revision):
             found = self.api.resolve_revision(
                 self.repo_id, revision=revision, cache_dir=self.cache_dir, local_files_only=True
@@ -83,14 +83,14 @@ class Repo:
             return str(found.resolved)
 
     def check_id(self) -> None:
-        """Raise WeightsError unless it is ``"owner/name"``: it becomes a part of addresses and of folder names."""
+        """Raise WeightsError unless the id is ``"owner/name"``: it becomes part of URLs and folder names."""
         if not is_hub_id(self.repo_id):
             raise WeightsError(
                 f"{self.repo_id!r} is neither a folder here nor a Hub id 'owner/name'; check the spelling."
             )
 
     def fetch(self, file: str, commit: str, *, limit: int, again: bool = False) -> Path:
-        """The cached copy of a file at a commit, downloaded if there is none, or ``again``; at most ``limit`` bytes."""
+        """The cached copy of a file at a commit, downloaded if missing or if ``again``; at most ``limit`` bytes."""
         self.check_id()
         with self.explained(file, commit):
             cached = None if again else self.cached(file, commit)
@@ -105,7 +105,7 @@ class Repo:
     def forget(self, path: Path) -> None:
         """Remove a file with wrong bytes from the cache, so that no one uses it."""
         blob = path.parent / path.readlink() if path.is_symlink() else None
-        with suppress(OSError):  # a read-only cache keeps it; every load refuses it
+        with suppress(OSError):  # it stays in a read-only cache, but every load refuses it
             for file in (path, blob):
                 if file:
                     file.unlink(missing_ok=True)
@@ -118,7 +118,7 @@ class Repo:
 
     @contextmanager
     def explained(self, what: str, revision: str | None = None) -> Iterator[None]:
-        """Turn what huggingface_hub raises, whatever HTTP library it uses, into a WeightsError."""
+        """Turn errors of huggingface_hub, with any HTTP library, into a WeightsError."""
         from huggingface_hub import errors
 
         # First base of HfHubHTTPError: the root of the errors of its HTTP library, be it httpx, httpx2 or another.
@@ -134,7 +134,7 @@ class Repo:
 
 
 def _patiently(call: Callable[[], T]) -> T:
-    """Try three times what failed in a way that may pass: a server error, or a body that was cut short."""
+    """Call up to three times on errors that may be temporary: a server error, or a body that ended early."""
     for pause in PAUSES:
         try:
             return call()
@@ -151,7 +151,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the Hub did not answer; one that says no is there."""
+    """Whether the Hub did not answer at all; a refusal is an answer."""
     return not isinstance(error, WeightsError) and (_status(error) >= 500 or _status(error) == 0)
 
 
@@ -190,7 +190,7 @@ def _sentence(error: BaseException, repo: Repo, what: str, revision: str | None)
 
 
 def _no_file(repo: Repo, what: str, name: str, at: str, cause: BaseException, status: int | None) -> str:
-    """The sentence where the repository is known, and the file neither came nor is in the cache."""
+    """The message if the repository is known, but the file was neither downloaded nor cached."""
     from huggingface_hub import constants
 
     hub, cache = repo.api.endpoint, repo.cache_dir or constants.HF_HUB_CACHE

@@ -1,4 +1,4 @@
-"""The parameters of a network as the bytes of a safetensors file, and back: every key matched, none left random."""
+"""The parameters of a network as the bytes of a safetensors file, and back. Every key must match."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from stmga.utils.text import preview
 if TYPE_CHECKING:
     from stmga.model import STMGA
 
-Build = Callable[[STMGAConfig], "STMGA"]  # the class itself: the network imports this package, not the other way round
+Build = Callable[[STMGAConfig], "STMGA"]  # the class is passed in, because the network's module imports this package
 
 PRECISION = 2.0**-10  # of float16 in its normal range, with one bit to spare
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what parameters may be stored in
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types in which parameters may be stored
 HEADER_LIMIT = 8 * MB  # of a safetensors header; those of this package have 30 kB
 
 
 def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
-    """The file of a network on any device, in DistributedDataParallel or torch.compile or not.
+    """The file of a network on any device, also one wrapped by DistributedDataParallel or torch.compile.
 
-    ``half`` rounds to float16 what float16 can hold. A network that was read from such a file gives the same bytes.
+    ``half`` rounds to float16 where float16 can represent the values. A network read from such a file gives the same
+    bytes.
 
     Raises:
-        WeightsError: no STMGA, or one that was changed after it was built.
+        WeightsError: not an STMGA, or one that was changed after it was built.
     """
     from safetensors.torch import save
 
@@ -44,11 +45,11 @@ def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
     check_values(state, "this model")
     if half:
         state = _halved(state, {name for name, _ in built.named_buffers()})
-    return save(state, {"format": "pt"})  # one entry: with more, safetensors orders them by chance and sha256 varies
+    return save(state, {"format": "pt"})  # one entry: safetensors writes several in random order, and sha256 would vary
 
 
 def empty(config: STMGAConfig, build: Build) -> STMGA:
-    """A network without memory and without random numbers, which waits for its parameters.
+    """A network on the meta device, without memory or random numbers, to be filled with parameters.
 
     Raises:
         WeightsError: no network can be built from ``config``.
@@ -69,10 +70,10 @@ def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: B
     """The network of a file, in float32: built without memory or random numbers, then given its parameters.
 
     Raises:
-        WeightsError: no safetensors file, keys or types that do not fit ``config``, or values that no training ends
-            with; ``origin`` names the file.
+        WeightsError: not a safetensors file, keys or types that do not fit ``config``, or values that cannot come from
+            training; ``origin`` names the file.
     """
-    state = _tensors(data, origin)  # looked at before the network is built, which imports torchvision
+    state = _tensors(data, origin)  # read before the network is built, which imports torchvision
     check_values(state, origin)
     model = empty(config, build)
     advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
@@ -88,7 +89,7 @@ def _tensors(data: bytes, origin: str | Path) -> dict[str, Tensor]:
     try:
         if (size := int.from_bytes(data[:8], "little")) > min(HEADER_LIMIT, len(data)):
             raise ValueError(f"its header would have {size:,} bytes")
-        parse_json(data[8 : 8 + size])  # refuses a name that stands twice, of which a reader takes either
+        parse_json(data[8 : 8 + size])  # refuses duplicate names, which readers resolve differently
         state = load(data)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         advice = pickle_hint(data) or "It was written wrongly: save the model again with save_pretrained."
@@ -103,9 +104,9 @@ def _tensors(data: bytes, origin: str | Path) -> dict[str, Tensor]:
 
 
 def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
-    """Raise WeightsError for values that give no vectors, or the same for everybody.
+    """Raise WeightsError for values that give no vectors, or the same vector for everybody.
 
-    These are NaN and infinity, negative variances, and convolutions of the trunk or a BN neck of zeros alone.
+    These are NaN and infinity, negative variances, and all-zero convolutions of the trunk or an all-zero BN neck.
     """
     for key, tensor in state.items():
         if not tensor.is_floating_point() or not tensor.numel():
@@ -123,7 +124,7 @@ def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
 
 
 def unwrapped(model: nn.Module) -> STMGA:
-    """The STMGA inside what DistributedDataParallel and torch.compile put around it."""
+    """The STMGA inside the wrappers of DistributedDataParallel and torch.compile."""
     while inner := model._modules.get("module") or model._modules.get("_orig_mod"):
         model = inner
     if not isinstance(getattr(model, "config", None), STMGAConfig):
@@ -132,19 +133,19 @@ def unwrapped(model: nn.Module) -> STMGA:
 
 
 def pickle_hint(data: bytes) -> str:
-    """A sentence for a file that is a pickle, else nothing."""
+    """A hint for a file that is a pickle, else ""."""
     pickled = data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
     return "It is a pickle, which can run code and is never read. " if pickled else ""
 
 
 def _halved(state: Mapping[str, Tensor], buffers: Collection[str]) -> dict[str, Tensor]:
-    """Parameters in float16; running statistics in float32: they are few, and a variance spans more than float16."""
+    """Parameters in float16; running statistics stay in float32, since variances exceed the range of float16."""
     whole = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
     return {key: t if key in buffers or not _fits_half(t) else t.half() for key, t in whole.items()}
 
 
 def _fits_half(t: Tensor) -> bool:
-    """Whether rounding costs no more than float16's precision: nothing overflows, and not all of it is near zero."""
+    """Whether rounding loses no more than float16's precision: nothing overflows, and not all values are near zero."""
     exact = t.double()
     return bool((t.half().double() - exact).norm() <= PRECISION * exact.norm())
 
@@ -172,7 +173,7 @@ def _is_mistyped(key: str, wanted: Mapping[str, Tensor], state: Mapping[str, Ten
 
 
 def _label(key: str) -> str:
-    """A parameter's name; one that no parameter has is shown escaped."""
+    """A parameter's name; an impossible name is shown escaped."""
     return key if key.replace(".", "_").isidentifier() and len(key) <= 80 else shown(key)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["WeightsError", "load", "load_record", "push", "save"]
 
 log = logging.getLogger(__name__)
-SMALL = 64 * MB  # a file that its record says is smaller is read at once
+SMALL = 64 * MB  # files up to this size, by their record, are read at once
 
 
 def load(
@@ -49,7 +49,7 @@ def load(
         cache_dir: the Hub's cache; by default huggingface_hub's (``HF_HOME``).
         local_files_only: make no request, as ``HF_HUB_OFFLINE=1`` does.
         token: for private repositories; by default what ``hf auth login`` stored.
-        device: where the network goes.
+        device: the device of the network.
 
     Raises:
         WeightsError: not found, not reachable, wrong bytes, or keys that do not fit; the message says what to do.
@@ -65,12 +65,12 @@ def load(
             raise WeightsError(f"{source} is a folder, which has no revision {revision!r}; leave revision out.")
         return _from_folder(read_record(source), Path(source), device, build)
     repo = Repo(_hub_id(source), cache_dir, local_files_only, token)
-    commit = repo.resolve(revision)  # config and weights come from this one commit, whatever main does meanwhile
+    commit = repo.resolve(revision)  # config and weights come from this one commit, even if main changes meanwhile
     config = repo.fetch(CONFIG_FILE, commit, limit=CONFIG_LIMIT)
     try:
         record = WeightRecord.from_json(read_regular(config, CONFIG_LIMIT))
     except (WeightsError, OSError) as error:
-        repo.forget(config)  # were it the download that spoilt it, the next load fetches it again
+        repo.forget(config)  # the download may have damaged it; the next load fetches it again
         raise WeightsError(f"{CONFIG_FILE} of {repo.repo_id} at {commit} cannot be used: {error}.") from error
     return _from_hub(replace(record, repo_id=repo.repo_id, revision=commit), repo, commit, device, build)
 
@@ -85,7 +85,7 @@ def load_record(
     token: str | bool | None = None,
     device: str | torch.device = "cpu",
 ) -> STMGA:
-    """The network of a record: from ``folder`` if given, else the copy bundled with the package, else from the Hub.
+    """The network of a record: from ``folder`` if given, else from the copy in the package, else from the Hub.
 
     Raises:
         WeightsError: as :func:`load`; also a folder that holds other weights than the record names.
@@ -118,17 +118,17 @@ def save(model: nn.Module, folder: str | Path, *, record: WeightRecord | None = 
 
     Args:
         model: an STMGA.
-        folder: is made if there is none.
-        record: what the weights are: name, metrics, data, licence; sha256 and file size are filled in here. Without it
-            the model's own record is kept while its weights are unchanged; changed weights keep only where they come
-            from, and its terms.
-        half: True rounds the parameters to float16, which halves the file: what is loaded from it is the rounded
-            network, with a digest of its own. Running statistics, and what float16 cannot hold, stay in float32.
-            None keeps the form of the file that an unchanged model came from, else the parameters as they are.
+        folder: created if missing.
+        record: describes the weights: name, metrics, data, licence. sha256 and file size are filled in here. Without
+            it, the model's own record is kept if its weights are unchanged; changed weights keep only their origin and
+            its terms.
+        half: True rounds the parameters to float16, which halves the file. Loading gives the rounded network, which
+            has its own digest. Running statistics, and values that float16 cannot represent, stay in float32. None
+            keeps the form of the file that an unchanged model came from, else the parameters as they are.
 
     Raises:
-        WeightsError: no STMGA, or a record of another configuration or with the calibration of other weights.
-        OSError: the files cannot be written; what was there before is untouched.
+        WeightsError: not an STMGA, or a record of another configuration or with the calibration of other weights.
+        OSError: the files cannot be written; older files are untouched.
     """
     files = contents(model, record, half=half)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -144,11 +144,10 @@ def push(
     token: str | bool | None = None,
     commit_message: str = "Upload weights with stmga",
 ) -> str:
-    """Send a model, or a folder that :func:`save` made, to a Hub repository; gives the new commit, to pin it.
+    """Send a model, or a folder that :func:`save` made, to a Hub repository; returns the new commit, to pin it.
 
-    The repository is created if there is none. A folder is verified first. What is sent of it is its weights,
-    ``config.json``, ``README.md`` and the log that the record names, each a file of this folder, and nothing else.
-    ``build`` as in :func:`load`.
+    The repository is created if missing. A folder is verified first. Only its weights, ``config.json``, ``README.md``
+    and the log that the record names are sent, and each must be a file in this folder. ``build`` as in :func:`load`.
 
     Raises:
         WeightsError: a folder that does not verify, a file that is a link out of the folder, or a Hub that refuses or
@@ -169,7 +168,7 @@ def push(
 
         api = repo.api
         api.create_repo(repo_id, private=private, exist_ok=True)
-        # The verified bytes themselves, by name: no pattern, and nothing that took a file's place since.
+        # The verified bytes, by name: no pattern, and no file that was replaced since.
         operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
         done = api.create_commit(repo_id=repo_id, operations=operations, commit_message=commit_message)
     return str(done.oid)
@@ -215,15 +214,15 @@ def _from_hub(record: WeightRecord, repo: Repo, commit: str, device: str | torch
 
 
 def _limit(record: WeightRecord, build: Build) -> int:
-    """The most bytes that the file of a record may have."""
+    """The largest size in bytes that the file of a record may have."""
     if 0 < record.file_size <= SMALL:
         return record.file_size
-    largest = largest_file(empty(record.config, build))  # of that network, whatever the record says
+    largest = largest_file(empty(record.config, build))  # of that network, regardless of the record's file_size
     return min(record.file_size or largest, largest)
 
 
 def _beginning(path: Path, limit: int) -> bytes:
-    """A file in the cache; of one that is too large enough to see that it is the wrong one."""
+    """The bytes of a cached file; of one that is too large, only enough to detect that."""
     try:
         with open_regular(path) as file:
             return file.read(limit + 1)

@@ -1,4 +1,4 @@
-"""Thresholds from labelled embeddings: how alike different persons look, and how alike one person."""
+"""Thresholds from labelled embeddings: the similarities of different persons, and of one person."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def calibrate(
 
     Args:
         labelled: embeddings of known persons.
-        false_match_rates: each must be measurable, from at least 1 / rate impostor pairs. Default: those of 0.01, 0.001
-            and 0.0001 that are; the log names the others.
+        false_match_rates: each needs at least 1 / rate impostor pairs. Default: those of 0.01, 0.001 and 0.0001 that
+            can be measured; the log names the others.
         device: where similarities are computed.
         block: tracklets compared at once.
 
@@ -84,12 +84,12 @@ def calibrate(
 
 
 def _measurable(rates: list[float], pairs: int, source: str, *, strict: bool) -> list[float]:
-    """The rates of which ``pairs`` pairs hold at least one false match; ``strict`` demands all of them."""
+    """The rates that ``pairs`` pairs can measure, at least one false match each; ``strict`` demands all of them."""
     found = [rate for rate in rates if pairs * rate >= 1 - 1e-9]
     lost = [rate for rate in rates if rate not in found]
     if not lost:
         return found
-    rate = lost[-1] if strict else lost[0]  # the one that needs most, or the first that no default could do without
+    rate = lost[-1] if strict else lost[0]  # the one that needs the most pairs, or the fewest
     words = f"a false-match rate of {rate:g} needs at least {math.ceil(1 / rate - 1e-6):,} pairs of different persons"
     words = f"{words}, got {pairs:,} from {source}"
     if strict:
@@ -102,7 +102,7 @@ def _measurable(rates: list[float], pairs: int, source: str, *, strict: bool) ->
 
 
 def _why_no_genuine_pair(known: Embeddings) -> str:
-    """The reason, and what helps where one camera saw everybody."""
+    """The reason, and what to do if one camera saw everybody."""
     cameras = sorted({str(camera) for camera in known.cameras if camera is not None})
     if len(cameras) == 1:
         return (
@@ -137,7 +137,7 @@ def _histograms(known: Embeddings, device: str | torch.device | None, block: int
 
 
 def _share_from(counts: Counts) -> NDArray[np.float64]:
-    """For every bin the share of the pairs in it or above; a last entry for above all."""
+    """For every bin, the share of the pairs in it or above; then 0, for above the last bin."""
     return np.append(counts[::-1].cumsum()[::-1] / counts.sum(), 0.0)
 
 
@@ -151,7 +151,7 @@ def _threshold(rate: float, false: NDArray[np.float64], true: NDArray[np.float64
 
 
 def _roc(false: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
-    """Points where a rate changes, thinned evenly in rank from the strictest on; the ends stay."""
+    """Points where a rate changes, strictest first, thinned evenly; both ends are kept."""
     change = np.flatnonzero((np.diff(false, prepend=2) != 0) | (np.diff(true, prepend=2) != 0))[::-1]
     scale = np.log10(np.maximum(false[change], false[false > 0].min() / 10)) + true[change]
     wanted = np.linspace(scale[0], scale[-1], ROC_POINTS)

@@ -1,4 +1,4 @@
-"""Embeddings and a protocol -> scores, with what was counted and what was not."""
+"""Embeddings and a protocol -> scores, with counts of what took part and what did not."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def evaluate(
         scores = score_blocks(blocks, answers, ap=protocol.ap)
     except NoMatchError as error:
         why = _reasons(answers, queries.ids, range(len(queries)))
-        raise NoMatchError(f"{error}: {_told(why)}") from None
+        raise NoMatchError(f"{error}: {_explained(why)}") from None
     return Evaluation(
         scores=scores,
         protocol=protocol,
@@ -175,7 +175,7 @@ def _blocks(
     device: str | torch.device | None,
     block: int | None,
 ) -> Iterator[Tensor]:
-    """Similarities ``(b, g)`` with NaN in the columns of junk, which NaN takes out of every list."""
+    """Similarities ``(b, g)`` with NaN in the columns of junk, which removes it from every list."""
     if protocol.reranking is None:
         for rows in similarity_blocks(queries, parts, distance=protocol.distance, device=device, block=block):
             if gone.any():
@@ -196,11 +196,11 @@ def _reasons(answers: MatchRules, ids: list[str], unmatched: Iterable[int]) -> d
     return {why: tuple(name for reason, name in found if reason == why) for why in REASONS if why in dict(found)}
 
 
-def _told(why: dict[str, tuple[str, ...]]) -> str:
-    """Why no query counts, and what helps where one camera saw everybody."""
-    told = "; ".join(f"{len(ids):,} {WORDS[reason]}" for reason, ids in why.items())
+def _explained(why: dict[str, tuple[str, ...]]) -> str:
+    """Why no query counts, and what to do if one camera saw everybody."""
+    reasons = "; ".join(f"{len(ids):,} {WORDS[reason]}" for reason, ids in why.items())
     within = '; same_camera="keep" (--keep-same-camera) counts matches within a camera' if "own_camera" in why else ""
-    return told + within
+    return reasons + within
 
 
 def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol, kept: int) -> None:
@@ -217,7 +217,7 @@ def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol,
 
 
 def _with_flip(protocol: Protocol, queries: Embeddings, gallery: Embeddings) -> Protocol:
-    """The protocol with what the embeddings say of themselves."""
+    """The protocol with the ``flip`` of the embeddings."""
     flips = {side.flip for side in (queries, gallery) if len(side)}
     flip = flips.pop() if len(flips) == 1 else None if flips else protocol.flip
     if protocol.flip and not flip:

@@ -37,7 +37,7 @@ class CameraCodes:
 
 @dataclass(frozen=True, eq=False)
 class LabelCodes:
-    """Queries or gallery as numbers, one each: -1 is a person, a camera or an id that is not known."""
+    """The labels of queries or of the gallery as numbers; -1 is an unknown person, camera or id."""
 
     persons: Indices
     cameras: CameraCodes | None = None
@@ -132,7 +132,7 @@ def to_codes(what: str, *columns: Iterable[Any]) -> list[Indices]:
 
 
 def check_lengths(what: str, queries: Sequence[Any], gallery: Sequence[Any], shape: tuple[int, int]) -> None:
-    """One label an entry: a list of cameras per frame beside persons per tracklet is the error that ends here."""
+    """Each entry needs one label. This catches cameras per frame given with persons per tracklet."""
     if (len(queries), len(gallery)) != shape:
         raise ValueError(
             f"expected one of {what} for each of {shape[0]} queries and {shape[1]} gallery entries, "
@@ -144,12 +144,12 @@ Items = Sequence[dict[str, Any]]
 
 
 def rules_of_items(queries: Items, gallery: Items, protocol: Protocol, *, tracklets: int) -> MatchRules:
-    """Who is right for whom by the protocol, which is expected to be applied to the gallery's junk as well.
+    """Who matches whom by the protocol. ``gallery`` includes junk, which the caller removes from every list.
 
-    ``gallery`` begins with ``tracklets`` entries of its own; what follows are queries.
+    The first ``tracklets`` entries of ``gallery`` are its own; the others are queries.
 
     Raises:
-        ValueError: ``camera_candidates`` that is no list of cameras.
+        ValueError: ``camera_candidates`` is not a list of cameras.
 
     >>> items = [{"tracklet": "a", "person": 7, "camera": 1}, {"tracklet": "b", "person": "7", "camera": "2"}]
     >>> rules_of_items(items[:1], items, Protocol(), tracklets=2).of(0)

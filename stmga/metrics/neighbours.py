@@ -1,4 +1,4 @@
-"""The nearest of every vector among all, each pair computed once and no matrix kept."""
+"""The nearest neighbours of every vector, each pair computed once and no matrix kept."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 from stmga.metrics.similarity import product
 
-STRIP = 24 << 20  # bytes of the strip of the distance matrix that is worked on
-GROUP, WIDE = 16, 64  # of so many entries the nearest is looked at, to bound what can be among the k nearest
-SPARE = 4  # neighbours more than asked for, among which the order at the edge is settled
-CLOSE = 1e-6  # of the squared lengths: what a product in float32 may be wrong by
-SETTLED = 64  # rows settled at once
+STRIP = 24 << 20  # bytes of the current strip of the distance matrix
+GROUP, WIDE = 16, 64  # entries in a group; the minima of groups bound the distance of the k-th nearest
+SPARE = 4  # extra neighbours, so that rounding cannot change which k are nearest
+CLOSE = 1e-6  # rounding error of a float32 product, as a share of the squared lengths
+SETTLED = 64  # rows ordered again at once
 _FAR = (0x7F800000 << 32) | 0xFFFFFFFF  # the key of an infinite distance: nothing yet
 
 
 @dataclass(eq=False)
 class Neighbours:
-    """Of n vectors: ``indices`` and ``squares`` (n, k), the k nearest of each with their d^2, nearest first.
+    """For n vectors, ``indices`` and ``squares`` (n, k): the k nearest of each and their d^2, nearest first.
 
-    A vector is among its own, first unless others are equal to it. ``farthest`` (n,) is the greatest d^2 of each, and
-    ``head`` the part of the matrix that was asked for, or None. Everything is on the CPU.
+    Each vector is its own neighbour, first unless others are equal to it. ``farthest`` (n,) is the greatest d^2 of
+    each, and ``head`` the part of the matrix that was asked for, or None. Everything is on the CPU.
     """
 
     indices: Tensor
@@ -35,7 +35,7 @@ class Neighbours:
 def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
     """``(n, c)`` float32 -> the k nearest of each by Euclidean distance; equal distances in order of the rows.
 
-    The matrix is symmetric, so only its upper half is multiplied, in strips: what a strip says serves its rows and its
+    The matrix is symmetric, so only its upper half is computed, in strips. Each strip is used for its rows and for its
     columns. ``keep=q`` keeps the squared distances of the first q vectors to all others, (q, n - q).
 
     >>> nearest(torch.tensor([[0.0], [1.0], [3.0]]), 2).indices
@@ -69,9 +69,9 @@ def nearest(x: Tensor, k: int, *, keep: int = 0) -> Neighbours:
 
 
 def _settle(x: Tensor, indices: Tensor, squares: Tensor, close: Tensor) -> None:
-    """Order again, by differences in float64, the rows with distances that float32 cannot separate.
+    """Sort rows again in float64 if they have distances that float32 cannot separate.
 
-    So that the order is that of the definition, equal ones by index, whatever the device and the size of the strips.
+    This gives the order of the definition, with ties by index, on any device and for any size of the strips.
     """
     unsure = ((squares[:, 1:] - squares[:, :-1]) <= close[:, None]).any(1).nonzero()[:, 0]
     for rows in unsure.split(SETTLED):
@@ -88,12 +88,12 @@ def distances(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, *, out: Tensor) -> T
 
 
 def squared_lengths(x: Tensor) -> Tensor:
-    """``(n, c)`` -> ``(n,)``, without a copy of all."""
+    """``(n, c)`` -> ``(n,)``, without a copy of all vectors."""
     return torch.cat([part.square().sum(1) for part in x.split(1024)])
 
 
 class _Best:
-    """The k smallest keys of every row. A key is a distance's bits above and the index below: no two are equal."""
+    """The k smallest keys of every row. A key has the distance in its high bits and the index in its low bits."""
 
     def __init__(self, n: int, k: int, device: torch.device) -> None:
         self.k = k
@@ -102,15 +102,15 @@ class _Best:
     def add_rows(self, strip: Tensor, start: int) -> None:
         """``(b, m)`` distances of the rows from ``start`` on to the columns from ``start`` on."""
         b, m = strip.shape
-        limit = _distance(self.keys[start : start + b, -1])  # what is farther cannot be among the k
-        if m > start and m // WIDE >= self.k:  # k groups of columns have an entry within their k-th nearest
+        limit = _distance(self.keys[start : start + b, -1])  # farther entries cannot be among the k nearest
+        if m > start and m // WIDE >= self.k:  # the k-th smallest of the groups' minima bounds the k-th nearest
             groups = strip[:, : m // WIDE * WIDE].unflatten(1, (-1, WIDE)).amin(2)
             limit = torch.minimum(limit, groups.kthvalue(self.k, dim=1).values)
         row, column = _within(strip, limit[:, None])
         self._merge(row, column + start, strip[row, column], slice(start, start + b))
 
     def add_columns(self, strip: Tensor, start: int, first: int) -> None:
-        """The same ``(b, m)`` for its columns, which are the vectors from ``first`` on."""
+        """The same distances ``(b, m)`` for the columns, which are the vectors from ``first`` on."""
         b, m = strip.shape
         limit = _distance(self.keys[first:, -1])
         if start == 0 and b // GROUP >= self.k:
@@ -126,20 +126,20 @@ class _Best:
         return self.keys & 0xFFFFFFFF, _distance(self.keys)
 
     def _merge(self, owner: Tensor, other: Tensor, distance: Tensor, part: slice) -> None:
-        """New entries in rising order of their owners, which are counted from the part's first."""
+        """Merge new entries, sorted by ``owner``, a row number within ``part``."""
         if not len(owner):
             return
         old = self.keys[part]
         counts = torch.bincount(owner, minlength=len(old))
-        place = torch.arange(len(owner), dtype=torch.int64, device=owner.device) - (counts.cumsum(0) - counts)[owner]
+        slot = torch.arange(len(owner), dtype=torch.int64, device=owner.device) - (counts.cumsum(0) - counts)[owner]
         new = old.new_full((len(old), int(counts.max())), _FAR)
-        new[owner, place] = ((distance.clamp_(min=0) + 0.0).view(torch.int32).long() << 32) | other
+        new[owner, slot] = ((distance.clamp_(min=0) + 0.0).view(torch.int32).long() << 32) | other
         self.keys[part] = torch.cat([old, new], dim=1).topk(self.k, dim=1, largest=False).values
 
 
 def _within(strip: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of what is not beyond its limit, row by row."""
-    if strip.device.type == "cpu":  # numpy's form takes a fifth of the time
+    """Rows and columns of the entries within their limit, row by row."""
+    if strip.device.type == "cpu":  # numpy takes a fifth of torch's time
         at = torch.from_numpy(np.flatnonzero(strip.numpy() <= limit.numpy()))
     else:
         at = (strip <= limit).flatten().nonzero()[:, 0]

@@ -41,7 +41,7 @@ class Protocol(Settings):
         data: data set and split, as text.
         queries_in_gallery: the other queries are in each query's gallery.
         junk: persons whose tracklets leave the gallery, as -1 in MARS.
-        distractors: persons who are nobody's match and stay in the gallery, as 0 in MARS. So do unknown persons.
+        distractors: persons who are nobody's match and stay in the gallery, as 0 in MARS. Unknown persons stay too.
         same_camera: ``"remove"`` leaves out the query's own person in the query's own camera.
         unknown_camera: the same for its own person where either camera is not known: ``"remove"``, or ``"keep"`` them
             as matches. It has no effect where no camera is known at all: then nothing is removed.
@@ -102,6 +102,6 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     __str__ = describe
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``flip`` only where it is on, so that runs and packs from before it stay the same."""
+        """Plain JSON values; ``flip`` only where it is on, so that older runs and packs stay the same."""
         data = super().to_dict()
         return data if self.flip is not False else {k: v for k, v in data.items() if k != "flip"}

@@ -17,16 +17,16 @@ from stmga.metrics.protocol import CHOICES
 from stmga.utils.arrays import to_numpy
 from stmga.utils.isolation import isolated
 
-ROWS = 256  # rows of a whole matrix that are copied at once
+ROWS = 256  # rows of a matrix copied at once
 
 
 class NoMatchError(ValueError):
-    """There is nothing to score: no query has a correct match that it may find."""
+    """There is nothing to score: no query has a correct match in its list."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankScores:
-    """What a ranking is worth: ``cmc[k - 1]`` is rank-k; queries in ``unmatched`` had nothing to find, do not count.
+    """Scores of a ranking: ``cmc[k - 1]`` is rank-k. Queries in ``unmatched`` have no correct match and do not count.
 
     ``mINP`` is the mean over the queries of correct matches / rank of the last correct match (Ye et al. 2021): how far
     down one must look to have found all. ``matches`` is the number of correct matches of an average query.
@@ -192,7 +192,7 @@ def _own_blocks(similarity: Iterable[Any], queries: int, gallery: int) -> Iterat
 
 
 def _pieces(similarity: Iterable[Any]) -> Iterator[Any]:
-    """Blocks ``(b, ...)`` of anything that holds rows: copies, tensors of a device stay there."""
+    """Blocks ``(b, ...)`` of anything with rows, as copies on the same device."""
     whole: Any = similarity
     if hasattr(whole, "shape") and len(whole.shape) == 2:
         similarity = (whole[i : i + ROWS] for i in range(0, len(whole), ROWS))

@@ -15,8 +15,8 @@ from stmga.metrics.protocol import CHOICES, Reranking
 from stmga.metrics.sparse_rows import Floats, Ints, SparseRows
 from stmga.utils.isolation import isolated
 
-SCRATCH = 16 << 20  # entries of the dense rows that are worked on at once
-HEAD = 256 << 20  # bytes of query-gallery distances that are kept from the first pass; more is computed again
+SCRATCH = 16 << 20  # entries of dense rows in memory at once
+HEAD = 256 << 20  # most bytes of query-gallery distances kept from the first pass; larger ones are computed again
 PAIRS = 256  # vectors gathered at once
 TINY = 1e-12
 
@@ -35,14 +35,19 @@ def rerank(
 ) -> Iterator[Tensor]:
     """``(q, c)`` and ``(g, c)`` -> blocks ``(b, g)`` of final distances, smaller = more alike, float32 on the CPU.
 
-    As in the authors' released code: squared Euclidean distances among all q + g vectors, each row divided by its
-    greatest; the k1 + 1 nearest, the vector itself among them; k-reciprocal sets, extended by those of half the size of
-    which more than 2/3 lie within; weights exp(-d); their mean over the k2 nearest; Jaccard distance J; final distance
-    ``(1 - weight) J + weight d``. Other variants (other neighbour counts, other weights) give other numbers.
+    The steps are those of the authors' released code:
+
+    - d: squared Euclidean distances among all q + g vectors, each row divided by its greatest;
+    - the k1 + 1 nearest of each vector, itself included;
+    - k-reciprocal sets, extended by sets of half the size that overlap them by more than 2/3;
+    - weights exp(-d), averaged over the k2 nearest; from them the Jaccard distance J;
+    - final distance ``(1 - weight) J + weight d``.
+
+    Other variants (other neighbour counts, other weights) give other numbers.
 
     Args:
         k1, k2, weight: as in the paper, with its values for the MARS and Market-1501 sets.
-        distance: ``"euclidean"`` of the vectors as they are, or ``"cosine"``, which makes them unit vectors first.
+        distance: ``"euclidean"``, or ``"cosine"``, which normalises the vectors first.
         block: rows of the result at once; by default 256.
         device: where distances are computed.
 
@@ -55,7 +60,7 @@ def rerank(
     >>> torch.cat(list(rerank(x[:1], x[1:], k1=2, k2=1)))
     tensor([[0.0442, 0.0517, 1.0000]])
     """
-    Reranking(k1=k1, k2=k2, weight=weight)  # the checks
+    Reranking(k1=k1, k2=k2, weight=weight)  # checks the values
     x = _joined(queries, gallery, distance).to(device or "cpu")
     q, g = len(queries), len(gallery)
     return _blocks(x, q, k1, k2, weight, block or 256, keep=q if 4 * q * g <= HEAD else 0)
@@ -84,9 +89,9 @@ def _blocks(x: Tensor, q: int, k1: int, k2: int, weight: float, block: int, *, k
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch's passes over a strip are bound by memory: more threads only wait for each other, and cost twice the CPU.
+    """Torch's passes over a strip are limited by memory: more threads save no time, and cost twice the CPU time.
 
-    The product, which has most of the work, is not torch's on a CPU and keeps its threads.
+    The matrix product, which is most of the work, is not torch's on a CPU and keeps its threads.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -112,7 +117,7 @@ def _joined(queries: Tensor, gallery: Tensor, distance: str) -> Tensor:
 
 
 def _mutual(indices: Ints) -> NDArray[np.bool_]:
-    """``(n, k)`` neighbours -> which of them have the row among their own k."""
+    """``(n, k)`` neighbours -> which of them have the row among their own k neighbours."""
     out = np.empty(indices.shape, dtype=bool)
     for part in _chunks(len(indices), SCRATCH // indices.shape[1]):
         row = np.arange(part.start, part.stop)[:, None, None]
@@ -134,8 +139,8 @@ def _reciprocal_sets(indices: Ints, k1: int) -> tuple[Ints, Ints]:
     found = []
     for part in _chunks(n):
         inside = np.zeros((part.stop - part.start) * n, dtype=bool)
-        row, place = np.nonzero(mutual[part])
-        candidate = near[part][row, place]
+        row, column = np.nonzero(mutual[part])
+        candidate = near[part][row, column]
         inside[row * n + candidate] = True
         codes, real = half[candidate] + row[:, None] * n, half_mutual[candidate]
         shared = (inside[codes] & real).sum(1)
@@ -165,8 +170,8 @@ def _known(near: Neighbours, codes: Ints) -> Floats:
     n, k = near.indices.shape
     have = (near.indices + torch.arange(n, dtype=torch.int64, device="cpu")[:, None] * n).numpy().ravel()
     order = np.argsort(have)
-    place = order[np.searchsorted(have, codes, sorter=order).clip(max=n * k - 1)]
-    return np.where(have[place] == codes, near.squares.numpy().ravel()[place], np.float32(np.nan))
+    position = order[np.searchsorted(have, codes, sorter=order).clip(max=n * k - 1)]
+    return np.where(have[position] == codes, near.squares.numpy().ravel()[position], np.float32(np.nan))
 
 
 def _expanded(weights: SparseRows, neighbours: Ints) -> SparseRows:
@@ -189,7 +194,7 @@ def _expanded(weights: SparseRows, neighbours: Ints) -> SparseRows:
 
 
 class _Jaccard:
-    """Jaccard distances of the first q rows to all others, by way of the columns that both have."""
+    """Jaccard distances of the first q rows to all others, computed from the columns that both have."""
 
     def __init__(self, weights: SparseRows, q: int) -> None:
         self.weights, self.q, self.n = weights, q, len(weights.starts) - 1

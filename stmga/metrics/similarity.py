@@ -22,8 +22,8 @@ def similarity_blocks(
 ) -> Iterator[Tensor]:
     """``(q, c)`` and a gallery in parts ``(g1, c)``, ``(g2, c)``.. -> blocks ``(b, g1 + g2..)``, larger = more alike.
 
-    Cosines, or for ``distance="euclidean"`` a number that ranks as the distance does: ``x y - |y|^2 / 2``, which is
-    ``(|x|^2 - d^2) / 2``. In the precision of the vectors; ``device`` is where it is computed, and where the block is.
+    Cosines, or for ``distance="euclidean"`` a value with the same ranking: ``x y - |y|^2 / 2``, which is
+    ``(|x|^2 - d^2) / 2``. They have the precision of the vectors, and are computed and returned on ``device``.
 
     >>> next(similarity_blocks(torch.tensor([[3.0, 4.0]]), [torch.eye(2), torch.tensor([[6.0, 8.0]])]))
     tensor([[0.6000, 0.8000, 1.0000]])
@@ -47,7 +47,7 @@ def similarity_blocks(
 
 def product(x: Tensor, y: Tensor, *, out: Tensor) -> None:
     """``(b, c)``, ``(g, c)`` -> dot products ``(b, g)`` into ``out``, whose rows may be parts of longer ones."""
-    if x.device.type == "cpu":  # the BLAS that numpy brings takes a quarter less CPU time than torch's where measured
+    if x.device.type == "cpu":  # numpy's BLAS took a quarter less CPU time than torch's where measured
         np.matmul(x.numpy(), y.numpy().T, out=out.numpy())
     else:
         torch.mm(x, y.T, out=out)

@@ -21,11 +21,11 @@ class SparseRows:
 
     @classmethod
     def of(cls, rows: Ints, columns: Ints, values: Floats, n: int) -> SparseRows:
-        """``n`` rows from triples in order of the rows."""
+        """``n`` rows from (row, column, value) triples sorted by row."""
         return cls(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]), columns, values)
 
     def gather(self, wanted: Ints) -> tuple[Ints, Ints]:
-        """Rows one after another: for every entry, which of ``wanted`` it belongs to, and its index in ``columns``."""
+        """For every entry of the ``wanted`` rows, in order: the number of its row in ``wanted``, and its index."""
         lengths = self.starts[wanted + 1] - self.starts[wanted]
         owner = np.repeat(np.arange(len(wanted)), lengths)
         return owner, np.arange(len(owner)) + np.repeat(self.starts[wanted] - (np.cumsum(lengths) - lengths), lengths)

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of the rest of stmga: files, text, arrays, processes, CPU settings."""
+"""Helpers that do not depend on the rest of stmga: files, text, arrays, processes, CPU settings."""

@@ -1,4 +1,4 @@
-"""Numbers from anywhere as a numpy array."""
+"""Any array or tensor as a numpy array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def to_numpy(values: Any) -> NDArray[Any]:
-    """An array of what ``np.asarray`` takes, or of a tensor: on any device, with a gradient, in half precision.
+    """An array from anything that ``np.asarray`` takes, or from a tensor on any device and of any precision.
 
     >>> to_numpy([1, 2])
     array([1, 2])

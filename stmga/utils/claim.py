@@ -1,4 +1,4 @@
-"""Folders that are written in several attempts: a JSON file says what was asked, and only the same call resumes."""
+"""Folders that may be written in several attempts: a JSON file has the arguments, and only the same call resumes."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ INPUTS = ".inputs.jsonl"
 
 
 class Inputs(Protocol):
-    """The files that a folder is made from, each with what identifies it: a record that may be large."""
+    """A record of the input files of a folder, with what identifies each. It may be large."""
 
     def to_bytes(self) -> bytes:
         """The record."""
 
     def difference(self, before: bytes) -> str:
-        """What is not as it was in an earlier record, as text that names it; "" if all is."""
+        """What has changed since an earlier record, as text; "" if nothing has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderClaim:
-    """What folders of one kind are for, and what their messages say.
+    """The purpose of folders of one kind, and their messages.
 
     Attributes:
-        file: name of the JSON file that holds what was asked.
-        what: what such a folder is, as ``"a pack"``.
-        other: what a folder does if it was written for something else, as ``"is a pack of other data"``.
+        file: name of the JSON file with the arguments.
+        what: what such a folder is, such as ``"a pack"``.
+        other: how a message describes a folder of other arguments, such as ``"is a pack of other data"``.
         new: what to do about a folder that cannot be used.
-        resume: what to do about a folder that was written for something else; ``{folder}`` stands for its path.
-        named: values that mean nothing to a reader, with the phrase that a message has instead.
+        resume: what to do about a folder of other arguments; ``{folder}`` stands for its path.
+        named: values that mean nothing to a reader, and the phrase that replaces each in messages.
         error: what is raised.
 
     >>> import tempfile
@@ -71,19 +71,19 @@ class FolderClaim:
         one level below, are removed.
 
         Args:
-            folder: is made with its parents where there is none.
-            about: everything that decides what is written, as JSON values.
-            inputs: the files that decide it.
+            folder: created with its parents if missing.
+            about: everything that the output depends on, as JSON values.
+            inputs: the input files.
 
         Yields:
-            Whether the folder was claimed before, so that there may be something to resume.
+            True if the folder was claimed before: there may be something to resume.
 
         Raises:
             ``error``: the folder holds anything else, or another process writes it; nothing in it is changed.
             OSError: it cannot be read or written.
         """
         folder = Path(folder)
-        self.check(folder, about, inputs)  # before anything is made
+        self.check(folder, about, inputs)  # before anything is created
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             try:
@@ -100,7 +100,7 @@ class FolderClaim:
             yield known
 
     def check(self, folder: str | Path, about: Mapping[str, Any], inputs: Inputs | None = None) -> bool:
-        """Whether the folder is claimed already, for the same; changes nothing. Raises as :meth:`hold` does."""
+        """Whether the folder is already claimed for the same; changes nothing. Raises as :meth:`hold` does."""
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise self.error(f"{folder} is a file, not a folder. {self.new}")
@@ -131,7 +131,7 @@ class FolderClaim:
         return about
 
     def _check_empty(self, folder: Path) -> None:
-        """An unclaimed folder may hold the half of a claim, whose process was killed or has not come further yet."""
+        """An unclaimed folder may hold half a claim, of a process that was killed or has just started."""
         entries = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
         half = re.compile(rf"\.lock|{re.escape(INPUTS)}|\.({re.escape(self.file)}|{re.escape(INPUTS)})\..*(tmp|lock)")
         if found := [name for name in entries if not half.fullmatch(name)]:
@@ -146,7 +146,7 @@ def _json(about: Mapping[str, Any]) -> bytes:
 
 
 def _as_read(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``about`` is when it comes back from its file: JSON knows only lists."""
+    """``about`` as it is read back from its file: JSON has only lists."""
     return dict(json.loads(json.dumps(about)))
 
 
@@ -155,7 +155,7 @@ def _short(value: Any) -> str:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(name, value before, value now) of every setting that is not the same, nested ones with a dotted name."""
+    """(name, value before, value now) of every changed setting; nested ones have dotted names."""
     for key in [*before.keys(), *(key for key in now if key not in before)]:
         old, new, name = before.get(key), now.get(key), f"{at}{key}"
         if isinstance(old, dict) and isinstance(new, dict):

@@ -1,4 +1,4 @@
-"""One process or many: who this one is, and the few things that all of them do together."""
+"""One process or many: the rank of this one, and collective operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that train together; one alone is ``World()``."""
+    """The rank of this process among those that work together; a single process is ``World()``."""
 
     rank: int = 0
     size: int = 1
@@ -24,15 +24,15 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and talks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
 
 @contextmanager
 def process_group(device: str | torch.device | None = None) -> Iterator[World]:
-    """Join the processes that ``torchrun`` started; without it this is the only one.
+    """Join the processes that ``torchrun`` started; without it, this is the only one.
 
-    ``device`` None is the GPU where there is one, of several the one of this process's number.
+    ``device`` None is the GPU if there is one; of several, the one with this process's local rank.
     """
     size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     place = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
@@ -52,7 +52,7 @@ def process_group(device: str | torch.device | None = None) -> Iterator[World]:
 
 
 def distributed(module: nn.Module, world: World) -> nn.Module:
-    """The module in DistributedDataParallel where there are other processes, else as it is."""
+    """The module in DistributedDataParallel if there are other processes, else unchanged."""
     if world.size == 1:
         return module
     devices = [world.device] if world.device.type == "cuda" else None
@@ -60,7 +60,7 @@ def distributed(module: nn.Module, world: World) -> nn.Module:
 
 
 def is_distributed() -> bool:
-    """Whether there are other processes to share with."""
+    """Whether there are other processes."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -69,7 +69,7 @@ def all_gather_grad(x: Tensor) -> Tensor:
     return _all_gather_grad(x) if is_distributed() else x
 
 
-@torch.compiler.disable  # the compiler knows no such collective
+@torch.compiler.disable  # the compiler does not support this collective
 def _all_gather_grad(x: Tensor) -> Tensor:
     rows: Tensor = _Gather.apply(x)
     return rows
@@ -84,14 +84,14 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        # The loss of every process has a gradient for these rows: their sum, which DDP then divides by the world size.
+        # The loss of every process has a gradient for these rows. They are summed; DDP then divides by the world size.
         total = grads[0].contiguous().clone()
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]
 
 
 def all_reduce_any(flags: Tensor) -> Tensor:
-    """(n) bools of each process -> True where any process says so."""
+    """(n) bools of each process -> True where any process has True."""
     if is_distributed():
         flags = flags.to(torch.int32)
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
@@ -107,7 +107,7 @@ def mean_of(values: Tensor) -> Tensor:
 
 
 def all_gather_objects(item: Any) -> list[Any]:
-    """A plain object of each process -> those of all, in order of rank."""
+    """A plain object of each process -> the objects of all, in order of rank."""
     if not is_distributed():
         return [item]
     items: list[Any] = [None] * dist.get_world_size()
@@ -116,7 +116,7 @@ def all_gather_objects(item: Any) -> list[Any]:
 
 
 def shared_buffers(module: nn.Module) -> None:
-    """Give every process the leader's buffers (running statistics), as DistributedDataParallel does before a step."""
+    """Give every process the main one's buffers (running statistics), as DistributedDataParallel does before a step."""
     if is_distributed():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from stmga.utils.lock import OutputBusyError, output_lock
 
-WAIT = 30.0  # seconds for another writer of a small file, which is done in a moment
+WAIT = 30.0  # seconds to wait for another writer of a small file
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all: if anything fails, the old file is untouched and nothing else is left.
 
-    A device or a pipe (``/dev/null``) cannot be replaced; it is written into.
+    A device or a pipe (``/dev/null``) cannot be replaced, so it is written to directly.
 
     Raises:
         OSError: the file cannot be written; the message names it.
@@ -31,7 +31,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path for writing a large file. It replaces ``path`` at the end, or is removed on failure.
 
-    What a killed process left beside ``path`` is removed first.
+    Files that a killed process left beside ``path`` are removed first.
 
     Raises:
         OutputBusyError: another process writes this file.
@@ -63,7 +63,7 @@ def write_all(files: Mapping[Path, bytes]) -> None:
         temps = {path: _beside(path) for path in files if not _is_device(path)}
         kept: dict[Path, Path | None] = {}
         try:
-            for path in sorted(temps):  # in one order, so that two writers never wait for each other
+            for path in sorted(temps):  # a fixed order, so that two writers cannot deadlock
                 locks.enter_context(output_lock(path, wait=WAIT))
                 _sweep(path)
             for path, temp in temps.items():
@@ -74,23 +74,23 @@ def write_all(files: Mapping[Path, bytes]) -> None:
                 undo.callback(_put_back, path, kept[path], temp)
             for path, temp in temps.items():
                 os.replace(temp, path)
-            for path in files.keys() - temps.keys():  # last: what a device has got cannot be taken back
+            for path in files.keys() - temps.keys():  # last: writing to a device cannot be undone
                 path.write_bytes(files[path])
         except OutputBusyError:
             raise
         except OSError as error:
             reason = f"{error.strerror or error}; the file was not written, and what was there before is untouched"
             raise OSError(error.errno, reason, str(path)) from error
-        undo.pop_all()  # all is in place: nothing to take back
+        undo.pop_all()  # everything is written: nothing to undo
         for old in kept.values():
             if old is not None:
                 old.unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path, *, beside: Path) -> None:
-    """Remove a folder that belongs to the file ``beside``: at once by name, so that a kill leaves no half of it.
+    """Remove a folder that belongs to the file ``beside``. It is renamed first, so that a kill never leaves half of it.
 
-    What a kill leaves has the name of a temporary file, and goes when ``beside`` is written again.
+    What a kill leaves has the name of a temporary file, and is removed when ``beside`` is written again.
     """
     temp = _beside(beside)
     os.replace(folder, temp)
@@ -108,7 +108,7 @@ def _beside(path: Path) -> Path:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a killed process left beside ``path``; the lock says that nobody writes it now."""
+    """Remove what a killed process left beside ``path``; the caller has the lock, so nobody writes it now."""
     left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.tmp")
     for name in os.listdir(path.parent):
         if left.fullmatch(name):
@@ -124,7 +124,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def _keep(path: Path) -> Path | None:
-    """A second name for what is at ``path``; None if nothing is."""
+    """A second name for the file at ``path``; None if there is none."""
     if not os.path.lexists(path):
         return None
     old = _beside(path)

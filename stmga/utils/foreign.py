@@ -1,4 +1,4 @@
-"""Files and texts that strangers wrote: read without hanging, in bounded memory, and shown without effect."""
+"""Untrusted files and texts: read without hanging, in bounded memory, and printed without effect on a terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from stmga.utils.text import has_effect
 __all__ = ["MB", "escaped", "inside", "open_regular", "parse_json", "read_regular", "shown", "unprintable"]
 
 MB = 1 << 20
-DEPTH = 32  # of nested lists and objects; what writes them again (json, repr) is recursive
+DEPTH = 32  # of nested lists and objects; json and repr, which write them again, are recursive
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read it; a pipe or a device would hang, or never end.
+    """Open a regular file for reading; a pipe or a device could hang or never end.
 
     Raises:
-        OSError: it cannot be opened, or is something else; ``strerror`` says what.
+        OSError: it cannot be opened or is not a regular file; ``strerror`` says why.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -50,7 +50,7 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = os.read(file.fileno(), size + 1) if size <= limit else b""  # a buffer would double the time
+        data = os.read(file.fileno(), size + 1) if size <= limit else b""  # buffering would double the time
         while size <= limit and len(data) != size and len(data) <= limit and (more := os.read(file.fileno(), MB)):
             data += more
         if max(size, len(data)) > limit:  # it may grow while it is read
@@ -60,10 +60,10 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """``json.loads`` for foreign text.
+    """``json.loads`` for untrusted text.
 
     Raises:
-        ValueError: not JSON; or lists nested too deeply, numbers that are not finite, a key that stands twice.
+        ValueError: not JSON, lists nested too deeply, numbers that are not finite, or a duplicate key.
 
     >>> parse_json('{"a": [1, 2.5]}')
     {'a': [1, 2.5]}
@@ -81,7 +81,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """A foreign value for a message: its ``repr``, which escapes control characters, in at most ``limit`` characters.
+    """An untrusted value in a message: its ``repr``, which escapes control characters, cut to ``limit`` characters.
 
     >>> shown("a\\x1b[2Jb"), shown("x" * 100, 10)
     ("'a\\\\x1b[2Jb'", "'xxxx...'")
@@ -91,7 +91,7 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def escaped(text: str, limit: int = 400) -> str:
-    r"""A foreign text as it may be printed: what a terminal acts on is escaped, and what is too long is cut.
+    r"""An untrusted text, safe to print: characters that a terminal acts on are escaped, and long text is cut.
 
     >>> escaped("a\x1b[2J\nb")
     'a\\x1b[2J\\nb'
@@ -101,10 +101,10 @@ def escaped(text: str, limit: int = 400) -> str:
 
 
 def unprintable(text: str) -> str:
-    """The first character that no honest text holds, escaped; empty for a clean text.
+    """The first character that does not belong in text, escaped; "" if there is none.
 
-    These are control characters but for tab and newline, halves of surrogate pairs, and what changes the direction of
-    writing.
+    These are control characters except tab and newline, halves of surrogate pairs, and characters that change the
+    direction of writing.
 
     >>> unprintable("two\\nlines"), unprintable("\\x1b[31mred")
     ('', '\\\\x1b')
@@ -155,7 +155,7 @@ def _check_depth(value: Any) -> None:
 
 
 def inside(folder: str | os.PathLike[str], name: str) -> bool:
-    """Whether ``folder/name`` is a file of that folder, and not a link that leads out of it.
+    """Whether ``folder/name`` is a file in that folder, and not a link out of it.
 
     >>> inside(".", "no such file")
     True

@@ -1,4 +1,4 @@
-"""Results do not depend on what the caller has set for the whole process."""
+"""Makes results independent of the caller's process-wide settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 def isolated(function: Callable[P, R]) -> Callable[P, R]:
     """Run a function without the caller's ``autocast`` and without its ``torch.set_default_device``.
 
-    The default dtype cannot be set for one thread alone, so every tensor that stmga makes states its dtype.
+    The default dtype cannot be set for one thread only, so every tensor that stmga creates has an explicit dtype.
 
     >>> @isolated
     ... def product(x):

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 _GUARD = threading.RLock()
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
-_BYTE = 1 << 20  # which byte of the file is locked on Windows: far behind the text, so that others can read that
+_BYTE = 1 << 20  # the byte that is locked on Windows: far behind the text, so that others can read the text
 
 
 class OutputBusyError(OSError):
@@ -106,14 +106,14 @@ def _release(key: str, file: Path) -> None:
 
 
 def _open_locked(file: Path) -> int | None:
-    """The descriptor of the locked file; None if another process has the lock."""
+    """The descriptor of the locked file; None if another process holds the lock."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if not _lock(descriptor, file):
                 os.close(descriptor)
                 return None
-            if _is_at(descriptor, file):  # else the writer before removed it after it was opened here
+            if _is_at(descriptor, file):  # otherwise the previous writer removed it after it was opened here
                 os.truncate(descriptor, 0)
                 os.write(descriptor, str(os.getpid()).encode())
                 return descriptor
@@ -154,7 +154,7 @@ def _lock(descriptor: int, file: Path) -> bool:
 
 
 def _writer(key: str, file: Path) -> str:
-    """Who has the lock, for a message."""
+    """Who holds the lock, for a message."""
     if key in _HELD:  # this process must not open the file: see _take
         return "another thread of this process"
     try:

@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses: checked whole, and to and from plain data."""
+"""Settings as frozen dataclasses: checked completely, and converted to and from plain data."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Settings:
             raise ValueError(f"invalid {type(self).__name__}: {'; '.join(faults)}")
 
     def must(self, name: str, what: str) -> str:
-        """A fault as text: the setting ``name`` must ``what``, and is something else."""
+        """A fault as text: the setting ``name`` must ``what``, but has another value."""
         return f"{name} must {what}, got {shown(_as_list(getattr(self, name)))}"
 
     def _faults(self) -> Iterable[str]:
-        """Values out of range, and values that contradict each other, by name; all are of their types."""
+        """Values out of range, and values that contradict each other. Types have been checked already."""
         return ()
 
     def _all_faults(self) -> Iterable[str]:
@@ -71,7 +71,7 @@ class Settings:
             else:
                 continue
             wrong[name] = defaults[name]
-        # Defaults stand for the values that cannot be compared, so that the rest is checked too.
+        # Defaults replace values of a wrong type, so that the rest is checked too.
         rest = object.__new__(type(self))
         rest.__dict__.update(vars(self) | wrong)
         yield from (fault for fault in rest._faults() if not any(re.search(rf"\b{name}\b", fault) for name in wrong))
@@ -111,7 +111,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _as_tuple(value: Any, hint: Any) -> Any:
-    """A list, or one value of a tuple of any length, as the tuple that it stands for."""
+    """A tuple for a list, or for a single value where a tuple may have any length."""
     if get_origin(hint) is not tuple:
         return value
     if isinstance(value, list):
@@ -120,7 +120,7 @@ def _as_tuple(value: Any, hint: Any) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type; 1 is a number too, but True is no number."""
+    """Whether a value has a type; an int is also a float, but True is not a number."""
     kinds = get_args(hint)
     if get_origin(hint) is tuple:
         every = kinds[:1] * len(value) if ... in kinds and isinstance(value, tuple) else kinds

@@ -27,13 +27,13 @@ def counted(n: int, what: str) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """``"did you mean 'x' or 'y'?"``, or an empty string where nothing is near ``name``."""
+    """``"did you mean 'x' or 'y'?"``, or an empty string if no name is similar."""
     near = difflib.get_close_matches(name, list(names))
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns of text under their names; numbers stand to the right, ``None`` is a dash.
+    """Columns of text under their names; numbers are right-aligned, ``None`` is a dash.
 
     >>> print(text_table(["name", "size"], [["a", 10], ["bcd", None]]))
     name  size
@@ -56,7 +56,7 @@ def _cell(value: Any) -> str:
 
 
 def visible(text: str) -> str:
-    r"""A text of several lines as it may be printed: control characters and changes of direction are escaped.
+    r"""A text of several lines, safe to print: control characters and changes of direction are escaped.
 
     >>> visible("a\x1b[2J\nb\u00a0c")
     'a\\x1b[2J\nb\xa0c'

@@ -1,4 +1,4 @@
-"""Worker processes of a ``DataLoader`` that never hang: what they hand over is in shared memory before it is sent."""
+"""``DataLoader`` workers that never hang: they move tensors to shared memory before sending them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Batch = TypeVar("Batch")
 
 
 class SharedMemoryError(OSError):
-    """There is no room in the shared memory by which worker processes hand over frames."""
+    """The shared memory through which worker processes send frames is full."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A ``collate_fn`` whose tensors are moved to shared memory, in worker processes.
+    """A ``collate_fn`` that moves its tensors to shared memory in worker processes.
 
-    A queue would do that itself, in a thread of the worker, where an error is printed and the batch is lost: then the
-    main process waits for it for ever. Here the error is one of reading, which reaches the main process.
+    Otherwise the worker's queue does it in a thread, where an error is only printed. The batch is lost, and the main
+    process waits for it forever. Here the error is an error of reading, which reaches the main process.
     """
 
     collate: Callable[[Any], Any]
@@ -44,7 +44,7 @@ class _Full:
 
 
 def batches(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """What a loader with a :class:`Shared` collate function gives.
+    """The batches of a loader with a :class:`Shared` collate function.
 
     Raises:
         SharedMemoryError: a worker had no room for a batch.
@@ -54,7 +54,7 @@ def batches(loader: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def checked(batch: Batch) -> Batch:
-    """The batch; SharedMemoryError where a worker had no room for it."""
+    """The batch; SharedMemoryError if a worker had no room for it."""
     if isinstance(batch, _Full):
         raise SharedMemoryError(
             errno.ENOSPC,

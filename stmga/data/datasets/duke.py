@@ -32,13 +32,13 @@ def read_duke(root: str | Path, *, check_files: bool = True, complete: bool = Tr
     """DukeMTMC-VideoReID: ``train/0001/0003/0001C6F0099X30823.jpg``, and so ``query`` and ``gallery``.
 
     2,196 training tracklets of 702 persons; 702 queries of 702 other persons; a gallery of 2,636 tracklets, of those
-    702 and of 408 distractors, who are nobody's match by their own numbers. The queries are not in the gallery. A file
-    name gives the person (0001), the camera (C6) and the position in the tracklet (F0099), by which frames are ordered.
+    702 and of 408 distractors, whose numbers no query has. The queries are not in the gallery. A file name gives the
+    person (0001), the camera (C6) and the position in the tracklet (F0099), by which frames are ordered.
 
     **Withdrawn by its authors in 2019**; for those who hold it.
 
     Args:
-        root: the folder with ``train``, ``query``, ``gallery``, or with ``DukeMTMC-VideoReID`` that has them.
+        root: the folder with ``train``, ``query`` and ``gallery``, or the folder with ``DukeMTMC-VideoReID``.
         check_files: open the header of each file (815,000 of them: minutes).
         complete: False takes a part of the set; counts are not checked.
 
@@ -80,7 +80,7 @@ def looks_like_duke(root: Path) -> bool:
 
 
 def _named(reading: DataSetReader, part: str, tracklet: Tracklet) -> Tracklet | None:
-    """A tracklet with what its file names say; None, and a fault, where they contradict each other."""
+    """A tracklet labelled by its file names; None, and a fault, if they contradict each other."""
     matches = [NAME.fullmatch(frame.file.name) for frame in tracklet.frames]
     where = reading.root / part / tracklet.id
     for frame, match in zip(tracklet.frames, matches, strict=True):

@@ -39,7 +39,7 @@ def read_ilids(root: str | Path, *, split: int = 0, check_files: bool = True, co
         root: the folder with ``i-LIDS-VID`` and ``train-test people splits``.
         split: 0 to 9; results are the mean over all ten.
         check_files: open the header of each file (42,000: seconds).
-        complete: False takes fewer than 300 persons; the numbers of a split then count among those that are there.
+        complete: False takes fewer than 300 persons; the numbers of a split then count the persons that exist.
 
     Raises:
         ValueError: no such split.
@@ -92,7 +92,7 @@ def half_and_half(
     split: str,
     check_files: bool,
 ) -> Benchmark:
-    """Trains on both cameras of `train`; asks for each of `test` in camera 1 among those in camera 2."""
+    """Train on both cameras of `train`; the queries are `test` in camera 1, the gallery `test` in camera 2."""
     return reading.benchmark(
         Protocol(data=f"{reading.info.title}, {split}", queries_in_gallery=False),
         train=[cameras[camera][person] for person in train for camera in (1, 2)],

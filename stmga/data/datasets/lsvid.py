@@ -88,7 +88,7 @@ def read_lsvid(
 
 
 def _test_info(reading: DataSetReader) -> tuple[np.ndarray, np.ndarray]:
-    """First frame, last frame, person, camera of each test tracklet; rows of the queries, from 1."""
+    """First frame, last frame, person and camera of each test tracklet; and the row numbers, from 1, of the queries."""
     found = read_mat(reading.root / TEST_INFO, "info_test", "query")
     rows = found["info_test"].astype(int)
     if rows.ndim != 2 or rows.shape[1] != 4:
@@ -116,7 +116,7 @@ class _Part:
         start = self.reading.root / path
         names = self._beginning(start.parent, start.name)
         if not names:
-            if start.parent.is_dir():  # else said once, when it was listed
+            if start.parent.is_dir():  # otherwise reported once, when it was listed
                 self.reading.faults.append(f"{where}: no image begins with {start}")
             return None
         cameras = {name.split("_")[2] if name.count("_") > 1 else "" for name in names}
@@ -128,7 +128,7 @@ class _Part:
         return Tracklet(path, frames, int(person), int(cameras.pop()))
 
     def _beginning(self, folder: Path, start: str) -> list[str]:
-        """Images in `folder` whose names begin with `start`; where the number continues, it is another tracklet."""
+        """Images in `folder` whose names begin with `start`, unless another digit follows: that is another tracklet."""
         if folder not in self.folders:
             try:
                 self.folders[folder] = sorted(list_folder(folder)[1])
@@ -146,7 +146,7 @@ class _Part:
 
 
 def _compare(reading: DataSetReader, rows: np.ndarray, tracklets: list[Tracklet | None], *, frames: bool) -> None:
-    """The list of the test against info_test.mat: person, camera and, if asked for, the number of frames."""
+    """Compare the test list with info_test.mat: person, camera and, if asked for, the number of frames."""
     for row, (tracklet, (first, last, person, camera)) in enumerate(zip(tracklets, rows.tolist(), strict=True), 1):
         if tracklet is None:
             continue

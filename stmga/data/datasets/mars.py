@@ -33,7 +33,7 @@ def read_mars(root: str | Path, *, check_files: bool = True, complete: bool = Tr
 
     8,298 training tracklets of 625 persons; a test list of 12,180, of which 1,980 are queries, 870 junk (person -1:
     dropped) and 3,248 distractors (person 0: nobody's match). The queries are part of the gallery: 11,310 tracklets.
-    Persons and cameras are integers; the id is the name that a tracklet's files share, as ``0001C1T0001``.
+    Persons and cameras are integers; the id is the common prefix of a tracklet's files, such as ``0001C1T0001``.
 
     Research only; it shows real people.
 
@@ -117,12 +117,12 @@ def _count(reading: DataSetReader, train: list[Tracklet], test: list[Tracklet], 
 
 
 def _missing(reading: DataSetReader, tracklets: list[Tracklet]) -> list[Tracklet]:
-    """Tracklets with files that are not there: one fault for each file, or for a folder that is missing whole."""
+    """Tracklets with missing files: one fault per file, or per missing folder."""
     listed: dict[Path, set[str] | None] = {}
     gone: Counter[Path] = Counter()
     bad = []
     for tracklet in tracklets:
-        if not len(tracklet):  # said already
+        if not len(tracklet):  # already reported
             bad.append(tracklet)
             continue
         folder = tracklet.frames[0].file.parent

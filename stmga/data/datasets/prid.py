@@ -16,7 +16,7 @@ from stmga.tracklets.tracklet import Tracklet, TrackletError
 
 INNER, CAMERAS, LIST = "prid_2011", "multi_shot", "splits_prid2011.json"
 IN_BOTH = 200  # persons 1 to 200 are the same in both cameras; higher numbers are different people in each
-MORE_THAN = 21  # frames in both cameras, of those who count
+MORE_THAN = 21  # frames in each camera, for persons that count
 PERSONS = 178
 
 INFO: DataSetInfo = DataSetInfo(
@@ -32,10 +32,10 @@ INFO: DataSetInfo = DataSetInfo(
 def read_prid(root: str | Path, *, split: int = 0, check_files: bool = True, complete: bool = True) -> Benchmark:
     """PRID-2011: ``prid_2011/multi_shot/cam_a/person_0001/*.png``, and so ``cam_b``.
 
-    Persons 1 to 200 are in both cameras; the 178 of them with more than 21 frames in each count, half to train on and
-    half to test. Queries are those of camera a (1), the gallery those of camera b (2). The splits everyone uses come in
-    ``splits_prid2011.json``, beside ``prid_2011`` or in it; without it the halves are drawn with `split` as the seed,
-    and the protocol says which of the two it was.
+    Persons 1 to 200 are in both cameras. The 178 of them with more than 21 frames in each camera count: half for
+    training, half for the test. Queries are those of camera a (1), the gallery those of camera b (2). The usual splits
+    are in ``splits_prid2011.json``, beside ``prid_2011`` or in it. Without it, the halves are drawn with `split` as the
+    seed; the protocol records which splits were used.
 
     Research only; it shows real people.
 

@@ -1,4 +1,4 @@
-"""What the readers of official data sets share: where to ask for a set, counts that must be met, one error for all."""
+"""Shared by the readers of official data sets: where to ask for a set, expected counts, one error for all faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DataSetInfo:
     ask: str
 
     def is_at(self, root: Path) -> bool:
-        """Whether `root` looks like this set."""
+        """Whether `root` looks like this data set."""
         return any((root / mark).exists() for mark in self.marks)
 
     def advice(self, root: Path) -> str:
@@ -78,7 +78,7 @@ class DataSetReader:
     Args:
         info: the description of the set.
         root: where it is.
-        complete: its official counts must be met.
+        complete: whether the official counts must be met.
     """
 
     info: DataSetInfo
@@ -93,7 +93,7 @@ class DataSetReader:
             raise DataSetError(f"{self.root} {what}", self.info.advice(self.root))
 
     def need(self, *paths: str) -> None:
-        """Stop here unless all of these are there: nothing can be read without them."""
+        """Raise unless all of these exist: nothing can be read without them."""
         self.faults += [f"{self.root / path} does not exist" for path in paths if not (self.root / path).exists()]
         self.stop_if_faulty()
 
@@ -106,7 +106,7 @@ class DataSetReader:
         self.faults += error.faults
 
     def count(self, what: str, expected: int, found: int, likely: str) -> None:
-        """A count of the whole set; `likely` says what is missing where fewer are found."""
+        """Check a count of the whole set; `likely` says what is missing if fewer are found."""
         if self.complete and found != expected:
             reason = likely if found < expected else "these are lists or folders of another set or version"
             words = f"{self.info.title} has {expected:,} {what}, found {found:,}"
@@ -122,7 +122,7 @@ class DataSetReader:
         check_files: bool,
         known_bad: Iterable[Tracklet] = (),
     ) -> Benchmark:
-        """The end: every tracklet checked (files but those of `known_bad`), its role written on it."""
+        """The benchmark: every tracklet checked (except files of `known_bad`) and given its role."""
         parts = {"train": list(train), "query": list(query), "gallery": list(gallery)}
         roles = {role: [_with_role(t, role) for t in part] for role, part in parts.items()}
         bad = {tracklet.id for tracklet in known_bad}
@@ -144,7 +144,7 @@ def _with_role(tracklet: Tracklet, role: str) -> Tracklet:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Makes millions of small objects in about half the time: no search for cycles while they are made."""
+    """Pause the garbage collector, which halves the time to create millions of small objects."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -219,6 +219,6 @@ def _load_hdf5(path: Path) -> dict[str, np.ndarray]:
                 continue
             if item.attrs.get("MATLAB_class") == b"char":  # text, as numbers of 16 bits
                 continue
-            # HDF5 has the axes the other way round; of an empty matrix it has the shape in place of the values.
+            # HDF5 has the axes in reverse order, and stores the shape of an empty matrix instead of values.
             found[name] = np.zeros(item[()]) if "MATLAB_empty" in item.attrs else item[()].T
     return found

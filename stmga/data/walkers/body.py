@@ -21,7 +21,7 @@ Body = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class View:
-    """Where the person stands and how they are seen. Nearer points lie lower: the camera looks down by `pitch`."""
+    """The position and viewing angle of the person. Nearer points appear lower: the camera looks down by `pitch`."""
 
     x: float
     yaw: float
@@ -59,7 +59,7 @@ class Tube:
         return self._edge(first, top, bottom) + self._edge(last, top, bottom)[::-1]
 
     def outline(self, top: float = 0.0, bottom: float = 1.0) -> list[Point]:
-        """All that is seen of the tube between two heights."""
+        """The whole visible outline of the tube between two heights."""
         return self._edge(-90, top, bottom) + self._edge(90, top, bottom)[::-1]
 
     def shaded(self, light: int, top: float = 0.0, bottom: float = 1.0, *, depth: float = 28) -> list[Point]:

@@ -93,7 +93,7 @@ _HALF = [i * pi / 6 for i in range(7)]
 
 def _capsule(a: Point, b: Point, ra: float, rb: float) -> list[Point]:
     (ax, ay), (bx, by) = a, b
-    # A limb that points at the camera has no direction of its own on the picture: any will do.
+    # A limb that points at the camera has no direction in the picture: any will do.
     turn = atan2(by - ay, bx - ax) + pi / 2 if hypot(bx - ax, by - ay) > 1e-9 else 0.0
     start = [(ax + ra * cos(turn + i), ay + ra * sin(turn + i)) for i in _HALF]
     return start + [(bx + rb * cos(turn + pi + i), by + rb * sin(turn + pi + i)) for i in _HALF]

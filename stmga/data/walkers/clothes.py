@@ -1,4 +1,4 @@
-"""Torso, skirts and head: garments, hair and hat. Patterns live on the round body and turn with it."""
+"""Torso, skirts and head: garments, hair and hat. Patterns are on the round body and turn with it."""
 
 from __future__ import annotations
 

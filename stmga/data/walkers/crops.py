@@ -52,7 +52,7 @@ class Crops:
     """A set on disk: one folder of JPEG crops per tracklet, and ``manifest.jsonl``, which is written last.
 
     Args:
-        folder: new, empty, or of the same set: then what is there is kept.
+        folder: new, empty, or of the same set, whose files are kept.
         spec: how walkers are rendered.
         layout: of a tracklet's folder, with ``{role}`` and ``{tracklet}``.
         quality: of the JPEG files.
@@ -72,18 +72,18 @@ class Crops:
         workers: int = 0,
         progress: bool = False,
     ) -> Path:
-        """Render what is not there yet; gives the path of the manifest.
+        """Render what is missing; returns the path of the manifest.
 
         Args:
             walks: the tracklets, in the order of the manifest.
-            about: the arguments, kept in ``walkers.json``: a folder with others is refused.
-            beside: files of the folder that are written before the manifest, by name.
-            workers: processes that render; 0 is this one.
+            about: the arguments, stored in ``walkers.json``: a folder of other arguments is refused.
+            beside: other files to write before the manifest, by name.
+            workers: processes that render; 0 renders in this one.
             progress: show a bar.
 
         Raises:
-            ValueError: the folder holds anything else, another process writes it, or ``workers`` is below 0.
-            OSError: a file cannot be written; whole tracklets stay, and the same call resumes.
+            ValueError: the folder contains something else, another process writes it, or ``workers`` is below 0.
+            OSError: a file cannot be written. Whole tracklets are kept, and the same call resumes.
         """
         check_int("workers", workers, 0)
         manifest = self.folder / MANIFEST
@@ -93,11 +93,11 @@ class Crops:
             lines = self._render(list(walks), workers, progress)
             for name, data in (beside or {}).items():
                 atomic_write(self.folder / name, data)
-            atomic_write(manifest, "".join(lines).encode())  # last: a manifest is there only if all its files are
+            atomic_write(manifest, "".join(lines).encode())  # last: a manifest exists only if all its files do
         return manifest
 
     def _render(self, walks: Sequence[Walk], workers: int, progress: bool) -> list[str]:
-        """All tracklets that are not there yet; the lines of the manifest."""
+        """Render the missing tracklets; returns the lines of the manifest."""
         from tqdm import tqdm
 
         with ExitStack() as stack:
@@ -109,7 +109,7 @@ class Crops:
             return list(tqdm(run(self._write, walks), total=len(walks), unit="tracklet", disable=not progress))
 
     def _write(self, walk: Walk) -> str:
-        """One tracklet, whole or not at all; its line of the manifest."""
+        """Write one tracklet, whole or not at all; returns its line of the manifest."""
         from PIL import Image
 
         folder = self.folder / self.layout.format(role=walk.role, tracklet=walk.name)

@@ -1,7 +1,7 @@
-"""A benchmark of rendered walkers, as large and as hard as asked for: persons to train on, and others to be found.
+"""A benchmark of rendered walkers of any size and difficulty: persons to train on, and others to test on.
 
-All persons come from one population (`seed`) and all walk before the same cameras. Who is trained on, who is tested and
-who is a distractor have ranges of numbers of their own, so that more training persons leave the test as it was.
+All persons come from one population (`seed`) and are seen by the same cameras. Training persons, test persons and
+distractors have separate ranges of numbers, so that more training persons do not change the test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stmga.tracklets.tracklet import Tracklet
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-TEST, DISTRACTORS = 10_000, 20_000  # where the numbers of the test persons and of the distractors begin
+TEST, DISTRACTORS = 10_000, 20_000  # first numbers of the test persons and of the distractors
 PROTOCOL = "protocol.json"
 TERMS = "Rendered figures, nobody's picture: free for any use."
 
@@ -40,14 +40,14 @@ def walkers_benchmark(
 ) -> Benchmark:
     """Rendered walkers in memory, with roles and protocol.
 
-    Every person walks `tracklets` times before every camera. In the test the first tracklet of each person and camera
-    asks and all others are the gallery, which the other queries join, as in MARS.
+    Every camera sees every person `tracklets` times. In the test, the first tracklet of each person and camera is a
+    query. All others are the gallery, and so are the other queries, as in MARS.
 
     Args:
         train_persons, test_persons: different people, of one population. Either may be 0.
-        distractors: persons more in the gallery, whom no query looks for.
+        distractors: additional persons in the gallery who are not queries.
         cameras: the same for training and test; a test needs 2.
-        tracklets: of each person before each camera.
+        tracklets: of each person in each camera.
         difficulty: "easy", "medium" or "hard" (`DIFFICULTIES`), or values of your own.
         options: `frames`, `size`, `seed`: see `WalkerSpec`.
 
@@ -81,18 +81,18 @@ def write_benchmark(
     progress: bool = False,
     **options: Unpack[PictureOptions],
 ) -> Path:
-    """`walkers_benchmark` as JPEG crops `folder/<role>/<tracklet>/<frame>.jpg`; gives the path of its manifest.
+    """`walkers_benchmark` as JPEG crops `folder/<role>/<tracklet>/<frame>.jpg`; returns the path of its manifest.
 
     Beside ``manifest.jsonl``, which is written last, are ``protocol.json`` (name, terms and protocol) and
-    ``walkers.json`` (the arguments). The same call after an interruption resumes where it stopped, and once all is
-    there does nothing. The bytes do not depend on `workers`.
+    ``walkers.json`` (the arguments). After an interruption, the same call resumes; once finished, it does nothing. The
+    bytes do not depend on `workers`.
 
     Args:
         folder: new, empty, or of the same call.
-        workers: processes that render; 0 is this one.
+        workers: processes that render; 0 renders in this one.
         progress: show a bar.
 
-    The rest, and what is an error, as in `walkers_benchmark`; a ValueError also for a folder with anything else in it.
+    Other arguments and errors as in `walkers_benchmark`. A folder with other contents is a ValueError.
 
     >>> import tempfile
     >>> write_benchmark(tempfile.mkdtemp(), 1, 1, cameras=2, tracklets=1, frames=2, size=(64, 32)).name
@@ -112,7 +112,7 @@ def write_benchmark(
 
 @dataclass(frozen=True)
 class _Plan:
-    """The checked arguments, and what follows from them."""
+    """The checked arguments, and values derived from them."""
 
     train_persons: int
     test_persons: int
@@ -148,7 +148,7 @@ class _Plan:
         return {**counts, **pictures, "difficulty": asdict(spec.difficulty)}
 
     def protocol(self) -> Protocol:
-        """Figures compare where this is equal: it says all that the test depends on."""
+        """Everything that the test depends on. Figures can be compared if it is equal."""
         shortest, longest = self.spec.lengths
         length = str(shortest) if shortest == longest else f"{shortest} to {longest}"
         others = f" and {self.distractors:,} distractors" if self.distractors else ""

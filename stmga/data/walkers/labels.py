@@ -1,4 +1,4 @@
-"""Rendered walkers whose pixels are known, in the form that part attention can learn from."""
+"""Rendered walkers with pixel labels, in a form that part attention can learn from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from stmga.data.walkers.canvas import Label
 from stmga.data.walkers.render import render_labelled
 
-# From top to bottom, so that the halves of MA-PA are an upper and a lower body; a bag hangs at the torso.
+# From top to bottom, so that the halves of MA-PA are the upper and the lower body; a bag counts as torso.
 REGIONS: dict[int, tuple[tuple[Label, ...], ...]] = {
     1: ((Label.HEAD, Label.TORSO, Label.BAG, Label.LEGS, Label.SHOES),),
     2: ((Label.HEAD, Label.TORSO, Label.BAG), (Label.LEGS, Label.SHOES)),
@@ -22,19 +22,19 @@ REGIONS: dict[int, tuple[tuple[Label, ...], ...]] = {
 
 
 class LabelledWalkers:
-    """Clips of rendered walkers, and which share of each place of the map each region of the body takes.
+    """Clips of rendered walkers, and the share of each position of the map that each region of the body takes.
 
-    Half of the clips have something that hides the person in part of their frames: what hides is no region.
+    In half of the clips something hides the person in part of the frames. The occluder belongs to no region.
 
     Args:
         parts: number n of regions, a key of :data:`REGIONS`: whole, halves, or head, torso, legs and shoes.
         length: frames t of a clip.
         size: height and width of a frame, in pixels.
-        clips: how many are rendered once and drawn from.
-        seed: of the people; another one than that of a test set.
+        clips: how many are rendered once, to be drawn from.
+        seed: of the people; must differ from that of a test set.
 
     Raises:
-        ValueError: a number of parts that has no regions.
+        ValueError: a number of parts without regions.
 
     >>> shown = LabelledWalkers(parts=4, length=2, size=(64, 32), clips=4)
     >>> frames, regions = shown.draw(3, rng=np.random.default_rng(0))
@@ -62,7 +62,7 @@ class LabelledWalkers:
 
 
 def region_shares(labels: Tensor, parts: int, *, stride: int = 16) -> Tensor:
-    """(... h w) labels -> (... n h/stride w/stride), the share of each place that each region takes, in 0..1."""
+    """(... h w) labels -> (... n h/stride w/stride), the share of each position that each region takes, in 0..1."""
     regions = (torch.tensor(region, dtype=labels.dtype, device=labels.device) for region in REGIONS[parts])
     masks = torch.stack([torch.isin(labels, region) for region in regions], dim=-3).float()
     h, w = labels.shape[-2:]

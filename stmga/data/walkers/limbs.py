@@ -22,7 +22,7 @@ def draw_leg(canvas: Canvas, view: View, look: Look, leg: Leg) -> None:
     if look.boots and not trousers:
         canvas.limb(_between(knee, ankle, 0.45), ankle, 0.036 * w, 0.03 * w, look.shoe_colour, Label.SHOES, view.light)
     canvas.limb(hip, knee, 0.056 * w, 0.041 * w, thigh, Label.LEGS, view.light)
-    if thigh != below:  # shorts end just above the knee, and stand off a little
+    if thigh != below:  # shorts end just above the knee and are a little wider
         canvas.limb(hip, _between(hip, knee, 0.85), 0.058 * w, 0.046 * w, thigh, Label.LEGS, view.light)
 
 
@@ -136,7 +136,7 @@ def draw_handbag(canvas: Canvas, view: View, look: Look, hand: Body) -> None:
 
 
 def _moved(view: View, side: float) -> View:
-    """The same view with its axis moved to the person's left: a tube stands on the axis."""
+    """The same view with its axis moved to the person's left, since a tube is centred on the axis."""
     x, _ = view.see((side, 0.0, 0.0))
     return replace(view, x=x)
 

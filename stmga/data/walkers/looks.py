@@ -85,7 +85,7 @@ def make_look(rng: np.random.Generator, *, similar_clothes: float = 0.0) -> Look
     """Draw a person. `similar_clothes` is the chance that each garment is taken from a small common dark wardrobe."""
     draw = Wardrobe(rng, similar_clothes)
     top = draw.ordinary(draw.one_of("shirt hoodie jacket coat dress", 42, 16, 20, 9, 13), "jacket")
-    bare = rng.random() < 0.6  # drawn for every top: similar clothes leave the rest of a person as it was
+    bare = rng.random() < 0.6  # drawn for every top, so that similar clothes do not change the rest of a person
     short = top in ("shirt", "dress") and bare
     sleeve = rng.uniform(0.25, 0.5)
     top_colour = draw.garment(CLOTH)
@@ -132,7 +132,7 @@ def _colour(values: np.ndarray) -> Colour:
 
 
 def _apart(base: Colour, accent: Colour) -> Colour:
-    """An accent that can be told from its ground: too close a colour is replaced by a light or a dark one."""
+    """An accent that contrasts with its base: a colour too close to it is replaced by a light or a dark one."""
     if sum(abs(p - q) for p, q in zip(base, accent, strict=True)) >= 150:
         return accent
     return (236, 236, 230) if sum(base) < 380 else (34, 34, 44)

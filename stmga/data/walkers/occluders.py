@@ -12,7 +12,7 @@ from stmga.data.walkers.figures import draw_figure
 from stmga.data.walkers.looks import Colour, Look, make_look, mix
 from stmga.data.walkers.scenes import Camera
 
-# Least and greatest width, least and greatest height, in world units; a person has their own.
+# Ranges of width and height in world units; persons have their own sizes.
 KINDS = {
     "pole": (0.05, 0.11, 3.0, 3.0),
     "person": (1.0, 1.0, 1.0, 1.0),
@@ -39,7 +39,7 @@ class Occluder:
 
     def draw(self, canvas: Canvas, camera: Camera, walker_x: float, frame: int) -> None:
         x = walker_x + self.offset + self.speed * (frame - self.middle)
-        # Nearer to the camera than the walker: the foot of the thing lies lower in the picture.
+        # Nearer to the camera than the walker, so its base is lower in the picture.
         foot = -0.35 * camera.pitch
         if self.kind == "person":
             _person(canvas, camera, self, x, frame)
@@ -51,7 +51,7 @@ def make_occluder(rng: np.random.Generator, frames: int, walker_speed: float) ->
     """Draw an occluder that crosses the walker somewhere in the middle half of the frames."""
     kind = list(KINDS)[rng.integers(len(KINDS))]
     narrow, wide, low, high = KINDS[kind]
-    # What stands still goes past at the walker's own speed; who walks straight at the camera meets what moves.
+    # A still occluder passes at the walker's speed; one who walks straight at the camera meets a moving one.
     own = rng.uniform(0.07, 0.15) * (2 if kind == "car" else 1) * (1 if rng.random() < 0.5 else -1)
     still = kind not in ("person", "car") and abs(walker_speed) > 0.04
     return Occluder(
@@ -117,7 +117,7 @@ def _car(canvas: Canvas, camera: Camera, thing: Occluder, x: float, foot: float)
 
 
 def _person(canvas: Canvas, camera: Camera, thing: Occluder, x: float, frame: int) -> None:
-    """Somebody else walks past; every stroke of theirs is labelled as hiding the walker."""
+    """Another person walks past; all their pixels are labelled as occluder."""
     canvas.force = HIDES
     phase = thing.look.cadence * frame
     draw_figure(canvas, thing.look, x=x, yaw=thing.yaw, phase=phase, pitch=camera.pitch, light=camera.light)

@@ -1,7 +1,7 @@
 """Rendered walkers: people, cameras and tracklets made from numbers, so that everything runs with no download.
 
-A person (clothes, proportions, gait) depends on `seed` and the person's number alone, a camera (place, light, optics)
-on `seed` and the camera's number alone; viewpoint, phase of the gait, occluder and the detector's errors belong to the
+A person (clothes, proportions, gait) depends only on `seed` and the person's number, a camera (scene, light, optics)
+only on `seed` and the camera's number. Viewpoint, phase of the gait, occluder and errors of the detector belong to the
 tracklet. The same arguments give the same bytes.
 """
 
@@ -27,7 +27,7 @@ def render_tracklet(person: int, camera: int, *, tracklet: int = 0, **options: U
     """(t, h, w, 3) uint8: one walking person as the crops of a surveillance camera.
 
     Args:
-        person, camera, tracklet: numbers from 0; which person, seen by which camera, for which time.
+        person, camera, tracklet: numbers of the person, the camera and this person's tracklet there, from 0.
         options: `frames` (a number here), `size`, `seed`, `occlusion`, `shift`, `similar_clothes`: see `WalkerSpec`.
 
     Raises:
@@ -42,7 +42,7 @@ def render_tracklet(person: int, camera: int, *, tracklet: int = 0, **options: U
 def render_labelled(
     person: int, camera: int, *, tracklet: int = 0, **options: Unpack[WalkerOptions]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`render_tracklet`'s pictures and, (t, h, w) uint8, the `Label` of each of their pixels, from the same strokes.
+    """The pictures of `render_tracklet`, and the `Label` of each pixel, (t, h, w) uint8, from the same drawing.
 
     >>> frames, labels = render_labelled(3, 0, frames=4, occlusion=0)
     >>> labels.shape, int(labels.max()) < 6
@@ -86,16 +86,16 @@ def write_walkers(
     quality: int = 90,
     **options: Unpack[WalkerOptions],
 ) -> Path:
-    """`render_walkers` as JPEG crops `folder/<tracklet>/<frame>.jpg`; gives the path of `folder/manifest.jsonl`.
+    """`render_walkers` as JPEG crops `folder/<tracklet>/<frame>.jpg`; returns the path of `folder/manifest.jsonl`.
 
-    `folder/walkers.json` holds the arguments. The same call after an interruption resumes. A folder that holds
-    anything else is refused, so that two sets are never mixed.
+    `folder/walkers.json` has the arguments. After an interruption, the same call resumes. A folder with other contents
+    is refused, so that two sets are never mixed.
 
     Args:
         folder: new, empty, or of the same call.
         quality: of the JPEG files.
 
-    The rest, and what is an error, as in `render_walkers`; a ValueError also for a folder with anything else in it.
+    Other arguments and errors as in `render_walkers`. A folder with other contents is a ValueError.
 
     >>> import tempfile
     >>> write_walkers(Path(tempfile.mkdtemp()) / "walkers", persons=1, frames=2).name
@@ -119,7 +119,7 @@ def _walks(persons: int, first: int, cameras: int, tracklets: int, spec: WalkerS
     check_int("first", first, 0)
     shortest, longest = spec.lengths
     lengths = np.random.default_rng([spec.seed, 4])
-    for _ in range(first * cameras * tracklets):  # one draw at a time: as if the persons before had been rendered
+    for _ in range(first * cameras * tracklets):  # one draw at a time, as if the earlier persons had been rendered
         lengths.integers(shortest, longest + 1)
     return (
         Walk(

@@ -1,4 +1,4 @@
-"""A camera: the place it looks at, how high it hangs, and what its optics and its light do to a picture."""
+"""A camera: its scene, its height, and the effects of its optics and light."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PLACES = ("street", "park", "hall", "parking", "shops")
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Place, viewing angle and photographic habits of one camera."""
+    """Scene, viewing angle and optical properties of one camera."""
 
     place: str
     texture_seed: int
-    pitch: float  # how far a nearer point lies lower, per unit of depth
+    pitch: float  # how much lower a nearer point appears, per unit of depth
     light: int  # side the light comes from: -1 left, +1 right
     brightness: float
     contrast: float
@@ -32,7 +32,7 @@ class Camera:
 
 
 def make_camera(rng: np.random.Generator, number: int) -> Camera:
-    """Draw a camera from its own random stream; neighbours by number look at different kinds of place."""
+    """Draw a camera from its own random stream; consecutive numbers have different kinds of scene."""
     warmth = rng.uniform(-1, 1)
     return Camera(
         place=PLACES[number % len(PLACES)],
@@ -69,7 +69,7 @@ def _smooth(x: np.ndarray, axis: int, share: float) -> np.ndarray:
 
 
 def view(camera: Camera, box: Box, size: tuple[int, int], width: float) -> Image.Image:
-    """What stands behind the walker in `box`, as a fresh picture at canvas resolution; `width` is that of the scene."""
+    """The background in `box` as a new picture at canvas resolution; `width` is that of the scene."""
     scene = _scene(camera, size[0], width)
     k = scene.height / (HIGHEST - LOWEST)
     left = min(max(box.left, 0.0), width - box.width) * k
@@ -81,14 +81,14 @@ def view(camera: Camera, box: Box, size: tuple[int, int], width: float) -> Image
 
 @lru_cache(maxsize=32)  # a scene is drawn once for all tracklets of a camera; `view` never draws on it
 def _scene(camera: Camera, unit: int, width: float) -> Image.Image:
-    """The whole place, `unit` pixels to a person's height."""
+    """The whole scene, `unit` pixels to a person's height."""
     rng = np.random.default_rng(camera.texture_seed)
     painter = _Painter(rng, camera.place, unit, width)
     return painter.paint()
 
 
 class _Painter:
-    """Paints one place: a far wall down to the horizon line, ground from there on, and things along the line."""
+    """Paints one scene: a far wall down to the horizon, the ground below it, and objects along the horizon."""
 
     def __init__(self, rng: np.random.Generator, place: str, unit: int, width: float) -> None:
         self.rng, self.place, self.unit, self.width = rng, place, unit, width

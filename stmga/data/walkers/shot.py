@@ -22,11 +22,11 @@ SPEED = 0.11  # of a walk across the picture, person heights per frame
 
 @dataclass(frozen=True)
 class Shot:
-    """One tracklet to be rendered. Each part has its own random stream: one option leaves the rest as it was.
+    """One tracklet to be rendered. Each part has its own random stream, so that one option does not change the others.
 
     Args:
         spec: size, population and difficulty.
-        person, camera, tracklet: numbers from 0; which person, seen by which camera, for which time.
+        person, camera, tracklet: numbers of the person, the camera and this person's tracklet there, from 0.
         frames: length t.
     """
 
@@ -45,7 +45,7 @@ class Shot:
         return np.random.default_rng([self.spec.seed, *key])
 
     def render(self, *, labels: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(t, h, w, 3) uint8 pictures, and (t, h, w) uint8 labels of their pixels where asked for."""
+        """(t, h, w, 3) uint8 pictures, and (t, h, w) uint8 labels of their pixels if asked for."""
         look = make_look(self._stream(1, self.person), similar_clothes=self.spec.similar_clothes)
         camera = make_camera(self._stream(2, self.camera), self.camera)
         canvases = list(self._canvases(look, camera, labels))
@@ -82,7 +82,7 @@ class Shot:
         """The detector's boxes, left relative to the walker: a bias of the tracklet, and jitter from frame to frame."""
         rng = self._own(1)
         h, w = self.spec.size
-        # A third of a person's height shows in the crop; a detector evens out the rest.
+        # A third of a person's height shows in the crop; a detector normalises the rest.
         person = look.stature * (0.54 + (THIGH + SHANK) * look.legs)
         fitted = 1.11 * (0.65 * person + 0.35)
         bias = rng.uniform(-1, 1, 3)
@@ -95,6 +95,6 @@ class Shot:
 
 
 def _folded(x: float, low: float, high: float) -> float:
-    """`x` between two walls: who reaches one turns back."""
+    """`x` reflected at two walls."""
     span = high - low
     return low + span - abs((x - low) % (2 * span) - span)

@@ -1,4 +1,4 @@
-"""What all tracklets of a set of walkers have in common, checked once: lengths, size, population and difficulty."""
+"""The settings that all tracklets of a set of walkers share, checked once: lengths, size, population, difficulty."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class WalkerSpec:
 
 
 def spec_from(options: Mapping[str, Any], difficulty: Difficulty | None = None) -> WalkerSpec:
-    """The spec of keyword arguments; `difficulty` takes the place of its three values.
+    """The spec for keyword arguments; `difficulty` replaces its three values.
 
     Raises:
         TypeError: an argument that does not exist.
