@@ -123,7 +123,12 @@ class TrackletEmbedder:
         return self._digest or self.model.digest()
 
     def __call__(self, source: Any) -> Embeddings:
-        """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, arrays."""
+        """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, images, arrays.
+
+        In memory, frames are RGB, uint8 in 0..255 or floats in 0..1. OpenCV's frames are BGR, which cannot be detected:
+        pass ``frame[..., ::-1]``, or ``cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)``. Each item of a list is a tracklet:
+        ``[image, image]`` gives two vectors, ``[[image, image]]`` gives one. An image alone is a tracklet of one frame.
+        """
         from stmga.tracklets.readers import read_tracklets
 
         # To skip what cannot be read, leave the files to the moment when each is read.
