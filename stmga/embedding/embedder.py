@@ -16,7 +16,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
 from stmga.embedding.unit import NonFiniteVectorError, unit_only
-from stmga.model import AUTOCAST
+from stmga.model import AUTOCAST, wrong_network
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 from stmga.utils.isolation import isolated
@@ -277,8 +277,7 @@ def _prepare(
 ) -> None:
     """The model on its device. TypeError for what is no network, ValueError for what it cannot do there."""
     if not isinstance(model, TrackletNetwork):
-        inner = "; give the network inside, model.module" if hasattr(model, "module") else ""
-        raise TypeError(f"model must be a network such as stmga.STMGA, got {type(model).__name__}{inner}")
+        raise TypeError(f"model must be a network such as stmga.STMGA, {wrong_network(model)}")
     model.check_inference(precision=precision, compile=compiled)
     if device is not None:
         model.to(device)
