@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange, reduce
@@ -12,13 +14,25 @@ from torch.nn import functional as F
 
 from stmga.backbones import backbone_dim, build_backbone
 from stmga.blocks import CPA, LSTA, MAPA, MGA, CPASupervision, Stripes
-from stmga.blocks.ops import at_least_float32, shapes
+from stmga.blocks.ops import at_least_float32, check_input, shapes
 from stmga.config import STMGAConfig
 from stmga.fuse import evaluating, fused
 from stmga.hub import WeightRecord, load, push, save
+from stmga.hub.state import check_types
 from stmga.transforms import ClipTransform
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def wrong_network(model: object) -> str:
+    """What came in place of a network; of what is wrapped, what to give instead.
+
+    >>> wrong_network(nn.DataParallel(nn.ReLU()))
+    'got DataParallel; give the network inside, model.module'
+    """
+    return f"got {type(model).__name__}" + (
+        "; give the network inside, model.module" if hasattr(model, "module") else ""
+    )
 
 
 @dataclass
@@ -111,8 +125,10 @@ class STMGA(nn.Module):
 
         Raises:
             ValueError: not a batch of RGB clips, an empty one, or frames with NaN or infinity.
-            TypeError: clips that are not floating point, or of another precision than the network.
+            TypeError: no tensor, clips that are not floating point, or of another precision than the network.
         """
+        if not torch.compiler.is_compiling():
+            self._check(clips)
         # NaN and infinity show in the minimum or the maximum, which takes a tenth of the time of `isfinite`
         if not torch.compiler.is_compiling() and clips.numel() and not torch.stack(clips.aminmax()).isfinite().all():
             raise ValueError("the clips hold NaN or infinite values; check the frames before the transform")
@@ -129,6 +145,7 @@ class STMGA(nn.Module):
 
     def forward_head(self, z: Tensor) -> Tensor:
         """(b c) -> (b c) of unit length: the BN neck, then the L2 norm in float32."""
+        check_input(z, "b c", "forward_head", self.dim)
         return F.normalize(at_least_float32(self.neck(z)), dim=-1).to(z.dtype)
 
     def forward_features(self, clips: Tensor) -> Features:
@@ -179,6 +196,11 @@ class STMGA(nn.Module):
         return q, u, u.mean(1), self.s_mga(u.split(scales, dim=1)) if self.s_mga is not None else None
 
     def _check(self, clips: Tensor) -> None:
+        if not isinstance(clips, Tensor):
+            raise TypeError(
+                f"expected a tensor of RGB clips (b, t, 3, h, w), got {type(clips).__name__}; "
+                "model.transform(frames)[None] makes a clip of frames"
+            )
         if clips.ndim != 5 or clips.shape[2] != 3:
             raise ValueError(
                 f"expected RGB clips (b, t, 3, h, w), got shape {tuple(clips.shape)}"
@@ -188,8 +210,19 @@ class STMGA(nn.Module):
             raise ValueError(f"expected at least one clip of one frame, got shape {tuple(clips.shape)}")
         if not clips.is_floating_point():
             raise TypeError(f"expected floating point clips as ClipTransform gives them, got {clips.dtype}")
+        if not self.neck.weight.is_floating_point():
+            raise TypeError(f"the network's weights are {self.neck.weight.dtype}; load floating point weights")
         if clips.dtype != self.neck.weight.dtype and not torch.is_autocast_enabled(clips.device.type):
             raise TypeError(f"the clips are {clips.dtype}, the network {self.neck.weight.dtype}: convert one of them")
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As ``torch.nn.Module`` has it, which would convert any type without a word.
+
+        Raises:
+            WeightsError: parameters stored as integers, complex numbers or float8.
+        """
+        check_types(state_dict, self.state_dict(), "the state_dict")
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def digest(self) -> str:
         """sha256 (hex) of configuration and weights; only embeddings of equal digests can be compared."""
@@ -209,8 +242,9 @@ class STMGA(nn.Module):
 
     def check_inference(self, *, precision: str, compile: bool) -> None:  # noqa: A002 - its name in torch
         """Raise ValueError unless the weights are float32, which autocast and the folding of batch norms expect."""
-        if (dtype := next(self.parameters()).dtype) != torch.float32:
-            raise ValueError(f"the model's weights are {dtype}; use model.float() and choose precision=")
+        for dtype in {parameter.dtype for parameter in self.parameters()} - {torch.float32}:
+            advice = "use model.float() and choose precision=" if dtype.is_floating_point else "load float32 weights"
+            raise ValueError(f"the model's weights are {dtype}; {advice}")
 
     def for_inference(self, *, precision: str = "fp32", compile: bool = False, digest: str = "") -> "STMGA":  # noqa: A002
         """The copy that :class:`stmga.TrackletEmbedder` computes with: fused, and compiled if asked for.

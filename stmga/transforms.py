@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmga.tracklets.images import checked_range, to_pixels
+from stmga.tracklets.pixels import as_clip, check_layout, checked_range, from_array, is_image, to_pixels
 from stmga.utils.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ACCEPTED = (
     "a clip is a list of PIL images, a list of (3, h, w) tensors, an array (t, h, w, 3) "
-    "or a tensor (..., t, 3, h, w), uint8 or float in 0..1"
+    "or a tensor (..., t, 3, h, w), or one such image alone; RGB, uint8 in 0..255 or float in 0..1"
 )
 
 
@@ -32,9 +32,12 @@ class ClipTransform(Settings):
 
     - a list or tuple of PIL images, ``(h, w, 3)`` arrays or ``(3, h, w)`` tensors; frames may differ in size;
     - an array ``(..., t, h, w, 3)``, channels last;
-    - a tensor ``(..., t, 3, h, w)``, channels first; the result stays on its device and keeps the leading axes.
+    - a tensor ``(..., t, 3, h, w)``, channels first; the result stays on its device and keeps the leading axes;
+    - one PIL image, ``(h, w, 3)`` array or ``(3, h, w)`` tensor: a clip of one frame.
 
-    Values are uint8, or float in 0..1. The three uint8 forms give bit-identical numbers; float gives them within 1e-5.
+    Channels are RGB. OpenCV's frames are BGR, which cannot be detected: pass ``frame[..., ::-1]``, or
+    ``cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)``. Values are uint8 in 0..255, or float in 0..1. The three uint8 forms give
+    bit-identical numbers; float gives them within 1e-5.
 
     Raises:
         TypeError: not a clip, or values neither uint8 nor float.
@@ -56,11 +59,10 @@ class ClipTransform(Settings):
             yield self.must("std", "be > 0")
 
     def __call__(self, clip: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
-        if isinstance(clip, np.ndarray):
-            clip = _from_array(clip, ndim=4)
-        if isinstance(clip, Tensor):
-            clip = _checked(clip, ndim=4)
-            return self._apply(clip.reshape(-1, *clip.shape[-3:])).unflatten(0, clip.shape[:-3])
+        clip = as_clip(clip)
+        if isinstance(clip, (np.ndarray, Tensor)):
+            frames = _checked(clip, ndim=4)
+            return self._apply(frames.reshape(-1, *frames.shape[-3:])).unflatten(0, frames.shape[:-3])
         if not isinstance(clip, Sequence) or isinstance(clip, (str, bytes)):
             raise TypeError(f"got {type(clip).__name__}; {_ACCEPTED}")
         if len(clip) == 0:
@@ -111,35 +113,16 @@ class ClipTransform(Settings):
 
 def _from_frame(frame: Any) -> Tensor:
     """One PIL image, (h, w, 3) array or (3, h, w) tensor -> checked (3, h, w) tensor."""
-    if isinstance(frame, np.ndarray):
-        frame = _from_array(frame, ndim=3)
-    elif hasattr(frame, "convert"):  # a PIL image, without importing PIL
+    if is_image(frame):
         frame = to_pixels(frame)
-    if not isinstance(frame, Tensor):
+    if not isinstance(frame, (np.ndarray, Tensor)):
         raise TypeError(f"frame of type {type(frame).__name__}; {_ACCEPTED}")
-    if frame.ndim != 3:
-        raise ValueError(f"frame of shape {tuple(frame.shape)}, expected (3, h, w); {_ACCEPTED}")
     return _checked(frame, ndim=3)
 
 
-def _from_array(array: np.ndarray, *, ndim: int) -> Tensor:
-    """Channels-last array -> channels-first tensor."""
-    if array.ndim < ndim or array.shape[-1] != 3:
-        expected = "(t, h, w, 3)" if ndim == 4 else "(h, w, 3)"
-        raise ValueError(f"array of shape {array.shape}, expected {expected}: channels last and RGB")
-    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"array of {array.dtype}, expected uint8 in 0..255 or float in 0..1")
-    # np.require, because torch.from_numpy takes neither read-only memory nor negative strides (a BGR -> RGB flip).
-    return torch.from_numpy(np.require(array, requirements=["C", "W"])).movedim(-1, -3)
-
-
-def _checked(frames: Tensor, *, ndim: int) -> Tensor:
-    if frames.ndim < ndim or frames.shape[-3] != 3:
-        hint = "; move the channels with .movedim(-1, -3)" if frames.ndim >= ndim and frames.shape[-1] == 3 else ""
-        expected = "(..., t, 3, h, w)" if ndim == 4 else "(3, h, w)"
-        raise ValueError(f"tensor of shape {tuple(frames.shape)}, expected {expected}: channels first and RGB{hint}")
-    if frames.numel() == 0:
-        raise ValueError(f"empty clip of shape {tuple(frames.shape)}: it needs at least one frame of one pixel")
-    if frames.dtype != torch.uint8 and not frames.is_floating_point():
-        raise TypeError(f"tensor of {frames.dtype}, expected torch.uint8 in 0..255 or float in 0..1")
-    return checked_range(frames)
+def _checked(pixels: np.ndarray | Tensor, *, ndim: int) -> Tensor:
+    """Frames as a tensor, channels first: (3, h, w) for ``ndim`` 3, (..., t, 3, h, w) for 4."""
+    check_layout(pixels, ndim, batched=ndim == 4)
+    if 0 in pixels.shape:
+        raise ValueError(f"empty clip of shape {tuple(pixels.shape)}: it needs at least one frame of one pixel")
+    return checked_range(from_array(pixels) if isinstance(pixels, np.ndarray) else pixels)

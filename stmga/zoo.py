@@ -50,11 +50,13 @@ def get_weights(name: str) -> WeightRecord:
     """The record of a trained weight: where it is, its training data, its figures and its terms of use.
 
     Raises:
-        ValueError: no such weight; the message names the closest one.
+        ValueError: no such weight; the message names the closest one, or what to do with a file.
     """
     records = bundled_records()
     if name not in records:
         folder = f" (the folder of that name is './{name}')" if Path(name).is_dir() else ""
+        if wrong := _wrong_file(name):
+            raise WeightsError(wrong)
         raise WeightsError(f"There are no weights called {name!r}{folder}; {_suggest(name, records)}")
     return records[name]
 
@@ -154,12 +156,13 @@ def _resolve(
     """The architecture, and the record or folder of its trained weights (None for random weights)."""
     if not is_name(name) and (not isinstance(name, str) or Path(name).is_dir() or re.search(r"[/\\]", name)):
         raise WeightsError(
-            f"{str(name)!r} is not an architecture; a folder or a Hub id is loaded by "
+            _wrong_file(name)
+            or f"{str(name)!r} is not an architecture; a folder or a Hub id is loaded by "
             f"STMGA.from_pretrained({str(name)!r})."
         )
     arch, _, tag = name.partition(".")
     if arch not in ARCHITECTURES:
-        raise WeightsError(f"There is no architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
+        raise WeightsError(_wrong_file(name) or f"There is no architecture {arch!r}; {_suggest(arch, ARCHITECTURES)}")
     if tag:
         if weights is not None and weights not in (name, tag):
             raise WeightsError(f"{name!r} names its weights already; leave out weights={weights!r}, or write {arch!r}.")
@@ -170,6 +173,9 @@ def _resolve(
         return arch, weights
     if not isinstance(weights, str | Path):
         raise TypeError(f"weights must be a name, a folder or a WeightRecord, not {type(weights).__name__}")
+    wrong = _wrong_file(weights)
+    if wrong and not {weights, f"{arch}.{weights}"} & bundled_records().keys():  # a weight of that name comes first
+        raise WeightsError(wrong)
     if isinstance(weights, Path) or Path(weights).is_dir():
         return arch, Path(weights)
     if re.search(r"[/\\~]", weights):
@@ -177,6 +183,12 @@ def _resolve(
             f"There is no folder {weights!r}; if it is a Hub id, write STMGA.from_pretrained({weights!r})."
         )
     return arch, get_weights(weights if weights.partition(".")[0] in ARCHITECTURES else f"{arch}.{weights}")
+
+
+def _wrong_file(given: object) -> str:
+    from stmga.hub.wrong_file import wrong_file
+
+    return wrong_file(given) if isinstance(given, str | Path) else ""
 
 
 def _default(arch: str) -> WeightRecord:

@@ -4,11 +4,14 @@ import copy
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
+from stmga import TrackletEmbedder, export
 from stmga.config import ARCHITECTURES, PAPER_CONFIGS, STMGAConfig, paper_config
+from stmga.hub import WeightsError
 from stmga.model import STMGA
 
 SMALL = STMGAConfig(backbone="resnet18", stage="c4", relation_dim=16, size=(64, 32))
@@ -220,9 +223,60 @@ def test_copies_and_digest():
         (torch.zeros(1, 2, 3, 64, 32, dtype=torch.uint8), TypeError, "ClipTransform"),
         (torch.rand(1, 2, 3, 64, 32, dtype=torch.float64), TypeError, "torch.float64"),
         (torch.full((1, 2, 3, 64, 32), float("nan")), ValueError, "NaN"),
+        (torch.zeros(1, 2, 3, 64, 32, dtype=torch.complex64), TypeError, "torch.complex64"),
+        ([1, 2], TypeError, "got list; model.transform(frames)[None]"),
+        (None, TypeError, "got NoneType"),
+        (np.zeros((1, 2, 3, 64, 32), np.float32), TypeError, "got ndarray"),
     ],
 )
 def test_a_wrong_clip_says_what_was_expected(clips, error, words):
-    with pytest.raises(error) as caught:
-        small().eval()(clips)
-    assert words in str(caught.value)
+    for call in (small().eval(), small().encode, small().forward_features):
+        if words != "NaN" or isinstance(call, STMGA):
+            with pytest.raises(error) as caught:
+                call(clips)
+            assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("z", "error"), [([1], TypeError), (torch.rand(2, 3, 256), ValueError), (torch.rand(2, 9), ValueError)]
+)
+def test_a_wrong_feature_says_what_was_expected(z, error):
+    with pytest.raises(error, match=r"forward_head takes a tensor \(b, c\) with 256 channels c, got"):
+        small().eval().forward_head(z)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.float8_e4m3fn, torch.bool])
+def test_weights_of_types_that_parameters_are_not_stored_in(dtype):
+    model = small()
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    before = model.digest()
+    with pytest.raises(WeightsError, match=f"not stored in: .*{str(dtype)[6:]}.*before they were converted"):
+        model.load_state_dict(state)
+    assert model.digest() == before
+    for parameter in model.parameters():
+        parameter.requires_grad_(False).data = parameter.data.to(dtype)
+    with pytest.raises(TypeError, match=str(dtype)):
+        model.eval()(torch.rand(1, 2, 3, 64, 32))
+    advice = r"use model\.float\(\)" if dtype.is_floating_point else "load float32 weights"
+    with pytest.raises(ValueError, match=f"{dtype}; {advice}"):
+        TrackletEmbedder(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_are_loaded(dtype):
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in small().state_dict().items()}
+    model = small()
+    assert str(model.load_state_dict(state)) == "<All keys matched successfully>"
+    assert model.neck.weight.dtype == torch.float32
+    assert "neck.weight" in model.load_state_dict({}, strict=False).missing_keys
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, lambda model: "model"])
+def test_what_is_wrapped_or_no_network(wrap, tmp_path):
+    given = wrap(small().eval())
+    advice = "got str" if given == "model" else r"got DataParallel; give the network inside, model\.module"
+    with pytest.raises(TypeError, match=advice):
+        TrackletEmbedder(given)
+    with pytest.raises(TypeError, match=advice):
+        export(given, tmp_path / "m.pt2")
+    assert list(tmp_path.iterdir()) == []

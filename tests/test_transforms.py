@@ -128,11 +128,11 @@ clip8 = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
         ([], ValueError, "empty clip"),
         (clip8[:0], ValueError, "empty clip"),
         (torch.zeros(2, 3, 0, 8), ValueError, "at least one frame of one pixel"),
-        (clip8[0], ValueError, r"shape \(3, 8, 8\), expected \(..., t, 3, h, w\)"),
+        (clip8[0, 0], ValueError, r"shape \(8, 8\), expected \(..., t, 3, h, w\)"),
         (torch.zeros(2, 8, 9, 3), ValueError, r"channels first.*movedim\(-1, -3\)"),
         (torch.zeros(2, 1, 8, 8), ValueError, r"\(2, 1, 8, 8\)"),
         (np.zeros((2, 3, 8, 8), np.uint8), ValueError, "channels last"),
-        (np.zeros((8, 8, 3), np.uint8), ValueError, r"expected \(t, h, w, 3\)"),
+        (np.zeros((8, 8), np.uint8), ValueError, r"expected \(..., t, h, w, 3\)"),
         (np.zeros((0, 8, 8, 3), np.uint8), ValueError, "empty clip"),
         (clip8.long(), TypeError, "torch.int64"),
         (np.zeros((2, 8, 8, 3), np.int64), TypeError, "int64"),
@@ -141,17 +141,24 @@ clip8 = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
         (torch.full((2, 3, 8, 8), -0.1), ValueError, "0..1"),
         (torch.full((2, 3, 8, 8), torch.inf), ValueError, "0..1"),
         ([clip8[0], torch.full((3, 8, 8), torch.nan)], ValueError, "NaN"),
-        ([clip8], ValueError, r"frame of shape \(2, 3, 8, 8\)"),
+        ([clip8], ValueError, r"tensor of shape \(2, 3, 8, 8\), expected \(3, h, w\)"),
         ([np.zeros((8, 8), np.uint8)], ValueError, r"\(h, w, 3\)"),
         (["a.jpg"], TypeError, "frame of type str"),
         ("a.jpg", TypeError, "got str; a clip is"),
-        (Image.new("RGB", (8, 8)), TypeError, "a clip is a list of PIL images"),
         (None, TypeError, "NoneType"),
     ],
 )
 def test_refusals(clip: object, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         PLAIN(clip)  # type: ignore[arg-type]
+
+
+def test_a_single_image_is_a_clip_of_one_frame() -> None:
+    frame = picture(40, 20, 1)[0]
+    expected = PLAIN(frame[None])
+    for single in (Image.fromarray(frame), frame, torch.from_numpy(frame).permute(2, 0, 1)):
+        assert torch.equal(PLAIN(single), expected)
+    torch.testing.assert_close(PLAIN(frame / 255), expected, atol=1e-5, rtol=0)
 
 
 def test_it_is_data() -> None:

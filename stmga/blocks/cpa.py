@@ -6,7 +6,7 @@ from typing import NamedTuple
 from einops import rearrange
 from torch import Tensor, nn
 
-from stmga.blocks.ops import at_least_float32, require_map, shapes
+from stmga.blocks.ops import at_least_float32, check_input, shapes
 from stmga.blocks.pooling import attended_max
 
 
@@ -70,7 +70,7 @@ class CPA(nn.Module):
         )
 
     def _attend(self, heads: nn.Sequential, x: Tensor) -> Tensor:
-        require_map(x, self.dim, "CPA")
+        check_input(x, "b t c h w", "CPA", self.dim)
         logits = heads(rearrange(x, "b t c h w -> (b t) c h w"))
         attention = at_least_float32(logits).sigmoid().to(next(heads.parameters()).dtype)
         return rearrange(attention, "(b t) n h w -> b t n h w", t=x.shape[1])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stmga.blocks.ops import at_least_float32
+from stmga.blocks.ops import at_least_float32, check_input
 
 
 class LSTA(nn.Module):
@@ -44,8 +44,7 @@ class LSTA(nn.Module):
         self.operators = nn.ModuleList(nn.Identity() if k == 1 else operator(dim, (k - 1) // 2) for k in scales)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[-1] != self.dim:
-            raise ValueError(f"LSTA takes part features (b, n, t, {self.dim}), got shape {tuple(x.shape)}")
+        check_input(x, "b n t c", "LSTA", self.dim)
         x = x + x * at_least_float32(self.gate(x)).sigmoid().to(x.dtype)
         return torch.stack([operator(x) for operator in self.operators], dim=2)
 

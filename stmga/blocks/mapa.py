@@ -6,7 +6,7 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
-from stmga.blocks.ops import require_map
+from stmga.blocks.ops import check_input
 from stmga.blocks.pooling import attended_max
 
 ATTEND = ("residual", "scaled", "mask")
@@ -40,9 +40,10 @@ class MAPA(nn.Module):
         self.scales = tuple(scales)
 
     def forward(self, x: Tensor, attention: Tensor) -> Tensor:
-        require_map(x, None, "MAPA")
+        check_input(x, "b t c h w", "MAPA")
+        check_input(attention, "b t n h w", "MAPA")
         (b, t, _, h, w), attention_shape = x.shape, attention.shape
-        if attention.ndim != 5 or (attention_shape[:2], attention_shape[3:]) != ((b, t), (h, w)):
+        if (attention_shape[:2], attention_shape[3:]) != ((b, t), (h, w)):
             raise ValueError(
                 f"MAPA takes attentions (b, t, n, h, w) of the map's own b, t, h, w: the map is {tuple(x.shape)}, "
                 f"the attentions are {tuple(attention_shape)}"
@@ -59,6 +60,7 @@ class MAPA(nn.Module):
 
     def augment(self, attention: Tensor) -> Tensor:
         """(b t n h w) -> (b t n' h w), the attentions of all scales, in the order of ``scales``."""
+        check_input(attention, "b t n h w", "MAPA.augment")
         return torch.cat(self._sums(attention), dim=2)
 
     def _sums(self, attention: Tensor) -> list[Tensor]:

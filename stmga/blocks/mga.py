@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stmga.blocks.ops import at_least_float32, no_autocast
+from stmga.blocks.ops import at_least_float32, check_input, no_autocast
 
 
 class MGA(nn.Module):
@@ -59,11 +59,16 @@ class MGA(nn.Module):
         self.weigh = ScaleAttention(dim, reduction, tau=tau) if scalewise and len(counts) > 1 else None
 
     def forward(self, sets: Sequence[Tensor]) -> Tensor:
+        if not isinstance(sets, (list, tuple, Tensor)):
+            raise TypeError(f"MGA takes a list with a tensor (b, n, c) for each scale, got {type(sets).__name__}")
         if len(sets) != len(self.counts):
             raise ValueError(f"MGA was built for {len(self.counts)} scales, got {len(sets)} sets")
         for x, n in zip(sets, self.counts, strict=True):
-            if x.ndim != 3 or x.shape[-1] != self.dim or x.shape[1] == 0 or (n is not None and x.shape[1] != n):
-                raise ValueError(f"MGA expects a set (b, {n or 'n'}, {self.dim}), got shape {tuple(x.shape)}")
+            check_input(x, "b n c", "MGA", self.dim)
+            if n is not None and x.shape[1] != n:
+                raise ValueError(f"MGA was built for a set (b, {n}, {self.dim}), got shape {tuple(x.shape)}")
+            if x.shape[0] != sets[0].shape[0]:
+                raise ValueError(f"MGA takes sets of one b, got shapes {[tuple(y.shape) for y in sets]}")
         # Contiguous: a linear layer is then one product instead of one per batch element.
         vectors = [aggregate(x.contiguous()) for aggregate, x in zip(self.aggregators, sets, strict=True)]
         y = torch.stack(vectors, dim=1)  # (b s c)

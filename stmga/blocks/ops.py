@@ -35,9 +35,24 @@ def shapes(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
-def require_map(x: Tensor, channels: int | None, block: str) -> None:
-    """Raise ValueError unless x is a map (b, t, c, h, w) with ``channels`` channels."""
-    if x.ndim != 5:
-        raise ValueError(f"{block} takes a feature map (b, t, c, h, w), got shape {tuple(x.shape)}")
-    if channels is not None and x.shape[2] != channels:
-        raise ValueError(f"{block} was built for {channels} channels, got a map with {x.shape[2]}: {tuple(x.shape)}")
+def check_input(x: object, axes: str, block: str, channels: int | None = None) -> None:
+    """Say what a block got where it expects a tensor with these axes, and ``channels`` along c.
+
+    Raises:
+        TypeError: not a floating point tensor.
+        ValueError: other axes, another number of channels, or an empty axis.
+
+    >>> check_input(torch.rand(2, 8, 64), "b t c h w", "CPA", 64)
+    Traceback (most recent call last):
+    ValueError: CPA takes a tensor (b, t, c, h, w) with 64 channels c, got shape (2, 8, 64)
+    """
+    names = axes.split()
+    expected = f"{block} takes a tensor ({', '.join(names)})" + (f" with {channels} channels c" if channels else "")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{expected}, got {type(x).__name__}")
+    if x.ndim != len(names) or (channels is not None and x.shape[names.index("c")] != channels):
+        raise ValueError(f"{expected}, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(f"{expected} of floating point numbers, got {x.dtype}")
+    if not torch.compiler.is_compiling() and x.numel() == 0:  # the compiler would guard each size
+        raise ValueError(f"{expected} and no empty axis, got shape {tuple(x.shape)}")

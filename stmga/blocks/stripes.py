@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from stmga.blocks.ops import require_map
+from stmga.blocks.ops import check_input
 
 
 class Stripes(nn.Module):
@@ -30,7 +30,7 @@ class Stripes(nn.Module):
         self.scales = tuple(scales)
 
     def forward(self, x: Tensor) -> Tensor:
-        require_map(x, None, "Stripes")
+        check_input(x, "b t c h w", "Stripes")
         h = x.shape[3]
         if h < max(self.scales):
             raise ValueError(f"Stripes with scales {self.scales} needs at least {max(self.scales)} rows, got {h}")

@@ -17,7 +17,7 @@ from torch import Tensor
 from stmga._version import __version__
 from stmga.deploy.deployed import Deployed
 from stmga.deploy.exported import FORMAT, FORMAT_VERSION, LARGEST_FRAME, METADATA, ExportedModel, suffix_of
-from stmga.model import STMGA
+from stmga.model import STMGA, wrong_network
 from stmga.utils.files import atomic_path
 
 SHAPES = ((1, 1), (3, 2), (2, 8))  # clips and frames with which an export is compared
@@ -58,6 +58,7 @@ def export(
         opset: of ONNX, 18 or later; None is the exporter's default.
 
     Raises:
+        TypeError: no STMGA; one in DataParallel is ``model.module``.
         ValueError: a network in training mode, another suffix, an unknown opset, a frame size out of range.
         ImportError: ``.onnx`` without the packages of ``pip install stmga[onnx]``.
         OSError: the file cannot be written, or another process writes it; an older one is untouched.
@@ -69,6 +70,9 @@ def export(
         >>> export(model, "model.pt2").differences["torch"] < 1e-4
         True
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile was given
+    if not isinstance(model, STMGA):
+        raise TypeError(f"export takes a stmga.STMGA, {wrong_network(model)}")
     path = Path(path)
     write = _writer(path, opset)
     if frames is not None and (len(frames) != 2 or min(frames) < 1 or max(frames) > LARGEST_FRAME):

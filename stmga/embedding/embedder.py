@@ -16,7 +16,7 @@ from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.jpeg import decode, require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
 from stmga.embedding.unit import NonFiniteVectorError, unit_only
-from stmga.model import AUTOCAST
+from stmga.model import AUTOCAST, wrong_network
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 from stmga.utils.isolation import isolated
@@ -123,7 +123,12 @@ class TrackletEmbedder:
         return self._digest or self.model.digest()
 
     def __call__(self, source: Any) -> Embeddings:
-        """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, arrays."""
+        """Embed what :func:`stmga.tracklets.read_tracklets` takes: a folder, a manifest, tracklets, images, arrays.
+
+        In memory, frames are RGB, uint8 in 0..255 or floats in 0..1. OpenCV's frames are BGR, which cannot be detected:
+        pass ``frame[..., ::-1]``, or ``cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)``. Each item of a list is a tracklet:
+        ``[image, image]`` gives two vectors, ``[[image, image]]`` gives one. An image alone is a tracklet of one frame.
+        """
         from stmga.tracklets.readers import read_tracklets
 
         # To skip what cannot be read, check each file only when it is read.
@@ -272,8 +277,7 @@ def _prepare(
 ) -> None:
     """The model on its device. TypeError if it is not a network, ValueError for what it cannot do there."""
     if not isinstance(model, TrackletNetwork):
-        inner = "; give the network inside, model.module" if hasattr(model, "module") else ""
-        raise TypeError(f"model must be a network such as stmga.STMGA, got {type(model).__name__}{inner}")
+        raise TypeError(f"model must be a network such as stmga.STMGA, {wrong_network(model)}")
     model.check_inference(precision=precision, compile=compiled)
     if device is not None:
         model.to(device)

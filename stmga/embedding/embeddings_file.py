@@ -71,7 +71,7 @@ def find_file(path: str | os.PathLike[str]) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"no embeddings file {path}")
     if not path.is_file():
-        raise ValueError(f"{_wrong(path)}, got {'a folder' if path.is_dir() else 'a pipe or a device'}")
+        raise ValueError(f"{_wrong(path)}, got {f'a folder{_first(path)}' if path.is_dir() else 'a pipe or a device'}")
     return path
 
 
@@ -99,7 +99,7 @@ def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
     except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError,
             _DamageError) as error:  # fmt: skip
         reason = escaped(str(error), 200) or type(error).__name__
-        raise ValueError(f"{_wrong(path)}, got a damaged or foreign file ({reason})") from error
+        raise ValueError(f"{_wrong(path)}, got a damaged or foreign file ({reason}){_first(path)}") from error
 
 
 class _DamageError(Exception):
@@ -108,6 +108,19 @@ class _DamageError(Exception):
 
 def _wrong(path: Path) -> str:
     return f"{path} is not an embeddings file; expected one written by Embeddings.save or `stmga embed`"
+
+
+def _first(path: Path) -> str:
+    """What to type where a command was given what embeddings are made of."""
+    from stmga.tracklets.folders import IMAGES
+    from stmga.tracklets.readers import VIDEOS
+
+    suffix = path.suffix.lower()
+    if suffix in VIDEOS:
+        return f"; embed the tracks in the video first: `stmga embed TRACKS --mot-frames {path} -o OUT.safetensors`"
+    if path.is_dir() or suffix in {".jsonl", *IMAGES}:
+        return f"; embed it first: `stmga embed {path} -o OUT.safetensors`"
+    return ""
 
 
 def _rows(tensor: Tensor) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

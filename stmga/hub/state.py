@@ -103,6 +103,16 @@ def _tensors(data: bytes, origin: str | Path) -> dict[str, Tensor]:
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
 
 
+def check_types(state: Mapping[str, object], wanted: Mapping[str, Tensor], origin: str | Path) -> None:
+    """Raise WeightsError for parameters of types that they are not stored in: torch would convert them in silence."""
+    given = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    if mistyped := _mistyped(wanted, given):
+        raise WeightsError(
+            f"{origin} holds numbers that parameters are not stored in: {preview(mistyped, 4)}. Take the weights "
+            "as they were before they were converted, or undo the conversion: int8 weights need their scales."
+        )
+
+
 def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
     """Raise WeightsError for values that give no vectors, or the same vector for everybody.
 
@@ -156,13 +166,15 @@ def _check_keys(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], origi
         for key in wanted
         if key in state and state[key].shape != wanted[key].shape
     ]
-    mistyped = [
-        f"{key} {str(state[key].dtype).removeprefix('torch.')}" for key in wanted if _is_mistyped(key, wanted, state)
-    ]
+    mistyped = _mistyped(wanted, state)
     missing, unexpected = [k for k in wanted if k not in state], list(map(_label, sorted(state.keys() - wanted)))
     lists = {"missing": missing, "unexpected": unexpected, "of another shape": misfit, "of another type": mistyped}
     if faults := [f"{len(keys)} {how} ({preview(keys, 4)})" for how, keys in lists.items() if keys]:
         raise WeightsError(f"{origin} does not fit its {CONFIG_FILE}: parameters {', '.join(faults)}. {advice}")
+
+
+def _mistyped(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    return [f"{k} {str(state[k].dtype).removeprefix('torch.')}" for k in wanted if _is_mistyped(k, wanted, state)]
 
 
 def _is_mistyped(key: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:

@@ -16,6 +16,7 @@ from stmga.hub.contents import digest_of as _sha256
 from stmga.hub.records import CONFIG_FILE, CONFIG_LIMIT, WeightRecord, WeightsError, read_record
 from stmga.hub.repo import UPLOAD, Repo
 from stmga.hub.state import Build, empty, from_bytes, largest_file, pickle_hint
+from stmga.hub.wrong_file import wrong_file
 from stmga.utils.files import write_all
 from stmga.utils.foreign import MB, open_regular, read_regular
 
@@ -250,6 +251,7 @@ def _hub_id(source: str | Path) -> str:
         name, _, revision = text.partition("@")
         raise WeightsError(f"{text!r} is not a Hub id; write {name!r} and revision={revision!r}.")
     raise WeightsError(
-        f"There is no folder {text!r}, and it is not a Hub id 'owner/name'. A weight that list_weights() shows is "
+        wrong_file(source)
+        or f"There is no folder {text!r}, and it is not a Hub id 'owner/name'. A weight that list_weights() shows is "
         "loaded with create_model(name, pretrained=True)."
     )

@@ -1,22 +1,21 @@
-"""Pixels of one frame: a picture as RGB, a box cut out of it, values that are a picture's."""
+"""Pictures of image files: as upright RGB, and a box cut out of one."""
 
 from __future__ import annotations
 
 import io
-import math
 import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from stmga.tracklets.image_ends import check_jpeg, is_jpeg, truncated
-from stmga.tracklets.limits import MAX_PIXELS, check_pixels, max_bytes
+from stmga.tracklets.limits import MAX_PIXELS, max_bytes
 from stmga.tracklets.orientation import ORIENTATION, image_orientation, upright, upright_size
-from stmga.tracklets.pillow import check_image, check_source, check_whole, opened, rgb
+from stmga.tracklets.pillow import check_whole, opened, rgb
 from stmga.utils.foreign import open_regular, read_regular
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
@@ -25,7 +24,6 @@ WIDTH_TAG, HEIGHT_TAG = 256, 257  # of TIFF
 OPEN_SHARDS = 16  # files of packs that a process keeps open
 GREY = [128, 128, 128]  # with which libjpeg fills what is missing
 FILLING = bytes(range(1, 255)) * 2  # data of no meaning
-OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
 
 
 def read_image(file: Path, span: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -169,43 +167,6 @@ def _shard(file: Path) -> _Shard | _Reopened:
 def close_shards() -> None:
     """Forget the files kept open by `read_span`. Code that rewrites a pack must call it."""
     _shard.cache_clear()
-
-
-def to_pixels(frame: Any, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
-    """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`.
-
-    EXIF orientation is applied to an image as `PIL.Image.open` returned it; one that was made from another is taken as
-    it is. `ValueError` for too many pixels, and for images with values of unknown range or whose file is not whole.
-    """
-    if isinstance(frame, torch.Tensor):
-        if frame.ndim > 1:
-            check_pixels(frame.shape[-1], frame.shape[-2], max_pixels)
-        return frame.detach().cpu()
-    if isinstance(frame, np.ndarray):
-        if frame.ndim > 1:
-            check_pixels(frame.shape[1], frame.shape[0], max_pixels)
-        pixels = frame
-    else:
-        check_image(frame, max_pixels)
-        check_source(frame, max_pixels)
-        orientation = image_orientation(frame)
-        pixels = upright(rgb(frame), orientation)
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))  # a copy: the user's array may be read-only
-
-
-def checked_range(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 as it is, floats in 0..1; an overshoot of up to 0.001 is clamped, more is a `ValueError`, as is NaN."""
-    if not pixels.is_floating_point() or not pixels.numel():
-        return pixels
-    low, high = (bound.item() for bound in torch.aminmax(pixels.detach()))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("the frames hold NaN or infinite values; expected floats in 0..1")
-    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
-        raise ValueError(
-            f"float frames must be in 0..1, got {low:.4g}..{high:.4g}; divide 0..255 values by 255, or pass uint8; "
-            "do not pass normalised pixels"
-        )
-    return pixels.clamp(0, 1) if low < 0 or high > 1 else pixels
 
 
 def outside(box: Box, width: int, height: int) -> Literal["", "partly", "wholly"]:

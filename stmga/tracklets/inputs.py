@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.tracklets.images import to_pixels
+from stmga.tracklets.pixels import to_pixels
 from stmga.tracklets.tracklet import Frame, Tracklet
 
 _DIGITS = 12  # hex digits of a frame's digest in the record: a million frames are 12 MB

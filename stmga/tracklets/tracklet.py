@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stmga.tracklets.images import checked_range, crop, outside, read_image, to_pixels
+from stmga.tracklets.images import crop, outside, read_image
 from stmga.tracklets.limits import MAX_PIXELS
+from stmga.tracklets.pixels import as_clip, checked_range, to_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,8 +80,10 @@ class Tracklet:
 
     Args:
         id: unique within a query or gallery set.
-        frames: files (`Frame`, or plain paths), or pixels: a uint8 array `(t, h, w, 3)`, a tensor `(t, 3, h, w)` of
-            uint8 or of floats in 0..1, or a list of PIL images, `(h, w, 3)` arrays or `(3, h, w)` tensors, sizes free.
+        frames: a list of files (`Frame`, or plain paths), or pixels: an array `(t, h, w, 3)`, a tensor `(t, 3, h, w)`,
+            or a list of PIL images, `(h, w, 3)` arrays or `(3, h, w)` tensors, sizes free. Values are uint8, or floats
+            in 0..1, in the order RGB: OpenCV's frames are BGR, so pass `frame[..., ::-1]`. A single file, image,
+            `(h, w, 3)` array or `(3, h, w)` tensor is a tracklet of one frame.
         person, camera: labels, where known; one of each for the whole tracklet.
         time: when it begins, in seconds, where known.
         extra: whatever else is to be kept with it; plain JSON values.
@@ -108,6 +111,8 @@ class Tracklet:
             label = getattr(self, name)
             if isinstance(label, numbers.Integral) and not isinstance(label, bool):
                 object.__setattr__(self, name, int(label))  # a numpy integer is not valid JSON value
+        single = isinstance(self.frames, (str, Path, Frame))
+        object.__setattr__(self, "frames", (self.frames,) if single else as_clip(self.frames))
         if isinstance(self.frames, (list, tuple)):
             frames = tuple(Frame(Path(f).absolute()) if isinstance(f, (str, Path)) else f for f in self.frames)
             object.__setattr__(self, "frames", frames)

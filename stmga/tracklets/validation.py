@@ -19,6 +19,7 @@ import torch
 from stmga.tracklets.images import image_size, outside
 from stmga.tracklets.limits import MAX_PIXELS, check_pixels
 from stmga.tracklets.pillow import check_image
+from stmga.tracklets.pixels import check_layout, is_image
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
 logger = logging.getLogger(__name__)
@@ -111,22 +112,17 @@ def _labels(tracklet: Tracklet) -> Iterator[str]:
 
 def _frames(frames: Any, max_pixels: int) -> Iterator[tuple[int | None, str]]:
     """Faults that show without opening a file."""
-    if isinstance(frames, np.ndarray) and (frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8):
-        yield None, f"expected a uint8 array (t, h, w, 3), got {frames.dtype} {frames.shape}"
-    elif isinstance(frames, torch.Tensor) and (frames.ndim != 4 or frames.shape[1] != 3 or not _pixel_type(frames)):
-        yield None, f"expected a uint8 or float tensor (t, 3, h, w), got {frames.dtype} {tuple(frames.shape)}"
-    elif not isinstance(frames, (np.ndarray, torch.Tensor, tuple)):
+    if isinstance(frames, (np.ndarray, torch.Tensor)):
+        if fault := _pixels_fault(frames, 4, max_pixels):
+            yield None, fault
+    elif not isinstance(frames, tuple):
         yield None, f"frames must be a list of paths or images, an array or a tensor, got {type(frames).__name__}"
     elif len(frames) == 0:
         yield None, "has no frames"
-    elif isinstance(frames, tuple):
+    else:
         for i, frame in enumerate(frames):
             if fault := _one_frame(frame, max_pixels):
                 yield i, f"frame {i}: {fault}"
-    elif 0 in frames.shape:
-        yield None, f"frames have no pixels: shape {tuple(frames.shape)}"
-    elif fault := _fault(check_pixels, *_size_of(frames), max_pixels):
-        yield None, fault
 
 
 def _one_frame(frame: Any, max_pixels: int) -> str | None:
@@ -140,19 +136,21 @@ def _one_frame(frame: Any, max_pixels: int) -> str | None:
         if frame.span is not None and (frame.index is not None or frame.span[0] < 0 or frame.span[1] < 1):
             return f"{frame.file}: span {frame.span} must be (offset, length) in bytes of an image, and of no video"
         return None
-    if isinstance(frame, np.ndarray):
-        good = frame.ndim == 3 and frame.shape[-1] == 3 and frame.dtype == np.uint8 and frame.size > 0
-        if not good:
-            return f"expected a uint8 array (h, w, 3), got {frame.dtype} {frame.shape}"
-        return _fault(check_pixels, *_size_of(frame), max_pixels)
-    if isinstance(frame, torch.Tensor):
-        good = frame.ndim == 3 and frame.shape[0] == 3 and _pixel_type(frame) and frame.numel() > 0
-        if not good:
-            return f"expected a uint8 or float tensor (3, h, w), got {frame.dtype} {tuple(frame.shape)}"
-        return _fault(check_pixels, *_size_of(frame), max_pixels)
-    if not (hasattr(frame, "convert") and hasattr(frame, "mode")):  # a PIL image, without importing PIL
+    if isinstance(frame, (np.ndarray, torch.Tensor)):
+        return _pixels_fault(frame, 3, max_pixels)
+    if not is_image(frame):
         return f"expected a path, a PIL image, an array or a tensor, got {type(frame).__name__}"
     return _fault(check_image, frame, max_pixels) if min(frame.size) > 0 else "the image has no pixels"
+
+
+def _pixels_fault(pixels: np.ndarray | torch.Tensor, ndim: int, max_pixels: int) -> str | None:
+    if fault := _fault(check_layout, pixels, ndim):
+        return fault
+    if 0 in pixels.shape:
+        return (
+            "has no frames" if ndim == 4 and not len(pixels) else f"frames have no pixels: shape {tuple(pixels.shape)}"
+        )
+    return _fault(check_pixels, *_size_of(pixels), max_pixels)
 
 
 def _size_of(pixels: np.ndarray | torch.Tensor) -> tuple[int, int]:
@@ -164,13 +162,9 @@ def _size_of(pixels: np.ndarray | torch.Tensor) -> tuple[int, int]:
 def _fault(check: Callable[..., None], *args: Any) -> str | None:
     try:
         check(*args)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         return str(error)
     return None
-
-
-def _pixel_type(pixels: torch.Tensor) -> bool:
-    return pixels.dtype == torch.uint8 or pixels.is_floating_point()
 
 
 def _files(tracklets: Sequence[Tracklet], place: Place, sizes: Mapping[Path, Size | str] | None = None) -> list[str]:

@@ -165,3 +165,28 @@ def test_an_index_prints_its_kind_and_effort():
     items = [{"tracklet": str(i)} for i in range(100)]
     gallery = Gallery(Embeddings(torch.randn(100, 8), items, digest=WEIGHTS, model="net.tag"))
     assert repr(GalleryIndex(gallery, kind="hnsw", effort=40)) == "GalleryIndex(100 x 8, net.tag, hnsw, effort=40)"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("door.mp4", r"the tracks in the video first: `stmga embed TRACKS --mot-frames .*door\.mp4 -o"),
+        ("a.jpg", r"embed it first: `stmga embed .*a\.jpg -o"),
+        ("all.jsonl", r"embed it first: `stmga embed .*all\.jsonl -o"),
+        ("crops", r"got a folder; embed it first: `stmga embed .*crops -o"),
+    ],
+)
+def test_what_embeddings_are_made_of_says_how_to_embed_it(tmp_path, name, advice):
+    path = tmp_path / name
+    path.mkdir() if name == "crops" else path.write_bytes(b"\0\0\0\x18ftypisom" * 9)
+    for load in (Embeddings.load, Gallery.load):
+        with pytest.raises(ValueError, match=rf"is not an embeddings file; .*{advice}"):
+            load(path)
+
+
+@pytest.mark.parametrize("given", [torch.rand(1, 4), torch.nn.Linear(2, 2), np.zeros((1, 4)), "x", None])
+def test_a_gallery_takes_embeddings(given):
+    gallery = Gallery(Embeddings(torch.eye(4), [{"tracklet": str(i)} for i in range(4)], digest="1f0c"))
+    for call in (gallery.search, gallery.topk, gallery.add, *([Gallery] if given is not None else [])):
+        with pytest.raises(TypeError, match=rf"takes Embeddings, got {type(given).__name__}: embed tracklets with"):
+            call(given)
