@@ -50,12 +50,21 @@ def hub_fixture(monkeypatch, tmp_path, files):
         yield fake
 
 
-def endless(pause: float = 0.0, piece: bytes = b"x" * 65536, most: int = 10**6) -> Callable:
-    """A body without an end, as far as the client can know."""
+def endless(
+    pause: float = 0.0,
+    piece: bytes = b"x" * 65536,
+    most: int = 10**6,
+    status: int = 200,
+    headers: bool = True,
+    **fields,
+) -> Callable:
+    """A body without an end, as far as the client can know; or headers without one."""
 
     def answer(handler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
+        handler.send_response(status)
+        for name, value in fields.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers() if headers else handler.flush_headers()
         try:
             for _ in range(most):
                 handler.wfile.write(piece)
@@ -92,6 +101,44 @@ def test_a_byte_at_a_time(hub, tmp_path, monkeypatch):
     start = time.monotonic()
     refuse("bytes a second and was given up")
     assert time.monotonic() - start < 10
+    nothing_stays(tmp_path)
+
+
+@pytest.mark.parametrize("what", [r"GET /api/.*", r"GET .*/model\.safetensors"])
+@pytest.mark.parametrize("status", [404, 429, 500])
+def test_an_error_whose_body_never_ends(hub, tmp_path, what, status):
+    hub.pattern, hub.answer = what, endless(0.01, b"x" * 1024, status=status)
+    refuse(f"HTTP {status}")
+    nothing_stays(tmp_path)
+
+
+def test_a_redirect_whose_body_never_ends(hub, model, files):
+    away = f"{hub.url}/cdn/{REPO}/{hub.sha(REPO, 0)}/model.safetensors"
+    hub.pattern = rf"GET /{REPO}/resolve/.*/model\.safetensors"
+    hub.answer = endless(0.01, b"x" * 1024, status=302, Location=away)
+    assert same(STMGA.from_pretrained(REPO), model)
+
+
+@pytest.mark.parametrize("what", ["GET /api/.*", r"GET .*/config\.json.*"])
+def test_redirects_that_never_end(hub, tmp_path, what):
+    hub.pattern, hub.answer = what, endless(most=0, status=302, Location="?again", Content_Length="0")
+    refuse("redirected", "more than 10 times")
+    nothing_stays(tmp_path)
+
+
+@pytest.mark.parametrize("piece", [b"x", b"X-More: 1\r\n", b"\r\nHTTP/1.1 103 Early Hints\r\n"])
+@pytest.mark.parametrize("what", ["GET /api/.*", r"HEAD .*/config\.json", r"GET .*/model\.safetensors"])
+def test_headers_that_never_end(hub, tmp_path, monkeypatch, what, piece):
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    hub.pattern, hub.answer = what, endless(0.1, piece, 300, status=103 if b"103" in piece else 200, headers=False)
+    refuse("did not answer within")
+    nothing_stays(tmp_path)
+
+
+def test_a_chunk_whose_size_never_comes(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    hub.pattern, hub.answer = r"GET .*/model\.safetensors", endless(0.1, b"0", 300, Transfer_Encoding="chunked")
+    refuse("did not answer within")
     nothing_stays(tmp_path)
 
 
