@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from stmga._version import __version__
@@ -25,7 +26,11 @@ from stmga.utils.foreign import MB, parse_json
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-WINDOW = 30.0  # seconds over which the speed is measured
+T = TypeVar("T")
+
+REDIRECTS = 10
+PATIENCE = 60.0  # seconds for the headers of an answer, or the next piece of a body
+WINDOW = 30.0  # seconds in which a body must bring some bytes
 SLOWEST = 1024  # bytes a second, over a window
 ANSWER_LIMIT = 32 * MB  # of the Hub's answer about a repository, which lists its files
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -56,7 +61,7 @@ def download(api: HfApi, repo_id: str, file: str, commit: str, cache: Path, *, l
     from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(repo_id, file, revision=commit, endpoint=api.endpoint)
-    about = api.get_hf_file_metadata(url=url)
+    about = _within(lambda: api.get_hf_file_metadata(url=url), url)
     etag, size = about.etag, about.size
     if etag is None or not ETAG.fullmatch(etag) or about.commit_hash not in (None, commit):
         raise WeightsError(f"{api.endpoint} described {file} of {repo_id} as no Hub does; check HF_ENDPOINT.")
@@ -95,10 +100,49 @@ def _answer(api: HfApi, url: str) -> Iterator[Any]:
 
     headers = build_hf_headers(token=api.token, library_name="stmga", library_version=__version__)
     headers["Accept-Encoding"] = "identity"  # so that the bytes received are the bytes written
-    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    with get_session().stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
-        hf_raise_for_status(response)
-        yield response
+    client = get_session()
+    request = client.build_request("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    for _ in range(REDIRECTS):
+        response: Any = _within(lambda: client.send(request, stream=True, follow_redirects=False), url)  # noqa: B023
+        try:
+            if response.next_request is None:
+                hf_raise_for_status(_without_body(response) if response.is_error else response)
+                yield response
+                return
+            request = response.next_request  # without the token, where it is another host
+        finally:
+            response.close()
+    raise WeightsError(f"{api.endpoint} redirected {url} more than {REDIRECTS} times; check HF_ENDPOINT.")
+
+
+def _without_body(response: Any) -> Any:
+    """The same answer with an empty body. huggingface_hub would read that of an error, which may never end."""
+    headers = [(name, value) for name, value in response.headers.items() if name.startswith("x-")]
+    return type(response)(response.status_code, headers=headers, content=b"", request=response.request)
+
+
+def _within(call: Callable[[], T], url: str) -> T:
+    """The result of a call that waits for a server; one that waits too long is left behind in a thread of its own.
+
+    The time-outs of HTTP libraries begin again with each byte, so a byte every few seconds would never end.
+    """
+    found: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:  # of any kind: it is raised again below
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if raised:
+        raise raised[0]
+    if not found:
+        raise WeightsError(f"{url} did not answer within {PATIENCE:.0f} s and was given up; try later.")
+    return found[0]
 
 
 def _fetch(api: HfApi, url: str, blob: Path, what: str, size: int | None, limit: int) -> None:
@@ -123,7 +167,8 @@ def _counted(response: Any, limit: int, what: str) -> Iterator[bytes]:
     http_error: Any = HfHubHTTPError.__mro__[1]  # the root of the errors of its HTTP library
     total, begun, since = 0, time.monotonic(), 0  # since: the bytes of this window
     try:
-        for chunk in response.iter_raw():
+        pieces = response.iter_raw()
+        while (chunk := _within(lambda: next(pieces, None), what)) is not None:
             total, since = total + len(chunk), since + len(chunk)
             if total > limit:
                 raise WeightsError(f"{what} has more than the {limit:,} bytes that are expected: it was given up.")

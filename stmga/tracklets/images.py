@@ -40,7 +40,7 @@ def read_image(file: Path, span: tuple[int, int] | None = None, max_pixels: int 
 
 def image_size(file: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height of the upright picture, from the header alone. Raises as `read_image`, but for missing data."""
-    with open_regular(file) as source, opened(source, max_pixels) as image:
+    with open_regular(file, max_bytes(max_pixels)) as source, opened(source, max_pixels) as image:
         # TIFF files are turned as they load; before that, some versions of Pillow give the size as stored.
         if (tags := getattr(image, "tag_v2", None)) is not None:
             return upright_size(tags[WIDTH_TAG], tags[HEIGHT_TAG], tags.get(ORIENTATION, 1))
@@ -63,12 +63,10 @@ def is_plain_jpeg(data: bytes, most: int) -> bool:
         return False
     try:
         check_jpeg(data, most)
+        with opened(io.BytesIO(data), most) as image:  # reads the header alone
+            return image.mode in ("RGB", "L") and image_orientation(image) == 1
     except ValueError:
         return False
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:  # reads the header alone
-        return image.mode in ("RGB", "L") and image_orientation(image) == 1
 
 
 def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:

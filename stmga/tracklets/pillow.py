@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Not EPS, which runs Ghostscript. HEIF is there where pillow-heif is registered.
 FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "TGA", "JPEG2000", "AVIF", "HEIF")
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of TIFF
+HEADER_READS = 20_000  # steps in which Pillow reads a header; most files take some dozens
+HEADER_BYTES = 32 << 20  # of a header with its profiles, thumbnails and texts
 
 
 @contextmanager
@@ -31,7 +33,9 @@ def opened(source: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
 
     with _strict():
         try:
-            image = Image.open(source)
+            header: Any = _Header(source)
+            image = Image.open(header)
+            header.done = True
         except Image.DecompressionBombError as error:
             own = "PIL.Image.MAX_IMAGE_PIXELS"
             raise ValueError(
@@ -42,6 +46,24 @@ def opened(source: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
                 raise ValueError(f"files of the format {image.format} are not read; convert it to PNG or JPEG")
             check_image(image, max_pixels)
             yield image
+
+
+class _Header:
+    """A file whose header must end: Pillow reads comments and padding byte by byte, as long as there are any."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.done = source, False
+        self._reads = self._bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        if not self.done:
+            self._reads, self._bytes = self._reads + 1, self._bytes + max(size, 0)
+            if self._reads > HEADER_READS or self._bytes > HEADER_BYTES:
+                raise ValueError("the file is damaged: its header does not end; convert it again")
+        return self._source.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
 
 
 def check_image(image: Image.Image, max_pixels: int) -> None:

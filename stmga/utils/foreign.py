@@ -19,11 +19,11 @@ MB = 1 << 20
 DEPTH = 32  # of nested lists and objects; json and repr, which write them again, are recursive
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], limit: int | None = None) -> BinaryIO:
     """Open a regular file for reading; a pipe or a device could hang or never end.
 
     Raises:
-        OSError: it cannot be opened or is not a regular file; ``strerror`` says why.
+        OSError: it cannot be opened, is something else, or has more than ``limit`` bytes; ``strerror`` says what.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -35,7 +35,10 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     except ValueError as error:  # a NUL or a lone surrogate in the name
         raise OSError(errno.EINVAL, f"the name is not one of a file: {error}", repr(os.fspath(path))) from error
     try:
-        _check_kind(os.fstat(file.fileno()), path)
+        found = os.fstat(file.fileno())
+        _check_kind(found, path)
+        if limit is not None and found.st_size > limit:
+            raise _too_large(found.st_size, limit, path)
     except OSError:
         file.close()
         raise
@@ -54,8 +57,7 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
         while size <= limit and len(data) != size and len(data) <= limit and (more := os.read(file.fileno(), MB)):
             data += more
         if max(size, len(data)) > limit:  # it may grow while it is read
-            size = max(size, len(data))
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {limit:,} are expected", os.fspath(path))
+            raise _too_large(max(size, len(data)), limit, path)
     return data
 
 
@@ -113,6 +115,10 @@ def unprintable(text: str) -> str:
         if has_effect(letter):
             return ascii(letter)[1:-1]
     return ""
+
+
+def _too_large(size: int, limit: int, path: str | os.PathLike[str]) -> OSError:
+    return OSError(errno.EFBIG, f"it has {size:,} bytes, and at most {limit:,} are expected", os.fspath(path))
 
 
 def _check_kind(found: os.stat_result, path: str | os.PathLike[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -11,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from stmga import STMGA
-from stmga.hub import download, push
-from stmga.hub.records import WeightRecord, WeightsError
+from stmga.hub import download
+from stmga.hub.records import WeightsError
 from tests.support.fake_hub import FakeHub, Handler
 from tests.support.hub import REPO, litter, refuse, same, sha256, use
 
@@ -50,12 +49,21 @@ def hub_fixture(monkeypatch, tmp_path, files):
         yield fake
 
 
-def endless(pause: float = 0.0, piece: bytes = b"x" * 65536, most: int = 10**6) -> Callable:
-    """A body without an end, as far as the client can know."""
+def endless(
+    pause: float = 0.0,
+    piece: bytes = b"x" * 65536,
+    most: int = 10**6,
+    status: int = 200,
+    headers: bool = True,
+    **fields,
+) -> Callable:
+    """A body without an end, as far as the client can know; or headers without one."""
 
     def answer(handler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
+        handler.send_response(status)
+        for name, value in fields.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers() if headers else handler.flush_headers()
         try:
             for _ in range(most):
                 handler.wfile.write(piece)
@@ -92,6 +100,44 @@ def test_a_byte_at_a_time(hub, tmp_path, monkeypatch):
     start = time.monotonic()
     refuse("bytes a second and was given up")
     assert time.monotonic() - start < 10
+    nothing_stays(tmp_path)
+
+
+@pytest.mark.parametrize("what", [r"GET /api/.*", r"GET .*/model\.safetensors"])
+@pytest.mark.parametrize("status", [404, 429, 500])
+def test_an_error_whose_body_never_ends(hub, tmp_path, what, status):
+    hub.pattern, hub.answer = what, endless(0.01, b"x" * 1024, status=status)
+    refuse(f"HTTP {status}")
+    nothing_stays(tmp_path)
+
+
+def test_a_redirect_whose_body_never_ends(hub, model, files):
+    away = f"{hub.url}/cdn/{REPO}/{hub.sha(REPO, 0)}/model.safetensors"
+    hub.pattern = rf"GET /{REPO}/resolve/.*/model\.safetensors"
+    hub.answer = endless(0.01, b"x" * 1024, status=302, Location=away)
+    assert same(STMGA.from_pretrained(REPO), model)
+
+
+@pytest.mark.parametrize("what", ["GET /api/.*", r"GET .*/config\.json.*"])
+def test_redirects_that_never_end(hub, tmp_path, what):
+    hub.pattern, hub.answer = what, endless(most=0, status=302, Location="?again", Content_Length="0")
+    refuse("redirected", "more than 10 times")
+    nothing_stays(tmp_path)
+
+
+@pytest.mark.parametrize("piece", [b"x", b"X-More: 1\r\n", b"\r\nHTTP/1.1 103 Early Hints\r\n"])
+@pytest.mark.parametrize("what", ["GET /api/.*", r"HEAD .*/config\.json", r"GET .*/model\.safetensors"])
+def test_headers_that_never_end(hub, tmp_path, monkeypatch, what, piece):
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    hub.pattern, hub.answer = what, endless(0.1, piece, 300, status=103 if b"103" in piece else 200, headers=False)
+    refuse("did not answer within")
+    nothing_stays(tmp_path)
+
+
+def test_a_chunk_whose_size_never_comes(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    hub.pattern, hub.answer = r"GET .*/model\.safetensors", endless(0.1, b"0", 300, Transfer_Encoding="chunked")
+    refuse("did not answer within")
     nothing_stays(tmp_path)
 
 
@@ -188,74 +234,3 @@ def test_a_name_of_a_repository_that_is_none(hub, model, name):
     with pytest.raises(WeightsError):
         STMGA.from_pretrained(name)
     assert hub.log == []
-
-
-# ---------------------------------------------------------------------------------------------- what is sent
-
-
-def saved_with_a_log(model, folder):
-    record = WeightRecord(name="stmga_tiny.a", config=model.config, sha256="0" * 64, log="log.jsonl")
-    model.save_pretrained(folder, record=record)
-    (folder / "log.jsonl").write_text('{"epoch": 1}\n')
-    return folder
-
-
-@pytest.mark.parametrize("log", ["*", "*.jsonl", "?og.jsonl", "[l]og.jsonl", "../log.jsonl", "log.jsonl/"])
-def test_a_pattern_as_the_name_of_a_log_sends_nothing(hub, model, tmp_path, log):
-    folder = saved_with_a_log(model, tmp_path / "mine")
-    (folder / "secret.jsonl").write_text("secret")
-    record = json.loads((folder / "config.json").read_text()) | {"log": log}
-    (folder / "config.json").write_text(json.dumps(record))
-    with pytest.raises(WeightsError, match=r"log must be a plain \*\.jsonl name"):
-        push(folder, REPO, build=STMGA)
-    assert hub.log == []
-
-
-@pytest.mark.parametrize("name", ["log.jsonl", "README.md", "config.json", "model.safetensors"])
-def test_a_link_out_of_the_folder_is_not_published(hub, model, tmp_path, name):
-    folder = saved_with_a_log(model, tmp_path / "mine")
-    (folder / name).rename(tmp_path / "elsewhere")
-    (folder / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(WeightsError, match=rf"{re.escape(name)} is a link out of its folder"):
-        push(folder, REPO, build=STMGA)
-    assert hub.log == []
-
-
-def test_a_log_that_is_a_link_out_of_the_folder_is_not_copied(model, tmp_path):
-    folder = saved_with_a_log(model, tmp_path / "mine")
-    loaded = STMGA.from_pretrained(folder)
-    (tmp_path / "secret").write_text("secret")
-    (folder / "log.jsonl").unlink()
-    (folder / "log.jsonl").symlink_to(tmp_path / "secret")
-    with pytest.raises(WeightsError, match=r"log\.jsonl is a link out of its folder"):
-        loaded.save_pretrained(tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
-
-
-@pytest.mark.parametrize("kind", ["pipe", "folder", "a link that leads nowhere"])
-def test_a_log_that_is_no_file(hub, model, tmp_path, kind):
-    folder = saved_with_a_log(model, tmp_path / "mine")
-    loaded = STMGA.from_pretrained(folder)
-    log = folder / "log.jsonl"
-    log.unlink()
-    if kind == "pipe":
-        os.mkfifo(log)
-    elif kind == "folder":
-        log.mkdir()
-    else:
-        log.symlink_to("nowhere")
-    for act in (lambda: loaded.save_pretrained(tmp_path / "copy"), lambda: push(folder, REPO, build=STMGA)):
-        with pytest.raises(WeightsError, match=r"log\.jsonl cannot be read"):
-            act()
-    assert hub.log == []
-
-
-def test_a_link_within_the_folder_is_sent_as_the_file_it_is(hub, model, tmp_path):
-    folder = saved_with_a_log(model, tmp_path / "mine")
-    (folder / "log.jsonl").rename(folder / "old.jsonl")
-    (folder / "log.jsonl").symlink_to("old.jsonl")
-    (folder / "secret.txt").write_text("stays here")
-    push(folder, REPO, build=STMGA)
-    sent = hub.repos[REPO][-1]
-    assert sorted(sent) == ["README.md", "config.json", "log.jsonl", "model.safetensors"]
-    assert sent["log.jsonl"] == b'{"epoch": 1}\n'

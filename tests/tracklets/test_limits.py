@@ -119,6 +119,49 @@ def test_a_tile_of_a_tiff_file_may_be_larger_than_its_picture(tmp_path):
             read(file)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff" + b"\xff" * 10**6,  # filling
+        b"P6\n#" + b"a" * 10**6 + b"\n2 2 255\n" + b"a" * 12,
+        b"GIF89a\x10\x00\x10\x00\x00\x00\x00" + (b"!\xfe\xff" + b"c" * 255 + b"\x00") * 20_000,
+    ],
+    ids=["jpeg", "ppm", "gif"],
+)
+def test_a_header_that_does_not_end(tmp_path, data):
+    file = tmp_path / "a.jpg"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match="its header does not end"):
+        image_size(file)
+    with pytest.raises(ValueError, match="damaged"):
+        read_image(file)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\xff\xd8\xff",
+        b"RIFF\xff\xff\xff\xffWEBPVP8 ",
+        b"P6\n#",
+        b"\x89PNG\r\n\x1a\n\x7f\xff\xff\xffiTXt",
+        b"GIF89a\x10\x00\x10\x00\x00\x00\x00",
+        b"II*\x00\x08\x00\x00\x00\x01\x00\x11\x01\x04\x00\xff\xff\xff\x3f\x20\x00\x00\x00",
+    ],
+    ids=["jpeg", "webp", "ppm", "png", "gif", "tiff"],
+)
+def test_the_size_of_a_picture_in_a_file_of_too_many_bytes(tmp_path, head):
+    file = tmp_path / "a.jpg"
+    with open(file, "wb") as out:
+        out.write(head)
+        out.truncate(1 << 40)
+    with pytest.raises(OSError, match="1,099,511,627,776 bytes, and at most 512,000,000"):
+        image_size(file)
+    assert (
+        "1,099,511,627,776 bytes"
+        in faults_of(read_tracklets, manifest(tmp_path, {"tracklet": "a", "frames": ["a.jpg"]}))[0]
+    )
+
+
 def test_files_of_too_many_bytes(tmp_path):
     file = tmp_path / "a.jpg"
     with open(file, "wb") as out:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import SPLITS, DataSetInfo, DataSetReader, check_split, read_mat
+from stmga.data.datasets.matrices import read_integers
+from stmga.data.datasets.reader import SPLITS, DataSetInfo, DataSetReader, check_split
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -54,7 +55,7 @@ def read_ilids(root: str | Path, *, split: int = 0, check_files: bool = True, co
     reading.need(SEQUENCES, LIST)
     try:
         found = read_folder(reading.root / SEQUENCES, layout="cam{camera}/person{person}", check_files=False)
-        rows = read_mat(reading.root / LIST, "ls_set")["ls_set"].astype(int)
+        rows = read_integers(reading.root / LIST, "ls_set")
     except TrackletError as error:
         reading.attempt(error)
         reading.stop_if_faulty()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused, read_lines, read_mat
+from stmga.data.datasets.matrices import read_integers
+from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.folders import list_folder
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
@@ -88,12 +89,11 @@ def read_lsvid(
 
 
 def _test_info(reading: DataSetReader) -> tuple[np.ndarray, np.ndarray]:
-    """First frame, last frame, person and camera of each test tracklet; and the row numbers, from 1, of the queries."""
-    found = read_mat(reading.root / TEST_INFO, "info_test", "query")
-    rows = found["info_test"].astype(int)
+    """First frame, last frame, person, camera of each test tracklet; rows of the queries, from 1."""
+    rows, queries = (read_integers(reading.root / TEST_INFO, name) for name in ("info_test", "query"))
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise TrackletError(f"{TEST_INFO} must have the columns first, last, person, camera, got shape {rows.shape}")
-    return rows, found["query"].ravel().astype(int)
+    return rows, queries.ravel()
 
 
 @dataclass

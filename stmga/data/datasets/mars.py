@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused, read_lines, read_mat
+from stmga.data.datasets.matrices import read_integers
+from stmga.data.datasets.reader import DataSetInfo, DataSetReader, collector_paused, read_lines
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 
@@ -56,7 +57,7 @@ def read_mars(root: str | Path, *, check_files: bool = True, complete: bool = Tr
     reading.need(*(f"info/{name}" for name in LISTS))
     try:
         train, test = (_part(reading, part) for part in ("train", "test"))
-        queries = read_mat(reading.root / "info/query_IDX.mat", "query_IDX")["query_IDX"].ravel().astype(int)
+        queries = read_integers(reading.root / "info/query_IDX.mat", "query_IDX").ravel()
     except TrackletError as error:
         reading.attempt(error)
         reading.stop_if_faulty()
@@ -82,7 +83,7 @@ def _part(reading: DataSetReader, part: str) -> list[Tracklet]:
     info = reading.root / "info"
     names = read_lines(info / f"{part}_name.txt")
     where = f"info/tracks_{part}_info.mat"
-    rows = read_mat(reading.root / where, f"track_{part}_info")[f"track_{part}_info"].astype(int)
+    rows = read_integers(reading.root / where, f"track_{part}_info")
     if rows.ndim != 2 or rows.shape[1] != 4 or not len(rows):
         raise TrackletError(f"{where} must have the columns first, last, person, camera, got shape {rows.shape}")
     if rows[:, 1].max() != len(names):

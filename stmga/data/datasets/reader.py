@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
+from stmga.utils.foreign import MB, read_regular
 
 SPLITS = 10  # of iLIDS-VID and PRID-2011
-NUMERIC = "biuf"  # kinds of a numpy dtype: truth values and real numbers
+LIST_LIMIT = 256 * MB  # of a list; that of MARS has 10 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,62 +162,6 @@ def check_split(split: int) -> None:
 def read_lines(path: Path) -> list[str]:
     """Lines of a list that are not empty; TrackletError if it cannot be read."""
     try:
-        return [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        return [line for line in read_regular(path, LIST_LIMIT).decode("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise TrackletError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def read_mat(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """Real numeric matrices of a MATLAB file by name, rows first as in MATLAB; at least those of ``names``.
-
-    Reads versions 5 to 7.2 with scipy and 7.3 (HDF5) with h5py. Text, cells, structures, sparse and complex matrices
-    are left out.
-
-    Raises:
-        TrackletError: the file cannot be read, is damaged or is not a MATLAB file, or a name is not in it.
-        ImportError: the library that reads it is not installed.
-
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".mat") as file:
-    ...     _ = file.write(b"no matrices".ljust(200)), file.flush()
-    ...     read_mat(Path(file.name))
-    Traceback (most recent call last):
-    stmga.tracklets.tracklet.TrackletError: ... is not a MATLAB file of version 5 or later, or is damaged: ...
-    """
-    try:
-        with path.open("rb") as file:
-            header = file.read(128)
-    except OSError as error:
-        raise TrackletError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        found = _load_hdf5(path) if header[124:] == b"\x00\x02IM" else _load_level5(path)
-    except ImportError as error:
-        raise ImportError(f'{path} needs {error.name or error}: pip install "stmga[mat]"', name=error.name) from error
-    except Exception as error:  # scipy, h5py and zlib raise nearly every type on damaged files
-        raise TrackletError(f"{path} is not a MATLAB file of version 5 or later, or is damaged: {error}") from error
-    if missing := [name for name in names if name not in found]:
-        has = ", ".join(sorted(found)) or "none that is numeric"
-        raise TrackletError(f'{path} has no matrix "{missing[0]}"; it has {has}')
-    return found
-
-
-def _load_level5(path: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
-
-    values = loadmat(path, appendmat=False)
-    return {name: v for name, v in values.items() if isinstance(v, np.ndarray) and v.dtype.kind in NUMERIC}
-
-
-def _load_hdf5(path: Path) -> dict[str, np.ndarray]:
-    import h5py
-
-    found = {}
-    with h5py.File(path, "r") as file:
-        for name, item in file.items():
-            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in NUMERIC:
-                continue
-            if item.attrs.get("MATLAB_class") == b"char":  # text, as numbers of 16 bits
-                continue
-            # HDF5 has the axes in reverse order, and stores the shape of an empty matrix instead of values.
-            found[name] = np.zeros(item[()]) if "MATLAB_empty" in item.attrs else item[()].T
-    return found

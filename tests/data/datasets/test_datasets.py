@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stmga.data import DATASETS, DataSetError, load_benchmark, read_duke, read_ilids, read_lsvid, read_prid
-from stmga.data.datasets.reader import read_mat
+from stmga.data.datasets.matrices import read_mat
 from stmga.data.load import guess
 from tests.support.datasets import Pictures, write_mat
 from tests.support.paths import DATA

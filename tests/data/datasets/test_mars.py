@@ -13,7 +13,7 @@ import pytest
 from scipy import io
 
 from stmga.data import DATASETS, DataSetError, load_benchmark, read_mars
-from stmga.data.datasets.reader import read_mat
+from stmga.data.datasets.matrices import read_mat
 from stmga.tracklets.tracklet import TrackletError
 from tests.support.datasets import SMALL_QUERIES, SMALL_TEST, SMALL_TRAIN, mars_names, mars_tree, write_mat
 from tests.support.paths import DATA
