@@ -102,7 +102,7 @@ def refused(path) -> None:
         with pytest.raises(ValueError) as caught:
             load(path)
         text = str(caught.value)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 30
         assert len(text) < 700 + 2 * len(str(path)) and "\x1b" not in text and "\n" not in text
 
 

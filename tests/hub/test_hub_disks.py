@@ -49,7 +49,7 @@ def test_no_network_and_nothing_cached(tmp_path, monkeypatch, revision):
     use(monkeypatch, "http://127.0.0.1:9", tmp_path)
     start = time.monotonic()
     refuse("http://127.0.0.1:9", "cannot be reached", "folder", revision=revision)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("revision", [None, "a" * 40])

@@ -99,7 +99,7 @@ def test_a_byte_at_a_time(hub, tmp_path, monkeypatch):
     hub.pattern, hub.answer = r"GET .*/model\.safetensors", endless(0.02, b"x")
     start = time.monotonic()
     refuse("bytes a second and was given up")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     nothing_stays(tmp_path)
 
 

@@ -22,6 +22,6 @@ def refused(path: Path, match: str, **options) -> None:
     start = time.monotonic()
     with pytest.raises(ValueError, match=match) as caught:
         ExportedModel(path, **options)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert len(str(caught.value)) < 800 and str(caught.value).isprintable()
     assert not Path("pwned").exists()
