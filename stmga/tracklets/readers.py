@@ -1,4 +1,4 @@
-"""Tracklets from what people have: a folder of folders of crops, a manifest, images and arrays in memory."""
+"""Reads tracklets from a folder of folders of crops, a manifest, or images and arrays in memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from stmga.tracklets.validation import check_tracklets
 def read_tracklets(
     source: Any, *, layout: str = "{tracklet}", check_files: bool = True, max_pixels: int | None = None
 ) -> list[Tracklet]:
-    """Tracklets from anything people have, checked; all faults in one `TrackletError`.
+    """Tracklets from a folder, a manifest or memory, checked; all faults in one `TrackletError`.
 
     Args:
         source: a folder (see `read_folder`), a `.jsonl` manifest (see `read_manifest`), `Tracklet`s, a dict from id to
-            frames, or a list of frames (ids "0", "1", ...), where frames are anything that `Tracklet` takes.
+            frames, or a list of frames (ids "0", "1", ...); frames are anything that `Tracklet` takes.
         layout: of a folder.
         check_files: open the header of every file now (about 0.1 ms each). False leaves bad files to `Tracklet.load`:
             one tracklet may fail and the rest continue.
-        max_pixels: a picture of more is refused, before it is decoded and by `Tracklet.load` too; default: 64 million.
+        max_pixels: larger pictures are refused before they are decoded, also by `Tracklet.load`; default: 64 million.
 
     >>> read_tracklets({"ann": np.zeros((4, 128, 64, 3), np.uint8)})
     [Tracklet(id='ann', person=None, camera=None, time=None, extra={})]
