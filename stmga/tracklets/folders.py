@@ -23,7 +23,7 @@ IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", "
 # What file servers and systems put beside the user's files; hidden names (._1.jpg, .DS_Store) are passed over too.
 JUNK = frozenset({"@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "thumbs.db"})
 JUNK |= {"desktop.ini", "$recycle.bin", "system volume information", "lost+found"}
-MOST = 20_000  # folders that are looked at to find how deep the images are
+MOST = 20_000  # folders examined to find the depth of the images
 
 
 def read_folder(
@@ -36,8 +36,8 @@ def read_folder(
     must match. A last level with `{frame}` is the pattern of file names: `"{person}C{camera}T{tracklet}F{frame}"`
     reads `0001C1T0001F001.jpg` from one folder, tracklet by tracklet, in the order of `{frame}`.
 
-    Labels are strings. Hidden files and those of file servers (`@eaDir`, `__MACOSX`) are passed over; other files that
-    are no images are left out, and one line of the log counts them. `max_pixels` as in `read_tracklets`.
+    Labels are strings. Hidden files and those of file servers (`@eaDir`, `__MACOSX`) are skipped. Other files that are
+    not images are left out, and one line of the log counts them. `max_pixels` as in `read_tracklets`.
 
     >>> import PIL.Image, tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -75,7 +75,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 class Listing(NamedTuple):
-    """A folder's folders and images, in natural order, and what else is in it, by kind."""
+    """The folders and images in a folder, in natural order, and counts of other entries by kind."""
 
     folders: list[str]
     images: list[str]
@@ -83,7 +83,7 @@ class Listing(NamedTuple):
 
 
 def list_folder(folder: Path) -> Listing:
-    """What is in `folder`; hidden names and the files of systems and file servers are left out."""
+    """The contents of `folder`, without hidden names and the files of systems and file servers."""
     folders, images = [], []
     others: dict[str, list[str]] = {}
     try:
@@ -104,7 +104,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """ "folder", the ending of a file in lower case, or what else it is."""
+    """ "folder", the suffix of a file in lower case, or the type of another entry."""
     try:
         mode = entry.stat().st_mode if entry.is_symlink() else 0
         if stat.S_ISDIR(mode) or (not mode and entry.is_dir()):
@@ -118,7 +118,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 @dataclass
 class _Walk:
-    """One look at the folders below `root`: tracklets, what does not fit the layout, and what is left out."""
+    """One pass over the folders below `root`: tracklets, what does not fit the layout, and what is left out."""
 
     root: Path
     layout: Layout
@@ -182,7 +182,7 @@ class _Walk:
         return Tracklet(name, frames, labels.get("person"), labels.get("camera"), extra=extra)
 
     def all_faults(self) -> list[str]:
-        """What is wrong; a layout that fits most folders badly is said once, with the one that is probably meant."""
+        """All faults. A layout that does not fit most folders is one fault, with the layout that is probably meant."""
         for what, paths in self.unmatched.items():
             few = preview(paths, 3)
             does = "does" if len(paths) == 1 else "do"

@@ -1,4 +1,4 @@
-"""Which image of a folder is which frame: by the one number of the names that varies."""
+"""Finds the frame number of each image in a folder: the one number in the names that varies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ADVICE = "name the images of one camera by their frame number alone, as 000001.j
 
 
 def frame_numbers(folder: Path, names: Sequence[str]) -> dict[int, str]:
-    """{number: image} of the images `names` of a folder, in natural order; those named otherwise are logged.
+    """{number: image} for the images `names` of a folder, in natural order; images with other names are logged.
 
-    Names that have no number at all are numbered from 1 in their order. Where two numbers vary, two images have one
-    number, or names are of several kinds, no number is certain: `TrackletError`.
+    If no name has a number, images are numbered from 1 in their order. If two numbers vary, two images have the same
+    number, or the names are of several kinds, the numbers are ambiguous: `TrackletError`.
 
     >>> frame_numbers(Path("."), ["cam1_000005.jpg", "cam1_000010.jpg"])
     {5: 'cam1_000005.jpg', 10: 'cam1_000010.jpg'}
@@ -35,7 +35,7 @@ def frame_numbers(folder: Path, names: Sequence[str]) -> dict[int, str]:
         words = "%s: its images have no numbers in their names: frame 1 is %s, and so on in this order"
         logger.warning(words, folder, names[0])
         return dict(enumerate(names, 1))
-    # The shorter kind on a tie: "000003" before "000003 (1)".
+    # On a tie, the shorter kind: "000003" before "000003 (1)".
     main = max(numbered, key=lambda kind: (len(numbered[kind]), -len("".join(kind)), -len(kind)))
     images, extra = _one_of_each(folder, numbered[main], _varying(folder, numbered[main]))
     stems = {os.path.splitext(name)[0] for name in images.values()}
@@ -58,13 +58,13 @@ def _first(kinds: dict[tuple[str, ...], list[str]], main: tuple[str, ...]) -> st
 
 
 def _is_copy(name: str, stems: set[str]) -> bool:
-    """Whether a name begins as that of an image does and goes on: "000003 (1)", "000003_mask"."""
+    """Whether a name is that of an image with a suffix: "000003 (1)", "000003_mask"."""
     stem = os.path.splitext(name)[0]
     return any(stem[:end] in stems for end in range(1, len(stem)) if not stem[end].isdigit())
 
 
 def _varying(folder: Path, names: Sequence[str]) -> list[int]:
-    """The number of each name that is the frame's."""
+    """The frame number in each name."""
     rows = [[int(text) for text in re.findall(r"[0-9]+", os.path.splitext(name)[0])] for name in names]
     columns = list(zip(*rows, strict=True))
     vary = [column for column in columns if len(set(column)) > 1] or columns
@@ -77,7 +77,7 @@ def _varying(folder: Path, names: Sequence[str]) -> list[int]:
 
 
 def _one_of_each(folder: Path, names: Sequence[str], numbers: Sequence[int]) -> tuple[dict[int, str], str]:
-    """{number: name}; where several have one number, those of the file type that alone has every number."""
+    """{number: name}. If several images have the same number, only the one file type that has every number is kept."""
     found = dict(zip(numbers, names, strict=True))
     if len(found) == len(names):
         return found, ""

@@ -22,8 +22,8 @@ Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
 WIDTH_TAG, HEIGHT_TAG = 256, 257  # of TIFF
 OPEN_SHARDS = 16  # files of packs that a process keeps open
-GREY = [128, 128, 128]  # with which libjpeg fills what is missing
-FILLING = bytes(range(1, 255)) * 2  # data of no meaning
+GREY = [128, 128, 128]  # with which libjpeg fills missing data
+FILLING = bytes(range(1, 255)) * 2  # meaningless data
 
 
 def read_image(file: Path, span: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -33,13 +33,13 @@ def read_image(file: Path, span: tuple[int, int] | None = None, max_pixels: int 
 
     Raises:
         OSError: the file cannot be read, or is a pipe or a device.
-        ValueError: it is not whole, has more than `max_pixels` pixels, or values of unknown range.
+        ValueError: it is truncated, has more than `max_pixels` pixels, or values of unknown range.
     """
     return decoded(read_bytes(file, span, max_pixels), max_pixels)
 
 
 def image_size(file: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of the upright picture, from the header alone. Raises as `read_image`, but for missing data."""
+    """Width and height of the upright picture, from the header. Raises as `read_image`, except for missing data."""
     with open_regular(file, max_bytes(max_pixels)) as source, opened(source, max_pixels) as image:
         # TIFF files are turned as they load; before that, some versions of Pillow give the size as stored.
         if (tags := getattr(image, "tag_v2", None)) is not None:
@@ -58,7 +58,7 @@ def read_bytes(file: Path, span: tuple[int, int] | None = None, max_pixels: int 
 
 
 def is_plain_jpeg(data: bytes, most: int) -> bool:
-    """Whether they are a whole JPEG file in RGB or grey, stored upright, of at most so many pixels."""
+    """Whether the bytes are a complete JPEG file in RGB or grey, stored upright, of at most `most` pixels."""
     if not is_jpeg(data):
         return False
     try:
@@ -83,14 +83,14 @@ def decoded(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def _whole_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
-    """What `_jpeg` says; `ValueError` where the data end before the picture, though an end marker follows them.
+    """The result of `_jpeg`; `ValueError` if the data end before the picture although an end marker follows.
 
-    libjpeg fills the rest with grey. Bytes added behind a whole picture change nothing; here they change that rest.
+    libjpeg fills the missing rest with grey. Appending bytes changes this rest, but not a complete picture.
     """
     end = check_jpeg(data, max_pixels)
     pixels = _jpeg(data)
     if pixels is not None and pixels[-1, -1].tolist() == GREY:
-        # By Pillow, which has the same pixels: torchvision's libjpeg prints a warning of the bytes that are too many.
+        # With Pillow, which gives the same pixels: torchvision's libjpeg prints a warning about the extra bytes.
         with opened(io.BytesIO(data[:end] + FILLING + data[end:]), max_pixels) as image:
             if not np.array_equal(rgb(image), pixels):
                 raise truncated("the data of the JPEG file end before the picture does")
@@ -98,10 +98,10 @@ def _whole_jpeg(data: bytes, max_pixels: int) -> np.ndarray | None:
 
 
 def _jpeg(data: bytes) -> np.ndarray | None:
-    """The same numbers by torchvision, in less than half of Pillow's time; None for what Pillow should look at.
+    """The same pixels by torchvision, in less than half of Pillow's time; None if Pillow should decode the file.
 
-    That is CMYK, and whatever is wrong, since Pillow says what; and all of it once torchvision, which has announced
-    that, no longer decodes.
+    Pillow decodes CMYK, and files with faults, since its errors say what is wrong. It will decode all files once
+    torchvision no longer does, as announced.
     """
     try:
         from torchvision.io import decode_jpeg
@@ -131,13 +131,13 @@ def read_span(file: Path, span: tuple[int, int]) -> bytes:
 
 
 class _Shard:
-    """A file kept open; closed when the cache has dropped it and all reads are done."""
+    """A file kept open; closed when it has left the cache and all reads are done."""
 
     def __init__(self, file: Path) -> None:
         self.file = open_regular(file)
 
     def read(self, offset: int, length: int) -> bytes:
-        # pread leaves the position alone, which threads and forked workers share.
+        # pread does not change the position, which threads and forked workers share.
         return os.pread(self.file.fileno(), length, offset)
 
     def __del__(self) -> None:
@@ -146,7 +146,7 @@ class _Shard:
 
 
 class _Reopened:
-    """The same where there is no pread (Windows): opened for every read."""
+    """The same without pread (Windows): the file is opened for every read."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

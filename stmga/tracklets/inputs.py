@@ -1,4 +1,4 @@
-"""What identifies the files of tracklets, so that work that was interrupted is not resumed over other ones."""
+"""Identifies the files of tracklets, so that interrupted work is resumed only over the same files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CHUNK = 1 << 20
 
 
 class InputRecord:
-    """One line for each tracklet: its id, a digest of its labels, and one of what identifies each frame.
+    """One line per tracklet: its id, a digest of its labels, and a digest of what identifies each frame.
 
     A frame on disk is identified by file, box, index and span, with the file's size and modification time; a frame in
-    memory by its pixels. With ``contents`` a frame is also known by a digest of its file's contents, its box, index and
-    span, and compared by that: a copy, elsewhere or with another time, is the same.
+    memory by its pixels. With ``contents``, frames are compared by a digest of the file's contents, box, index and
+    span, so that a copy with another path or time is the same.
 
     Args:
-        tracklets: in their order.
+        tracklets: in order.
         contents: read every file once, and compare contents.
 
     >>> a, b = (Tracklet("a", np.full((2, 4, 4, 3), value, np.uint8)) for value in (0, 1))
@@ -46,7 +46,7 @@ class InputRecord:
         return "".join(json.dumps(row) + "\n" for row in self.rows).encode()
 
     def difference(self, before: bytes) -> str:
-        """The first tracklet that is not as it was, and how many more there are; "" if all are."""
+        """The first tracklet that has changed, and how many more have; "" if none has."""
         try:
             rows: list[dict[str, str]] = [json.loads(line) for line in before.splitlines()]
             if len(rows) != len(self.rows):
@@ -70,18 +70,18 @@ class InputRecord:
             return ""
         if len(old[by]) != len(new[by]):
             return f"{name} had {len(old[by]) // _DIGITS:,} frames, now {len(tracklet):,}"
-        place = next(i for i in range(len(tracklet)) if _at(old[by], i) != _at(new[by], i))
-        frame = tracklet.frames[place]
+        index = next(i for i in range(len(tracklet)) if _at(old[by], i) != _at(new[by], i))
+        frame = tracklet.frames[index]
         if not isinstance(frame, Frame):
-            return f"{name}: frame {place} (in memory) has changed: its pixels"
+            return f"{name}: frame {index} (in memory) has changed: its pixels"
         what = "contents, box or index" if by == "contents" else "path, size, modification time, box or index"
         copied = "; its contents cannot be compared, because it was begun without trust_content=True"
         hint = copied if self.contents and by == "frames" else ""
-        return f"{name}: frame {place} ({frame.file}) has changed: its {what}{hint}"
+        return f"{name}: frame {index} ({frame.file}) has changed: its {what}{hint}"
 
 
 class _Known(dict[Path, str]):
-    """What a function says of a file, asked once for each: frames of a video or of a pack share theirs."""
+    """Caches a function of a file, since frames of a video or of a pack share one."""
 
     def __init__(self, ask: Any) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ def _frame(frame: Any, files: _Known) -> str:
 
 
 def _stamp(file: Path) -> str:
-    """Path, size and modification time in nanoseconds; a file that is not there has none."""
+    """Path, size and modification time in nanoseconds; only the path for a missing file."""
     try:
         found = os.stat(file)
     except OSError:
@@ -135,5 +135,5 @@ def _short(text: str, data: Any = b"") -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-def _at(digests: str, place: int) -> str:
-    return digests[place * _DIGITS : (place + 1) * _DIGITS]
+def _at(digests: str, index: int) -> str:
+    return digests[index * _DIGITS : (index + 1) * _DIGITS]

@@ -1,4 +1,4 @@
-"""Layouts: what the names of folders and files mean, such as "{person}/c{camera}/{tracklet}"."""
+"""Layouts: the meaning of folder and file names, such as "{person}/c{camera}/{tracklet}"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stmga.utils.text import did_you_mean
 
-# Words that others use for what only two labels mean here. Any other word is kept in `extra`.
+# Words that others use for person and camera. Any other word is stored in `extra`.
 MEANT = {
     "person": ["pid", "id", "person_id", "personid", "identity", "pids", "persons"],
     "camera": ["cam", "camid", "cam_id", "cid", "camera_id", "cameraid", "cameras"],
@@ -23,7 +23,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """The patterns of the levels of folders, and that of file names where the last level has `{frame}`.
+    """The patterns of the folder levels, and the pattern of file names if the last level has `{frame}`.
 
     >>> layout = Layout.parse("{person}/{person}C{camera}T{tracklet}F{frame}")
     >>> len(layout.folders), match(layout.names, "0001C1T0002F003.jpg")
@@ -36,7 +36,7 @@ class Layout:
 
     @classmethod
     def parse(cls, text: str) -> Layout:
-        """Read a layout; `ValueError` if a level names nothing or a label is probably misspelt."""
+        """Read a layout; `ValueError` if a level has no label or a label is probably misspelt."""
         levels = text.strip("/").split("/")
         patterns = [_level(level) for level in levels]
         _check_labels(text)
@@ -54,7 +54,7 @@ def match(pattern: re.Pattern[str] | None, name: str) -> dict[str, str] | None:
 
 
 def hint(depth: int) -> str:
-    """The usual layout of folders so deep.
+    """The usual layout of folders at this depth.
 
     >>> hint(2), hint(6)
     ('{person}/{tracklet}', '{a}/{b}/{role}/{person}/{camera}/{tracklet}')

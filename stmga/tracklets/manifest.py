@@ -14,7 +14,7 @@ from stmga.utils.files import atomic_write
 
 
 def read_manifest(path: str | Path, *, check_files: bool = True, max_pixels: int | None = None) -> list[Tracklet]:
-    """A JSON Lines manifest: one object a line with `tracklet`, `frames`, and where known `person`, `camera`, `time`.
+    """A JSON Lines manifest: one object per line with `tracklet`, `frames`, and if known `person`, `camera`, `time`.
 
     A frame is a file name, or `{"file": ..., "box": [x, y, w, h], "index": 12}` for a box in it, or for a frame of a
     video (from 0). All frames of a tracklet may also be parts of one file, as `stmga pack` writes them: `"frames":
@@ -25,7 +25,7 @@ def read_manifest(path: str | Path, *, check_files: bool = True, max_pixels: int
     tracklets: list[Tracklet] = []
     lines: list[int] = []
     faults: list[str] = []
-    # Names of files need not be UTF-8.
+    # File names need not be UTF-8.
     for number, line in enumerate(read_lines(path, "surrogateescape"), 1):
         if not line.strip():
             continue
@@ -57,14 +57,14 @@ def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:
 
 
 def manifest_line(tracklet: Tracklet, base: Path) -> str:
-    """The line of a tracklet on disk in a manifest in the folder `base`, with its line end."""
+    """The line, with its line end, of a tracklet on disk for a manifest in the folder `base`."""
     row = {key: value for key, value in tracklet.row().items() if key != "cover"}
     row["frames"] = _packed(tracklet, base) or [_written(frame, base) for frame in tracklet.frames]
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _packed(tracklet: Tracklet, base: Path) -> dict[str, Any] | None:
-    """All frames of a tracklet in one object, where they are parts of one file."""
+    """All frames of a tracklet in one object, if they are parts of one file."""
     frames = tracklet.frames
     if not frames or any(f.span is None or f.index is not None or f.file != frames[0].file for f in frames):
         return None
@@ -110,7 +110,7 @@ def _parse(line: str, base: Path) -> tuple[Tracklet | None, list[str]]:
             faults.append(f"frame {i}: {frame}")
     if faults and not frames:
         return None, faults
-    extra = {key: value for key, value in row.items() if key not in RESERVED or key in MADE}  # for the check to name
+    extra = {key: value for key, value in row.items() if key not in RESERVED or key in MADE}  # for the check to report
     labels = row["tracklet"], row.get("person"), row.get("camera"), row.get("time")
     return Tracklet(labels[0], tuple(frames), *labels[1:], extra), faults
 

@@ -47,12 +47,12 @@ def read_mot(
             and in a column named `frame_index`, else 1.
         stride: the tracker saw every n-th frame and counted only those.
         classes: numbers or names of the classes to read; default: all. A file of several is logged.
-        columns: names of the columns in their order, such as `"frame,id,x1,y1,x2,y2"`, in place of what the file says.
-        check_files, max_pixels: as in `read_tracklets`. The headers of files are read in any case, for their sizes.
+        columns: names of the columns in order, such as `"frame,id,x1,y1,x2,y2"`; overrides the file's header.
+        check_files, max_pixels: as in `read_tracklets`. The headers of files are always read, for their sizes.
 
-    Images are matched by the one number of their names that varies (see docs/use/tracklets.md). A frame whose box is
-    wholly outside the image is left out. One line of the log counts all that is left out. All faults of the input come
-    in one `TrackletError`, with line numbers.
+    Images are matched by the one number in their names that varies (see docs/use/tracklets.md). A frame whose box is
+    completely outside the image is left out. One line of the log counts what is left out. All faults of the input are
+    reported in one `TrackletError`, with line numbers.
     """
     if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
         raise ValueError(f"stride must be an integer >= 1, got {stride!r}")
@@ -81,7 +81,7 @@ def read_mot(
 
 
 def _one_camera(file: TrackFile, camera: str | int | None) -> str | int | None:
-    """Keep the lines of one camera, where the file has a column of cameras; its label."""
+    """Keep the lines of one camera if the file has a column of cameras; returns the camera's label."""
     cameras = Counter(row.camera for row in file.rows)
     if not cameras or set(cameras) == {""}:
         return camera
@@ -97,7 +97,7 @@ def _one_camera(file: TrackFile, camera: str | int | None) -> str | int | None:
 
 
 def _by_track(file: TrackFile, first: int) -> dict[int, list[Row]]:
-    """{track: its rows by frame}, both in order; what cannot be is a fault."""
+    """{track: its rows by frame}, both in order; contradictions are faults."""
     found: dict[int, dict[int, Row]] = {}
     small = [row for row in file.rows if min(row.box[2:]) < 1]
     if small and len(small) == len(file.rows):
@@ -137,7 +137,7 @@ def _say_absent(
 
 
 def _leave_out_outside(file: TrackFile, pictures: dict[int, Frame], sizes: dict[Path, Size | str]) -> None:
-    """Trackers predict boxes that have left the frame; most of them outside means that these are other frames."""
+    """Leave out boxes outside the image, which trackers predict. If most are outside, the images are the wrong ones."""
     gone = []
     for key, frame in pictures.items():
         size = sizes[frame.file]
@@ -159,7 +159,7 @@ def _leave_out_outside(file: TrackFile, pictures: dict[int, Frame], sizes: dict[
 def _long_enough(
     file: TrackFile, found: dict[int, list[Row]], pictures: dict[int, Frame], min_frames: int
 ) -> dict[int, list[Row]]:
-    """The tracks that have enough frames left, with these alone."""
+    """The tracks that still have enough frames."""
     left = {track: [row for row in rows if row.line in pictures] for track, rows in found.items()}
     kept = {track: rows for track, rows in left.items() if len(rows) >= max(min_frames, 1)}
     short = len(left) - len(kept)
@@ -190,7 +190,7 @@ def _frame_files(frames: Path, first: int) -> Frames:
     if not names:
         raise TrackletError(f"{frames} has no images")
     images = frame_numbers(frames, names)
-    # Names numbered from 0 or 1 begin at the first frame, whatever the track file calls it. From elsewhere, they are an
+    # Names numbered from 0 or 1 begin at the first frame, whatever its number in the track file. Otherwise they are an
     # excerpt of a longer sequence, and only equal numbers can mean the same frame.
     lowest = min(images)
     shift = first - lowest if lowest in (0, 1) else 0

@@ -1,4 +1,4 @@
-"""Which way up a picture is: what cameras note beside the pixels, as one of EXIF's eight numbers, and applying it."""
+"""Orientation of pictures: reads it from the metadata as one of EXIF's eight numbers, and applies it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MATRICES = {
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels `(h, w, 3)` as stored -> as they are to be seen: `(w, h, 3)` for the orientations 5 to 8.
+    """Pixels `(h, w, 3)` as stored -> the upright picture, `(w, h, 3)` for the orientations 5 to 8.
 
     >>> upright(np.arange(6).reshape(2, 3, 1), 6)[..., 0]  # a quarter turn clockwise
     array([[3, 0],
@@ -38,22 +38,22 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Width and height as stored -> of the upright picture."""
+    """Width and height as stored -> width and height of the upright picture."""
     return (height, width) if orientation > 4 else (width, height)
 
 
 def image_orientation(image: Image.Image) -> int:
-    """1 to 8, from the EXIF block of an image as `PIL.Image.open` returned it; 1 where it does not say.
+    """1 to 8, from the EXIF block of an image as `PIL.Image.open` returned it; 1 if there is none.
 
-    Ask before the pixels are loaded. Pillow turns TIFF files itself, and keeps no EXIF block of theirs.
+    Call it before the pixels are loaded: Pillow rotates TIFF files itself on loading, and drops their EXIF block.
     """
     from PIL import Image
 
-    # An image derived from another (format None) keeps the block of the first, and its pixels may have been turned.
+    # An image derived from another (format None) keeps that one's block, but its pixels may have been rotated.
     if image.format is None or not (block := image.info.get("exif")):
         return 1
     exif = Image.Exif()
-    with contextlib.suppress(Exception):  # a block that cannot be read says nothing, as for OpenCV
+    with contextlib.suppress(Exception):  # an unreadable block is ignored, as in OpenCV
         exif.load(block)
         found = exif.get(ORIENTATION)
         if isinstance(found, int) and 1 <= found <= 8:

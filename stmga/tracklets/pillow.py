@@ -1,4 +1,4 @@
-"""Pillow, opened so that it decodes nothing too large, runs no other program and fills in nothing that is missing."""
+"""Safe use of Pillow: nothing too large is decoded, no other program is run, no missing data is filled in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stmga.tracklets.limits import check_pixels, max_bytes
 if TYPE_CHECKING:
     from PIL import Image
 
-# Not EPS, which runs Ghostscript. HEIF is there where pillow-heif is registered.
+# Not EPS, which runs Ghostscript. HEIF works if pillow-heif is registered.
 FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "TGA", "JPEG2000", "AVIF", "HEIF")
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of TIFF
 HEADER_READS = 20_000  # steps in which Pillow reads a header; most files take some dozens
@@ -24,7 +24,7 @@ HEADER_BYTES = 32 << 20  # of a header with its profiles, thumbnails and texts
 
 @contextmanager
 def opened(source: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
-    """An image of which only the header is read; its pixels, if asked for inside, are all there or an error.
+    """An image of which only the header is read. Loading its pixels inside gives all of them or an error.
 
     Raises:
         ValueError: too many pixels, values of unknown range, or a format that is not read.
@@ -67,7 +67,7 @@ class _Header:
 
 
 def check_image(image: Image.Image, max_pixels: int) -> None:
-    """`ValueError` for an image that has too many pixels, or values of unknown range; its header is enough."""
+    """Raise `ValueError` for an image with too many pixels or values of unknown range, from its header."""
     check_pixels(*image.size, max_pixels)
     if (tags := getattr(image, "tag_v2", None)) and (tile := tags.get(TILE_WIDTH)):
         check_pixels(int(tile), int(tags.get(TILE_HEIGHT, 1)), max_pixels)  # a tile may be larger than the picture
@@ -79,19 +79,19 @@ def check_image(image: Image.Image, max_pixels: int) -> None:
 
 
 def check_source(image: Image.Image, max_pixels: int) -> None:
-    """`ValueError` for an image whose file is not whole, if its pixels are still to be read from that file."""
+    """Raise `ValueError` for an image whose file is truncated, if its pixels have not been loaded yet."""
     source: Any = getattr(image, "fp", None)
     if source is None or image.format not in ("JPEG", "MPO", "PNG", "WEBP", "AVIF"):
         return
-    place = source.tell()
+    position = source.tell()
     source.seek(0)
     data = source.read(max_bytes(max_pixels))
-    source.seek(place)
+    source.seek(position)
     check_whole(data, image.format, image.width * image.height, max_pixels)
 
 
 def check_whole(data: bytes, form: str | None, pixels: int, max_pixels: int) -> None:
-    """`ValueError` for a file of that format whose end is missing or zeroed, as far as Pillow would not say so."""
+    """Raise `ValueError` for a file of that format with a missing or zeroed end, where Pillow would not notice."""
     if is_jpeg(data):
         check_jpeg(data, max_pixels)
     elif data.startswith(PNG):
@@ -112,7 +112,7 @@ _asked = False
 
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Inside, Pillow refuses what is truncated, even where the process has told it to load such files."""
+    """Inside, Pillow refuses truncated files, even if the process has set it to load them."""
     from PIL import ImageFile
 
     global _inside, _asked

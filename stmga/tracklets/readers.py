@@ -1,4 +1,4 @@
-"""Tracklets from what people have: a folder of folders of crops, a manifest, images and arrays in memory."""
+"""Reads tracklets from a folder of folders of crops, a manifest, or images and arrays in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mp
 def read_tracklets(
     source: Any, *, layout: str = "{tracklet}", check_files: bool = True, max_pixels: int | None = None
 ) -> list[Tracklet]:
-    """Tracklets from anything people have, checked; all faults in one `TrackletError`.
+    """Tracklets from a folder, a manifest or memory, checked; all faults in one `TrackletError`.
 
     Args:
         source: a folder (see `read_folder`), a `.jsonl` manifest (see `read_manifest`), an image file, `Tracklet`s, a
@@ -31,7 +31,7 @@ def read_tracklets(
         layout: of a folder.
         check_files: open the header of every file now (about 0.1 ms each). False leaves bad files to `Tracklet.load`:
             one tracklet may fail and the rest continue.
-        max_pixels: a picture of more is refused, before it is decoded and by `Tracklet.load` too; default: 64 million.
+        max_pixels: larger pictures are refused before they are decoded, also by `Tracklet.load`; default: 64 million.
 
     >>> read_tracklets({"ann": np.zeros((4, 128, 64, 3), np.uint8)})
     [Tracklet(id='ann', person=None, camera=None, time=None, extra={})]

@@ -13,7 +13,7 @@ from stmga.utils.foreign import read_regular
 def read_lines(path: Path, errors: str = "replace") -> list[str]:
     """The lines of a text file, without their line ends.
 
-    `errors` says what becomes of bytes that are not UTF-8. A file that cannot be read or is not text: `TrackletError`.
+    `errors` is the handling of bytes that are not UTF-8. `TrackletError` for a file that cannot be read or is not text.
     """
     try:
         data = read_regular(path, MAX_TEXT)

@@ -1,4 +1,4 @@
-"""Which column of a track file means what: by its header, by the formats of benchmarks, or as the user says."""
+"""Finds the meaning of the columns of a track file: by its header, by known formats, or by the user's names."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _PLAIN = ("frame", "id", "left", "top", "width", "height", "confidence", "class"
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the values of a line are.
+    """The positions of the values in a line.
 
-    `at` has the column of each meaning, `box` the four of a box, `first_index` the number of a video's first frame by
-    the rules of the format.
+    `at` has the column of each meaning, `box` the four columns of a box, `first_index` the number of a video's first
+    frame in this format.
     """
 
     at: dict[str, int]
@@ -46,7 +46,7 @@ class Columns:
 
 
 def named_columns(cells: Sequence[str]) -> Columns | str:
-    """The columns by their names, or what is missing or ambiguous.
+    """The columns by their names, or a text that says what is missing or ambiguous.
 
     >>> named_columns(["frame", "track_id", "x1", "y1", "x2", "y2"]).box
     ('left', 'top', 'right', 'bottom')
@@ -74,7 +74,7 @@ def named_columns(cells: Sequence[str]) -> Columns | str:
 
 
 def unnamed_columns(rows: Sequence[Sequence[str]]) -> Columns | str:
-    """The columns of a file without a header: MOT, VisDrone, KITTI or AI City; or why that is not certain."""
+    """The columns of a file without a header (MOT, VisDrone, KITTI or AI City), or why they are ambiguous."""
     width, _ = Counter(map(len, rows)).most_common(1)[0]
     same = [row for row in rows if len(row) == width]
     if width in (17, 18) and not any(_is_number(row[2]) for row in same):  # KITTI: frame, id, type, 3 more, corners
@@ -91,7 +91,7 @@ def unnamed_columns(rows: Sequence[Sequence[str]]) -> Columns | str:
 def _ai_city(rows: Sequence[Sequence[str]]) -> Columns | str:
     """Nine columns, the seventh above 1: a confidence in per cent, or AI City's camera,id,frame,x,y,w,h,...
 
-    A track that is in one frame twice cannot be MOT's; anything else could be either.
+    If a track is in one frame twice, it is not MOT; anything else could be either.
     """
     pairs, triples = {tuple(row[:2]) for row in rows}, {tuple(row[:3]) for row in rows}
     if len(pairs) < len(rows) == len(triples):
@@ -103,7 +103,7 @@ def _ai_city(rows: Sequence[Sequence[str]]) -> Columns | str:
 
 
 def _has_classes(rows: Sequence[Sequence[str]], width: int) -> bool:
-    """Whether column 8 holds classes; of ten columns the last three may be a place in the world, or all -1."""
+    """Whether column 8 is the class; of ten columns the last three may be world coordinates, or all -1."""
     values = [{row[i] for row in rows} for i in range(7, width)]
     if not all(re.fullmatch(r"-?[0-9]+(\.0*)?", text) for text in values[0]) or _whole(values[0]) == {-1}:
         return False

@@ -35,7 +35,7 @@ class Row:
 
 @dataclass
 class TrackFile:
-    """What a track file holds, what was left out of it, and what is wrong with it."""
+    """The rows of a track file, what was left out, and its faults."""
 
     path: Path
     rows: list[Row] = field(default_factory=list)
@@ -104,14 +104,14 @@ def _cells(line: str, delimiter: str | None) -> list[str]:
             row = line.split(delimiter)
     else:
         row = line.split(delimiter)
-    # Where a semicolon or tab separates, a comma is a decimal comma.
+    # If a semicolon or tab separates, a comma is a decimal comma.
     return [cell.strip() if delimiter == "," else cell.strip().replace(",", ".") for cell in row]
 
 
 def _take(
     file: TrackFile, cells: list[tuple[int, list[str]]], columns: Columns, wanted: set[str] | None
 ) -> tuple[int, Counter[str]]:
-    """Rows and faults into `file`; how many lines have confidence 0, and how many each class has."""
+    """Add rows and faults to `file`; returns the number of lines with confidence 0, and with each class."""
     zeros, kinds = 0, Counter[str]()
     for number, row in cells:
         kind = _class(_cell(row, columns, "class"))
@@ -135,7 +135,7 @@ def _take(
 
 
 def _judge(file: TrackFile, zeros: int, kinds: Counter[str], wanted: set[str] | None) -> None:
-    """What concerns the file as a whole."""
+    """Add the faults and warnings that concern the file as a whole."""
     if zeros and not file.rows and not file.faults and not file.left_out:
         file.faults.append(
             f'{file.path}: all {counted(zeros, "line")} have confidence 0, which means "to be ignored" in MOT ground '
@@ -194,7 +194,7 @@ def _parse(row: list[str], columns: Columns, number: int) -> Row | str:
 
 
 def _integer(text: str) -> int:
-    """A whole number, exact; "3.0" and "3e0" are whole too, where a float can hold them."""
+    """An integer, exact; "3.0" and "3e0" are accepted if a float can represent them."""
     if re.fullmatch(r"[-+]?[0-9]{1,40}", text):
         return int(text)
     value = _float(text)

@@ -1,4 +1,4 @@
-"""Tracklets: one person seen by one camera, frame after frame, as one record."""
+"""Tracklets: consecutive frames of one person from one camera, as one record."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TrackletError(ValueError):
 
 @dataclass(frozen=True, slots=True)  # slots: sets have millions of them
 class Frame:
-    """One frame on disk: an image, or frame `index` (from 0) of a video; the whole of it, or a `box` in it.
+    """One frame on disk: an image, or frame `index` (from 0) of a video, either whole or cropped to `box`.
 
     `box` is (x, y, width, height) in pixels from the top left corner. `span` is (offset, length) in bytes, for an image
     that is a part of `file`: a shard of a pack (`stmga.data.packing`).
@@ -63,7 +63,7 @@ class Frame:
     span: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The frame as plain JSON values; `box`, `index` and `span` only where there is one."""
+        """The frame as plain JSON values; `box`, `index` and `span` only if set."""
         row: dict[str, Any] = {"file": str(self.file)}
         if self.box is not None:
             row["box"] = list(self.box)
@@ -85,11 +85,11 @@ class Tracklet:
             in 0..1, in the order RGB: OpenCV's frames are BGR, so pass `frame[..., ::-1]`. A single file, image,
             `(h, w, 3)` array or `(3, h, w)` tensor is a tracklet of one frame.
         person, camera: labels, where known; one of each for the whole tracklet.
-        time: when it begins, in seconds, where known.
-        extra: whatever else is to be kept with it; plain JSON values.
-        max_pixels: a picture of more is refused before it is decoded.
+        time: when it begins, in seconds, if known.
+        extra: any other data to keep with it, as plain JSON values.
+        max_pixels: larger pictures are refused before they are decoded.
 
-    The constructor checks nothing: `check_tracklets` looks at a whole input and reports all faults together.
+    The constructor checks nothing: `check_tracklets` checks a whole input and reports all faults together.
 
     >>> t = Tracklet("a", np.zeros((5, 128, 64, 3), np.uint8), person=7, camera="door")
     >>> len(t), t.load([0])[0].shape, t.row()
@@ -119,11 +119,11 @@ class Tracklet:
 
     @property
     def checked(self) -> bool:
-        """Whether its files were opened and its boxes compared with them, so that neither is done again."""
+        """Whether its files and boxes have been checked, so that they are not checked again."""
         return self._checked
 
     def as_checked(self) -> Self:
-        """A copy with the same frames that counts as checked; itself if it does already.
+        """A copy with the same frames, marked as checked; itself if it is already.
 
         >>> t = Tracklet("a", ["1.jpg"])
         >>> t.checked, t.as_checked().checked
@@ -149,8 +149,8 @@ class Tracklet:
     def load(self, indices: Iterable[int] | None = None) -> list[torch.Tensor]:
         """Pixels of the frames `indices` (default: all), in that order: `(3, h, w)` uint8; float frames stay float.
 
-        A frame asked for twice is read once and is the same tensor twice; a video is decoded in one pass. Raises
-        `TrackletError`, naming tracklet and file, for a frame that cannot be read whole or whose values are no picture.
+        A frame that occurs twice is read once, and both are the same tensor. A video is decoded in one pass. Raises
+        `TrackletError`, with tracklet and file, for a frame that cannot be read or has values out of range.
         """
         chosen = list(range(len(self)) if indices is None else indices)
         pixels: dict[int, torch.Tensor] = {}
@@ -161,8 +161,8 @@ class Tracklet:
                 videos.setdefault(frame.file, []).append(i)
             else:
                 pixels[i] = self._pixels(frame, i)
-        for file, places in videos.items():
-            pixels.update(self._video_pixels(file, places))
+        for file, indices_of in videos.items():
+            pixels.update(self._video_pixels(file, indices_of))
         return [pixels[i] for i in chosen]
 
     def row(self) -> dict[str, Any]:
@@ -187,11 +187,11 @@ class Tracklet:
         except Exception as error:  # Pillow's plugins raise whatever their format makes them raise
             raise TrackletError(f'tracklet "{self.id}": cannot read {frame.file}: {error}') from error
 
-    def _video_pixels(self, file: Path, places: list[int]) -> dict[int, torch.Tensor]:
+    def _video_pixels(self, file: Path, indices: list[int]) -> dict[int, torch.Tensor]:
         from stmga.tracklets.video import decode
 
         wanted: dict[int, list[int]] = {}
-        for i in places:
+        for i in indices:
             wanted.setdefault(self.frames[i].index, []).append(i)
         try:
             pictures = decode(file, wanted, self.max_pixels)
@@ -202,7 +202,7 @@ class Tracklet:
     def _crop(self, picture: np.ndarray, i: int) -> torch.Tensor:
         box = self.frames[i].box
         pixels = crop(picture, box)
-        # A checked tracklet's boxes were counted with those of its whole input.
+        # The boxes of a checked tracklet have been counted with its whole input.
         if box is not None and not (self._checked or self._clipping_said) and outside(box, *picture.shape[1::-1]):
             logger.warning('tracklet "%s": boxes reach over the edge and are clipped; first: frame %d', self.id, i)
             object.__setattr__(self, "_clipping_said", True)
@@ -212,8 +212,8 @@ class Tracklet:
 def load_cover(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
     """The picture of a row's middle frame, from disk; None where the row has none (in-memory tracklets).
 
-    `row` is `Tracklet.row()`, or an item of saved embeddings. `TrackletError` if the file has gone, cannot be read, or
-    has a picture of more than `max_pixels`.
+    `row` is `Tracklet.row()`, or an item of saved embeddings. `TrackletError` if the file is missing, cannot be read,
+    or has more than `max_pixels` pixels.
     """
     from PIL import Image
 
@@ -224,5 +224,5 @@ def load_cover(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Image
     frame = Frame(Path(cover["file"]), box, cover.get("index"), span)
     tracklet = Tracklet(
         str(row.get("tracklet")), (frame,), max_pixels=max_pixels
-    ).as_checked()  # the warning came when it was read
+    ).as_checked()  # the warning was given when it was read
     return Image.fromarray(tracklet.load()[0].permute(1, 2, 0).numpy())

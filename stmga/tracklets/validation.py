@@ -1,4 +1,4 @@
-"""Look once at every tracklet of an input and report all faults together; readers and embedder call this."""
+"""Checks every tracklet of an input once and reports all faults together; readers and embedder call it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys tha
 SHARES = "are the boxes shares of the frame (normalised)? Multiply x, w by its width and y, h by its height"
 CHUNK = 64  # files a thread opens before it fetches more
 
-Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> where that is, as text
-Size = tuple[int, int, "int | None"]  # width, height, frames (None: an image, or a video that does not say)
+Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> its location, as text
+Size = tuple[int, int, "int | None"]  # width, height, frames (None: an image, or a video whose header does not say)
 
 
 def check_tracklets(
@@ -44,17 +44,17 @@ def check_tracklets(
 ) -> list[Tracklet]:
     """The tracklets, marked as checked; one `TrackletError` with every fault of every tracklet if there are any.
 
-    Looks at ids, labels, array shapes and types, and opens the header of every file once (tracklets checked before are
-    not opened again). Of a video the first picture is decoded, and of images nothing: a truncated one shows when it is
-    loaded. Boxes that reach over the frame's edge are no fault; how many there are is logged as a warning, and
-    `Tracklet.load` clips them (it says so itself, once a tracklet, where no files were checked).
+    Checks ids, labels, array shapes and types, and opens the header of every file once (files of tracklets that were
+    checked before are not opened again). The first picture of a video is decoded, but no image is: a truncated image is
+    found when it is loaded. A box that crosses the frame's edge is not a fault. A warning counts such boxes, and
+    `Tracklet.load` clips them (if no files were checked, it warns once per tracklet).
 
     Args:
-        check_files: False opens no file and marks nothing: what is wrong with a file shows when its tracklet is loaded.
-        place: says where a tracklet or frame stands in the user's file; default: the tracklet's id.
-        faults: what a reader has found already, to be reported with the rest.
-        sizes: what `sizes_of` has read already of these files, so that no header is read twice.
-        max_pixels: limit of the tracklets that are returned; default: what they have, which is 64 million.
+        check_files: False opens no file and marks nothing as checked: faults of files are found on loading.
+        place: gives the location of a tracklet or frame in the user's file; default: the tracklet's id.
+        faults: faults that a reader has already found, to be reported with the rest.
+        sizes: results of `sizes_of` for these files, so that no header is read twice.
+        max_pixels: limit for the returned tracklets; default: their own, initially 64 million.
 
     >>> check_tracklets([Tracklet("a", ())])
     Traceback (most recent call last):
@@ -111,7 +111,7 @@ def _labels(tracklet: Tracklet) -> Iterator[str]:
 
 
 def _frames(frames: Any, max_pixels: int) -> Iterator[tuple[int | None, str]]:
-    """Faults that show without opening a file."""
+    """Faults that can be found without opening a file."""
     if isinstance(frames, (np.ndarray, torch.Tensor)):
         if fault := _pixels_fault(frames, 4, max_pixels):
             yield None, fault
@@ -168,7 +168,7 @@ def _fault(check: Callable[..., None], *args: Any) -> str | None:
 
 
 def _files(tracklets: Sequence[Tracklet], place: Place, sizes: Mapping[Path, Size | str] | None = None) -> list[str]:
-    """Faults of files and of boxes against them; every file is opened once, however many frames it has."""
+    """Faults of files and of boxes in them; every file is opened once, however many frames it has."""
     on_disk = [
         (number, i, frame)
         for number, tracklet in enumerate(tracklets)
@@ -185,7 +185,7 @@ def _files(tracklets: Sequence[Tracklet], place: Place, sizes: Mapping[Path, Siz
 
 
 def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
-    """Faults of the shards that frames are packed in: each is asked for its size once, none is opened."""
+    """Faults of the shards that contain frames: the size of each is checked once, none is opened."""
     ends: dict[Path, tuple[int, int, int]] = {}
     for number, i, frame in frames:
         assert frame.span is not None
@@ -236,7 +236,7 @@ def _unpacked(
 
 
 def _frame_count(frame: Frame, size: Size) -> int | None:
-    """How many frames its video has, if that is too few. A header may say too little: its packets are counted, then."""
+    """How many frames its video has, if too few. If the header's count is too low, packets are counted."""
     if frame.index is None or size[2] is None or frame.index < size[2]:
         return None
     from stmga.tracklets.video import frame_count

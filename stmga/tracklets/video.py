@@ -1,4 +1,4 @@
-"""Exact pictures of a video by their number, each needed span decoded once. PyAV (`pip install "stmga[video]"`)."""
+"""Exact pictures of a video by number; each span is decoded once. Needs PyAV (`pip install "stmga[video]"`)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from stmga.tracklets.video_index import VideoIndex, video_index
 
 logger = logging.getLogger(__name__)
 
-TRIES = 3  # keyframes from which a picture is looked for before decoding starts at the beginning of the file
+TRIES = 3  # keyframes to try for a picture before decoding from the beginning of the file
 
 
 def decode(file: Path, indices: Collection[int], max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, picture `(h, w, 3)` uint8 RGB, upright) for the frames `indices`, which count from 0.
 
-    Frame k is the k-th picture that decoding from the beginning yields, as a tracker counted them. Where the packets
-    prove that this is the k-th by time stamp, decoding starts at the keyframe before it. Otherwise pictures are counted
-    from the beginning, once: then their time stamps are known, and lead back to those that have been counted.
+    Frame k is the k-th picture that decoding from the beginning yields, as trackers count. If the packets prove that
+    this is the k-th by time stamp, decoding starts at the keyframe before it. Otherwise pictures are counted once from
+    the beginning; after that, their time stamps are known and can be used to seek.
 
     Raises:
         VideoError: it cannot be read, has no such frame, or larger pictures than `max_pixels`.
@@ -67,13 +67,13 @@ def video_size(file: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int 
 
 
 def frame_count(file: Path) -> int | None:
-    """How many frames a video has, by its packets; None where only decoding all of it would tell."""
+    """How many frames a video has, by its packets; None if only decoding all of it would show."""
     index = video_index(str(file), os.stat(file).st_mtime_ns)
     return None if index.counted else len(index.shown)
 
 
 class _Decoder:
-    """An open video that knows which picture it has decoded last: `at`, -1 before the first."""
+    """An open video; `at` is the number of the picture decoded last, -1 before the first."""
 
     def __init__(self, file: Path, max_pixels: int) -> None:
         self.file = file
@@ -82,7 +82,7 @@ class _Decoder:
         self.restart()
 
     def restart(self) -> None:
-        """To the beginning, by opening the file again: that is how everybody who counts has started."""
+        """Go to the beginning by opening the file again, so that counting starts in the same state."""
         if self.container is not None:
             self.container.close()
         self.container, self.stream = open_video(self.file, self.max_pixels)
@@ -106,11 +106,11 @@ class _Decoder:
         return None
 
     def follow(self, index: VideoIndex, number: int) -> Any:
-        """Decode on to a picture behind `at`; None if it does not come, or not as the index says."""
+        """Decode forward to a picture after `at`; None if it does not come, or differs from the index."""
         frame, shown = None, index.shown
         while self.at < number:
             frame = next(self.frames, None)
-            if frame is None or (self.sought and frame.is_corrupt):  # what is made up for it depends on what was before
+            if frame is None or (self.sought and frame.is_corrupt):  # its concealment depends on earlier pictures
                 return None
             if self.at + 1 < len(shown) and frame.pts != shown[self.at + 1]:
                 return None
@@ -123,10 +123,10 @@ class _Decoder:
 def _pictures(
     container: Any, stream: Any, max_pixels: int, known: Callable[[Any], bool] = lambda packet: True
 ) -> Iterator[Any]:
-    """All pictures from here on, up to a packet that is not known.
+    """All pictures from here on, up to an unknown packet.
 
-    Packets that cannot be decoded are passed over, as players and OpenCV do; but not those of too large pictures, as
-    the numbers of all others would change.
+    Packets that cannot be decoded are skipped, as players and OpenCV do. Pictures that are too large are not skipped,
+    since this would change the numbers of all later ones.
     """
     av = require_av()
     for packet in container.demux(stream):
@@ -171,7 +171,7 @@ def _picture(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
 
 
 def _by_seek(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
-    """A picture by way of the keyframe before it; None if that does not lead to it."""
+    """A picture, decoded from the keyframe before it; None if that does not reach it."""
     while index.doubtful and index.doubtful[0][0] <= number:
         span = index.doubtful[0]
         if _reach(decoder, index, *span) is None:
@@ -185,7 +185,7 @@ def _by_seek(decoder: _Decoder, index: VideoIndex, number: int) -> Any:
 
 
 def _reach(decoder: _Decoder, index: VideoIndex, key: int | None, number: int) -> Any:
-    """Decode from the keyframe `key`, one of those before it, or the beginning to a picture."""
+    """Decode a picture from the keyframe `key`, an earlier one, or the beginning."""
     for _ in range(TRIES):
         if key is None:
             break
@@ -207,7 +207,7 @@ def _pixels(frame: Any) -> np.ndarray:
 
 
 def _orientation(frame: Any) -> int:
-    """1 to 8, as EXIF numbers them, from the display matrix that a camera noted."""
+    """1 to 8, as EXIF numbers them, from the display matrix in the file."""
     from av.sidedata.sidedata import Type
 
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)

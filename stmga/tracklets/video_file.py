@@ -1,4 +1,4 @@
-"""A video opened with PyAV: a regular file, no list of other files, no larger pictures than allowed."""
+"""Opens a video with PyAV: only regular files, no lists of other files, no pictures that are too large."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stmga.utils.foreign import open_regular
 # Formats of FFmpeg that name other files or addresses, which it would open; and numbered images, which need no PyAV.
 OTHERS = frozenset(["concat", "dash", "hls", "imf", "image2", "lavfi", "rtsp", "sap", "sdp"])
 
-MARGIN = 1 << 18  # pixels that the buffers of a small picture may have beside it
+MARGIN = 1 << 18  # pixels that the buffers of a small picture may have in addition
 
 
 class VideoError(ValueError):
@@ -20,12 +20,12 @@ class VideoError(ValueError):
 
 
 def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
-    """The container, to be closed, and its video stream; with a limit if it is to be decoded.
+    """The container, which the caller closes, and its video stream; with `max_pixels` if it will be decoded.
 
     Raises:
         VideoError: it has no video stream of a known codec, or larger pictures.
         OSError: it cannot be opened, or is a pipe or a device.
-        av.FFmpegError: it is no video.
+        av.FFmpegError: not a video.
         ImportError: PyAV is not installed.
     """
     av = require_av()
@@ -45,7 +45,7 @@ def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
 
 
 def video_stream(container: Any) -> Any:
-    """The video stream of an open file; `VideoError` where there is none that can be decoded."""
+    """The video stream of an open file; `VideoError` if there is none that can be decoded."""
     stream = next(iter(container.streams.video), None)
     if stream is None or stream.codec_context is None:
         raise VideoError(f"{container.name} has no video stream" + (" of a known codec" if stream else ""))
@@ -62,7 +62,7 @@ def require_av() -> Any:
 
 
 def too_large(name: str, max_pixels: int) -> str:
-    """What is wrong with a video of which a picture was refused by the decoder, whose size it does not say."""
+    """The fault of a video in which the decoder refused a picture without giving its size."""
     return (
         f"{name} has a picture of more pixels than the limit of {max_pixels:,}; scale it down, or pass a larger "
         "max_pixels to the function that reads the tracklets, if you trust the file"

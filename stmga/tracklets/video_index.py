@@ -1,4 +1,4 @@
-"""Which number a picture of a video has, read from its packets where these prove it; nothing is decoded."""
+"""The numbers of a video's pictures, read from its packets if these prove them; nothing is decoded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 from stmga.tracklets.video_file import open_video
 
-INTERVAL = 0.5, 1.5  # of the usual time between two pictures: what is outside may be a lost picture, or none at all
-LONG = 1.5  # times the usual number of pictures between two keyframes: there may have been one between
+INTERVAL = 0.5, 1.5  # of the usual time between two pictures; outside this range, a picture may have been lost
+LONG = 1.5  # times the usual number of pictures between two keyframes; above it, a keyframe may have been lost
 
 
 class Packet(NamedTuple):
-    """What is looked at of one packet."""
+    """The properties of a packet that matter here."""
 
     shown: int | None  # time stamp of its picture
     decoded: int | None  # time stamp by which it is to be decoded
@@ -32,10 +32,10 @@ class Packet(NamedTuple):
 
 @dataclass
 class VideoIndex:
-    """The time stamps of a video's pictures by number: of all, if its packets prove them, or of those `counted` so far.
+    """Time stamps of a video's pictures by number: all if its packets prove them, else those `counted` so far.
 
-    `doubtful` has spans, from a keyframe to the next, in which a packet may be missing. Decode them before anything
-    behind them is believed: a decoder that has lost a keyframe leaves out pictures whose packets are all there.
+    `doubtful` has spans, from one keyframe to the next, in which a packet may be missing. Decode them before relying on
+    later numbers: after a lost keyframe, a decoder drops pictures whose packets all exist.
     """
 
     shown: array[int] = field(default_factory=lambda: array("q"))
@@ -48,16 +48,16 @@ class VideoIndex:
 
     def key_before(self, number: int) -> int | None:
         """The number of the last keyframe up to a picture, if there is one to seek to."""
-        place = bisect.bisect_right(self.keys, number) if self.stamps else 0
-        return self.keys[place - 1] if place else None
+        index = bisect.bisect_right(self.keys, number) if self.stamps else 0
+        return self.keys[index - 1] if index else None
 
     def has(self, stamp: int, size: int) -> bool:
-        """Whether the packet of that time stamp has that size: some containers mix stamps up after a seek."""
-        place = bisect.bisect_left(self.stamps, stamp)
-        return place < len(self.stamps) and self.stamps[place] == stamp and self.sizes[place] == size
+        """Whether the packet with that time stamp has that size: some containers confuse stamps after a seek."""
+        index = bisect.bisect_left(self.stamps, stamp)
+        return index < len(self.stamps) and self.stamps[index] == stamp and self.sizes[index] == size
 
     def count(self, number: int, stamp: int | None, key: bool) -> None:
-        """Note a picture that decoding all before it has reached."""
+        """Record a picture that was reached by decoding all before it."""
         with self.lock:  # another thread may be decoding the same file
             if stamp is None:
                 self.stamps = array("q")
@@ -67,14 +67,14 @@ class VideoIndex:
                     self.keys.append(number)
 
     def recount(self) -> None:
-        """Believe the packets no longer."""
+        """Discard the numbers from the packets, and count instead."""
         with self.lock:
             self.shown, self.keys, self.doubtful, self.counted = array("q"), [], [], True
 
 
 @functools.lru_cache(maxsize=64)
 def video_index(file: str, changed: int) -> VideoIndex:
-    """The index of a file; `changed` only tells a file from its next version.
+    """The index of a file; `changed` only distinguishes versions of a file in the cache.
 
     Raises:
         VideoError: it has no video stream of a known codec.
@@ -84,7 +84,7 @@ def video_index(file: str, changed: int) -> VideoIndex:
     with container:
         packets = [_packet(packet) for packet in container.demux(stream) if packet.size or packet.pts is not None]
         delayed = bool(stream.codec_context.has_b_frames)
-        timed = container.format.name != "avi"  # whose stamps count packets: they cannot tell that one is missing
+        timed = container.format.name != "avi"  # avi stamps count packets, so they cannot show that one is missing
     stamps = sorted((packet.shown, packet.size) for packet in packets if packet.shown is not None)
     index = VideoIndex()
     if len({stamp for stamp, _ in stamps}) == len(packets):
@@ -102,8 +102,8 @@ def _packet(packet: Any) -> Packet:
 def _proves_order(packets: list[Packet], delayed: bool, timed: bool) -> bool:
     """Whether the pictures surely come in the order of their time stamps, one for each packet.
 
-    Not so: recordings joined end to end, whose stamps start again; streams that start between keyframes; stamps that
-    the container has made up in the order of decoding, though pictures are shown in another (`delayed`).
+    They do not in recordings joined end to end, whose stamps start again, in streams that start between keyframes, and
+    where the container made up stamps in decoding order although the display order differs (`delayed`).
     """
     shown = [packet.shown for packet in packets if packet.shown is not None]
     keys = [packet.shown or 0 for packet in packets if packet.key]
@@ -114,7 +114,7 @@ def _proves_order(packets: list[Packet], delayed: bool, timed: bool) -> bool:
         and packets[0].key
         and len(set(shown)) == len(packets)
         and all(packet.good for packet in packets)
-        and kept[0] == min(kept)  # else there are pictures before it that want what came before the file
+        and kept[0] == min(kept)  # otherwise earlier pictures depend on data from before the file
         and _rising(packet.decoded for packet in packets if packet.decoded is not None)
         and _rising(keys)
         and (intra or (timed and not (delayed and _rising(shown))))
@@ -126,14 +126,14 @@ def _rising(stamps: Iterable[int]) -> bool:
 
 
 def _prove(index: VideoIndex, packets: list[Packet]) -> None:
-    """Note what packets say that prove the order."""
+    """Fill the index from packets that prove the order."""
     kept = sorted((packet.shown or 0, packet.key) for packet in packets if not packet.cut)
     index.shown, index.counted = array("q", [stamp for stamp, _ in kept]), False
     index.keys = [number for number, (_, key) in enumerate(kept) if key]
-    starts = sorted({0, *index.keys})  # 0, though an edit list may have cut its keyframe away
+    starts = sorted({0, *index.keys})  # 0, although an edit list may have cut its keyframe
     ends = [*starts[1:], len(kept) - 1]
     doubtful = {bisect.bisect_right(starts, number) - 1 for number in _gaps(index.shown)} | _long(starts, ends)
-    index.doubtful = [(starts[place], ends[place]) for place in sorted(doubtful)]
+    index.doubtful = [(starts[span], ends[span]) for span in sorted(doubtful)]
 
 
 def _gaps(shown: Sequence[int]) -> list[int]:
@@ -148,4 +148,4 @@ def _long(starts: list[int], ends: list[int]) -> set[int]:
     """Which spans have unusually many pictures."""
     lengths = [end - start for start, end in zip(starts, ends, strict=True)]
     usual = statistics.median(lengths)
-    return {place for place, length in enumerate(lengths) if length >= LONG * usual > 0}
+    return {span for span, length in enumerate(lengths) if length >= LONG * usual > 0}

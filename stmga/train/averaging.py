@@ -10,9 +10,9 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def weight_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``model`` that follows it at each ``update_parameters(model)``, running statistics included.
+    """The moving average of ``model``, updated by ``update_parameters(model)``, running statistics included.
 
-    After n steps the average keeps ``min(decay, (1 + n) / (10 + n))`` of itself, so it leaves its start quickly.
+    At step n the decay is ``min(decay, (1 + n) / (10 + n))``, so that the average leaves the initial weights quickly.
 
     >>> model = nn.Linear(1, 1)
     >>> average = weight_average(model, 0.999)

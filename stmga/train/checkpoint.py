@@ -20,16 +20,16 @@ from stmga.train.errors import TrainingError
 from stmga.utils.files import atomic_path
 from stmga.utils.foreign import escaped, open_regular, parse_json, shown
 
-FORMAT = 2  # 2: the names of the parameters that the optimiser numbers
-OWN = "objective."  # before the names of its tensors
-AVERAGE = "average."  # before those of the moving average of its network
+FORMAT = 2  # since 2 with the names of the optimiser's parameters
+OWN = "objective."  # prefix of the objective's tensors
+AVERAGE = "average."  # prefix of the tensors of the moving average
 
 
 @dataclass
 class Progress:
-    """How far a run is: ``epoch`` epochs are done (from 0) and ``step`` steps of the next, whose sums so far are kept.
+    """The progress of a run: ``epoch`` finished epochs and ``step`` steps of the next, with the sums of its terms.
 
-    All randomness of a run follows from its seed, its epoch and its step, so this and the tensors are the whole state.
+    All randomness of a run depends only on seed, epoch and step, so this and the tensors are the whole state.
     """
 
     epoch: int = 0
@@ -46,7 +46,7 @@ def save_checkpoint(
     """Write the state, whole or not at all; ``average`` is the moving average of the weights, where there is one.
 
     Raises:
-        OSError: it cannot be written (a full disk, say); the checkpoint before it is untouched.
+        OSError: it cannot be written (a full disk, say); the previous checkpoint is untouched.
     """
     tensors = {f"{OWN}{name}": tensor for name, tensor in objective.state_dict().items()}
     if average is not None:
@@ -59,7 +59,7 @@ def save_checkpoint(
     with atomic_path(path) as temp:
         try:
             save_file(tensors, temp, {"stmga-training": json.dumps(about)})
-        except SafetensorError as error:  # what the disk said, as safetensors passes it on
+        except SafetensorError as error:  # an error of the disk, as safetensors reports it
             raise OSError(str(error)) from error
 
 
@@ -69,8 +69,8 @@ def load_checkpoint(
     """Put the state of ``path`` into the objective, the optimiser and the moving average.
 
     Raises:
-        TrainingError: the file is cut short, is not a checkpoint, or is one of another version or network, or of a run
-            that trained other parameters.
+        TrainingError: the file is truncated or not a checkpoint, or belongs to another version, another network or a
+            run that trained other parameters.
     """
     about, tensors = _read_tensors(path)
     try:
@@ -80,7 +80,7 @@ def load_checkpoint(
     except RuntimeError as error:
         raise TrainingError(f"{path} does not fit this network: {error}") from error
     trained, now = about["parameters"], _names(objective, optimizer)
-    if trained != now:  # numbers stand for parameters: one more or fewer and each would get another's moments
+    if trained != now:  # parameters are numbered: with one more or fewer, each would get another's moments
         others = sorted(set(trained) ^ set(now))[:3] or ["the same in another order"]
         raise TrainingError(
             f"{path} is of a run that trained other parameters ({', '.join(others)}). "
@@ -91,7 +91,7 @@ def load_checkpoint(
 
 
 class CheckpointContents(NamedTuple):
-    """What a checkpoint holds, without a network to put it into; of averaged weights the average."""
+    """The contents of a checkpoint, without a network; the average if weights are averaged."""
 
     progress: Progress
     objective: dict[str, Tensor]
@@ -116,7 +116,7 @@ def read_checkpoint(path: Path) -> CheckpointContents:
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a checkpoint says about itself, and its tensors."""
+    """The metadata and the tensors of a checkpoint."""
     try:
         open_regular(path).close()
         with safe_open(path, framework="pt") as file:
@@ -137,7 +137,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _check_about(about: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the parts that are not tensors are of their types."""
+    """Raise ValueError unless the metadata have the right types."""
     progress, names = about["progress"], about["parameters"]
     wanted = {f.name: type(getattr(Progress(), f.name)) for f in fields(Progress)}
     if not isinstance(progress, dict) or progress.keys() != wanted.keys():
@@ -153,7 +153,7 @@ def _check_about(about: Mapping[str, Any]) -> None:
 
 
 def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for values that no training continues from."""
+    """Raise ValueError for values from which training cannot continue."""
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool):
             raise ValueError(f"{shown(name)} is {tensor.dtype}")
@@ -162,7 +162,7 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _moment(name: str, count: int, path: Path) -> tuple[int, str]:
-    """The parameter's number and the moment's name in the name of a tensor, ``optimizer.12.exp_avg``."""
+    """The parameter's number and the moment's name from the name of a tensor, such as ``optimizer.12.exp_avg``."""
     found = re.fullmatch(r"optimizer\.(\d{1,6})\.(\w+)", name, re.ASCII)
     if found is None or int(found[1]) >= count:
         raise TrainingError(f"{path} is damaged: {shown(name)} is a moment of none of its {count} parameters")
@@ -200,11 +200,11 @@ def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _names(objective: nn.Module, optimizer: Optimizer) -> list[str]:
-    """What the objective calls the optimiser's parameters, in its order."""
+    """The objective's names of the optimiser's parameters, in the optimiser's order."""
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     return [names[id(parameter)] for parameter in _parameters(optimizer)]
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    """In the order in which the optimiser numbers them."""
+    """The parameters in the order in which the optimiser numbers them."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""TrainConfig: everything that decides what a run ends with, as plain data; and the recipes that have a name."""
+"""TrainConfig: everything that the result of a run depends on, as plain data, and the named recipes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHOICES = {
     "schedule": ("step", "cosine"),
     "precision": ("fp32", "bf16", "fp16"),
 }
-# The least that makes sense.
+# Smallest valid values.
 LEAST = {
     "persons": 2, "clips": 1, "stride": 1, "epochs": 1, "steps": 1, "dense_step": 0, "eval_every": 0, "seed": 0,
     "trunk_lr": 0, "attention_lr": 0, "warmup": 0, "weight_regions": 0, "weight_teacher": 0, "weight_pa": 0,
@@ -33,38 +33,37 @@ class TrainConfig(Settings):
 
     Attributes:
         persons, clips: P identities and K clips of each in a batch, over all processes.
-        stride: frames between two frames of a training clip (D38). dense_step: cut longer training tracklets into
-            pieces of so many frames (D41); 0 does not.
-        flip, erase: chance, once a clip, of mirroring it and of erasing a rectangle of it (D39).
-        drift, passing, blur, light, hue, saturation, soften: what makes still crops look like video of other cameras;
-            see :class:`stmga.data.Imitation`.
+        stride: step between the frames of a training clip (D38). dense_step: cut longer training tracklets into pieces
+            of this many frames (D41); 0 does not cut.
+        flip, erase: probability, per clip, of mirroring it and of erasing a rectangle in it (D39).
+        drift, passing, blur, light, hue, saturation, soften: make still crops look like video of other cameras; see
+            :class:`stmga.data.Imitation`.
         margin, distance, triplet_on: of the triplet loss; a margin of None is the soft margin. ``"post_bn"`` takes the
             features after the BN neck.
         smoothing: label smoothing of the identity loss.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
-        weight_regions: weight of a loss that is not the paper's: on rendered walkers, whose pixels are labelled, the
-            parts learn to be head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
-        weight_teacher: weight of the loss that a teacher adds, where one is given (not the paper's). 0 leaves it out.
+        weight_regions: weight of a loss that the paper does not have: on rendered walkers with pixel labels, the parts
+            learn head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
+        weight_teacher: weight of the loss of a teacher, if one is given (not in the paper). 0 leaves it out.
         residual: what L_PA compares (D8); see :func:`stmga.train.objective.attention_target`.
         epochs, steps: an epoch is one pass over the tracklets (D40), or ``steps`` batches.
-        lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of the others'; 0 leaves its
-            weights as they are, while its batch norms still follow the data. attention_lr: the same of the part
-            and the global attention.
-        schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` lets it fall
+        lr, weight_decay: of Adam; the decay is L2. trunk_lr: the trunk's lr as a share of lr; 0 keeps its weights,
+            while its running statistics are still updated. attention_lr: the same for part and global attention.
+        schedule: ``"step"`` multiplies lr by ``decay`` at each of ``milestones`` (epochs), ``"cosine"`` decreases it
             to 0. warmup: epochs in which lr rises to its value.
-        average: the run validates and saves an exponential moving average of its weights with this decay a step, as
-            0.999 (Polyak averaging); 0 takes the weights of the last step.
+        average: validate and save an exponential moving average of the weights (Polyak averaging) with this decay per
+            step, such as 0.999; 0 takes the weights of the last step.
         seed: of weights, sampling and augmentation.
         precision: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"`` (with loss scaling). Softmaxes, norms of vectors
             and losses stay in float32 (D42).
-        frozen: first stages of the trunk that stay as they are, running statistics too, as ``("conv1", "bn1",
-            "layer1")``: they learn little on people after ImageNet, and cost a third of a step.
+        frozen: first stages of the trunk that do not change, running statistics included, such as ``("conv1", "bn1",
+            "layer1")``. They learn little on people after ImageNet, and take a third of the time of a step.
         recompute: stages of the trunk whose activations are computed again in the backward pass, to save memory.
         compile: torch.compile the network and its losses.
-        eval_every: validate each so many epochs and after the last; 0 only after the last.
+        eval_every: validate every this many epochs and after the last; 0 only after the last.
 
     Raises:
-        ValueError: everything that is wrong: types, choices, ranges, and settings that exclude each other.
+        ValueError: all faults together: types, choices, ranges, and settings that exclude each other.
     """
 
     CHOICES: ClassVar = CHOICES
@@ -130,7 +129,7 @@ class TrainConfig(Settings):
 
     @property
     def imitation(self) -> Imitation:
-        """What is done to clips so that they look like video."""
+        """The changes that make clips look like video."""
         return Imitation(**{field.name: getattr(self, field.name) for field in fields(Imitation)})
 
     def lr_at(self, epoch: float) -> float:
@@ -146,18 +145,18 @@ class TrainConfig(Settings):
         return self.lr * self.decay ** sum(epoch >= m for m in self.milestones)
 
 
-# What groups of still crops are trained with: they become clips that look like video.
+# For training with groups of still crops, which become clips that look like video.
 _CROPS: dict[str, Any] = {
     "persons": 16, "stride": 1, "drift": 0.08, "light": 0.2, "blur": 1.0, "smoothing": 0.1, "schedule": "cosine",
     "steps": 100, "eval_every": 10,
 }  # fmt: skip
-# For a trunk with average pooling from ImageNet: features before the neck bring it off the ground sooner. Not for the
-# whole network, whose later features are several times as large, so that their triplets drown all else:
+# For a trunk with average pooling from ImageNet: with features before the neck it learns faster at the start. Not for
+# the whole network, whose later features are several times as large, so that their triplet losses dominate:
 # docs/train/trials.md.
 _RAW: dict[str, Any] = {"distance": "euclidean", "triplet_on": "pre_bn"}
 
-# The paper's; a hundred to some thousand tracklets, from a trained trunk or network; minutes on a CPU, from nothing;
-# groups of still crops, first each crop alone, then as clips from the trunk that this gave.
+# "paper" is the paper's. The others are for: a hundred to some thousand tracklets, from a trained trunk or network;
+# minutes on a CPU, from scratch; groups of still crops, first each crop alone, then as clips from the resulting trunk.
 RECIPES: dict[str, TrainConfig] = {
     "paper": TrainConfig(),
     "small": TrainConfig(persons=8, epochs=40, schedule="cosine", warmup=2, smoothing=0.1, eval_every=5),
@@ -168,7 +167,7 @@ RECIPES: dict[str, TrainConfig] = {
     "clips": TrainConfig(**_CROPS, clips=2, epochs=8, warmup=1, trunk_lr=0.3, passing=0.3),
 }
 
-# What a recipe asks of the input of an untrained network, where that is not the architecture's own.
+# The input that a recipe gives to an untrained network, if it differs from the architecture's.
 INPUTS: dict[str, dict[str, Any]] = {
     "cpu": {"size": (128, 64), "clip_length": 4},
     "crops": {"size": (128, 64), "clip_length": 1},

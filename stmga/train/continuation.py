@@ -1,4 +1,4 @@
-"""A second stage: another network on the trunk that a run trained, with what that run knows of the persons."""
+"""A second stage: another network on the trunk of a finished run, with that run's necks and classifiers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CONFIG_LIMIT = 4 * MB  # of run.json
 
 @dataclass(frozen=True)
 class Stage:
-    """What a run ended with, for the run after it.
+    """The final state of a run, from which the next run starts.
 
-    :meth:`start_network` gives a network its trunk and its BN neck, and lets what is added begin as plain pooling.
-    :meth:`start_heads` gives every feature that neck and the classifier of the run's final feature: however a feature
-    is pooled, after its neck it still says about the same channel by channel, so most is learnt already.
-    :meth:`start_optimizer` gives all of them Adam's moments of the run.
+    :meth:`start_network` gives a network the run's trunk and BN neck; new blocks start as plain pooling.
+    :meth:`start_heads` gives every feature the neck and classifier of the run's final feature. Differently pooled
+    features are similar after this neck, channel by channel, so most is already learnt.
+    :meth:`start_optimizer` gives these parameters Adam's moments of the run.
 
-    The run's own network, perhaps with another size of frame or length of clip, is kept whole: blocks, necks,
+    The run's own network, even with another size of frame or length of clip, keeps everything: blocks, necks,
     classifiers and all moments.
     """
 
@@ -49,7 +49,7 @@ class Stage:
         """Read the folder of a run.
 
         Raises:
-            TrainingError: no run, one that has ended no epoch, or a checkpoint that is damaged.
+            TrainingError: not a run, a run without a finished epoch, or a damaged checkpoint.
             WeightsError: the run's ``last/`` cannot be read.
         """
         run = Path(run)
@@ -72,16 +72,16 @@ class Stage:
 
     @property
     def terms(self) -> str:
-        """Of the run's weights, which hold for what comes of them."""
+        """The terms of the run's weights, which also hold for weights trained from them."""
         return self.record.terms if self.record is not None else ""
 
     def start_network(self, model: STMGA) -> None:
-        """Trunk and neck of the run, and the aggregators begin as plain averages; or all of it, for the same network.
+        """Load trunk and neck of the run, and start the aggregators as plain averages; load all for the same network.
 
         The model gets the record of the run's weights, from which the record of the second stage is made.
 
         Raises:
-            TrainingError: a network on another trunk.
+            TrainingError: a network with another trunk.
         """
         own = model.config
         if (own.backbone, own.stage) != (self.config.backbone, self.config.stage):
@@ -96,12 +96,12 @@ class Stage:
         self._fill(model.backbone, "model.backbone")
         self._fill(model.neck, "model.neck")
         for module in model.modules():
-            if isinstance(module, Partwise):  # psi is what it adds to an average
+            if isinstance(module, Partwise):  # without psi it is an average
                 nn.init.zeros_(module.psi.weight)
                 nn.init.zeros_(module.psi.bias)
 
     def start_heads(self, objective: Objective, identities: str) -> None:
-        """Necks and classifiers as those of the run's final feature.
+        """Load every neck and classifier from the run's final feature.
 
         Raises:
             TrainingError: the run was trained on other persons.
@@ -122,10 +122,10 @@ class Stage:
             self._fill(classifier, f"heads.classifiers.{final(self.config)}")
 
     def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
-        """Adam's moments of what is kept.
+        """Load Adam's moments of the parameters that are kept.
 
-        With none, Adam would take the decay of the classifier's rows, which is nearly all the gradient of persons who
-        are not in a batch, for a gradient like any other, and drive these rows to zero at the full learning rate.
+        For persons outside a batch, weight decay is nearly the whole gradient of their classifier rows. Without
+        moments, Adam would treat it like any other gradient and drive these rows to zero at the full learning rate.
         """
         same = self.is_same_network(objective.model.config)
         for name, parameter in objective.named_parameters():
@@ -136,11 +136,11 @@ class Stage:
                 optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
 
     def is_same_network(self, config: STMGAConfig) -> bool:
-        """Whether this is the run's own network, whatever its input."""
+        """Whether this is the run's own network, up to its input size and clip length."""
         return replace(config, size=self.config.size, clip_length=self.config.clip_length) == self.config
 
     def _fill(self, module: nn.Module, part: str) -> None:
-        """Give a part of the network, or of its heads, the tensors that the run has of it."""
+        """Load a part of the network or of its heads from the run."""
         try:
             module.load_state_dict(self._of(part))
         except RuntimeError as error:
@@ -154,7 +154,7 @@ class Stage:
         return {name.removeprefix(f"{part}."): t for name, t in self.tensors.items() if name.startswith(f"{part}.")}
 
     def _source(self, name: str) -> str:
-        """Which parameter of the run this one of the new objective began as."""
+        """The run's parameter from which this parameter of the new objective started."""
         head, _, rest = name.partition(".")
         if head == "heads":
             kind, _, key = rest.split(".")
@@ -163,7 +163,7 @@ class Stage:
 
 
 def _record_of(run: Path, asked: dict[str, Any], epoch: int) -> WeightRecord:
-    """Of the run's weights; one from before records had stages gets that of the run, and no names of folders."""
+    """The record of the run's weights. Old records without stages get the run's stage, without names of folders."""
     record = read_record(run / "last")
     if record.stages:
         return record

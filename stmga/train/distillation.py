@@ -1,4 +1,4 @@
-"""Distillation: a trained network's vectors of every training frame, computed once, for smaller networks to learn."""
+"""Distillation: a trained network's vectors of every training frame, computed once, from which smaller ones learn."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COMMAND = "`stmga teacher WEIGHTS` with the data options of `stmga train` write
 
 
 class TeacherError(ValueError):
-    """A teacher's file that is damaged, is something else, or is of other tracklets."""
+    """A teacher's file that is damaged, of another format, or of other tracklets."""
 
 
 def teacher_vectors(
@@ -54,21 +54,21 @@ def teacher_vectors(
     world: World | None = None,
     trust_content: bool = False,
 ) -> None:
-    """Write what ``model`` makes of every frame of ``tracklets``, each as a clip of one frame, plain and mirrored.
+    """Write the vectors of ``model`` for every frame of ``tracklets``, as clips of one frame, plain and mirrored.
 
     The file is written whole or not at all. Finished pieces are kept in ``path.parts/`` until then: after a kill the
-    same call resumes. It has the tensors ``plain`` and ``mirrored``, each (frames, d) float16, rows of unit length in
-    the order of the tracklets; JSON metadata says which network and which tracklets they are of.
+    same call resumes. It has the tensors ``plain`` and ``mirrored``, each (frames, d) float16, with rows of unit length
+    in the order of the tracklets. JSON metadata identifies the network and the tracklets.
 
     Args:
         model: the teacher. It reads frames at its own size.
         tracklets: those that a student will train on; ids must be unique.
         path: a safetensors file.
-        weights: what the teacher is called; default: the name in its record.
-        device, precision, batch_size, workers, progress: as of :class:`stmga.TrackletEmbedder`.
+        weights: the teacher's name; default: the name in its record.
+        device, precision, batch_size, workers, progress: as for :class:`stmga.TrackletEmbedder`.
         world: the processes that share the work.
-        trust_content: note the contents of the image files, and compare them on resuming, instead of their paths, sizes
-            and modification times.
+        trust_content: record the contents of the image files and compare them on resuming, instead of their paths,
+            sizes and modification times.
 
     Raises:
         PiecesError: ``path.parts/`` holds the pieces of another teacher, or of other tracklets or images.
@@ -77,7 +77,7 @@ def teacher_vectors(
         OSError: the file cannot be written; an old one is untouched.
     """
     single = with_input(model, clip_length=1)
-    single.fused_from = digest = model.digest()  # still what it is known by
+    single.fused_from = digest = model.digest()  # its digest stays that of the original
     embedder = TrackletEmbedder(
         single, device=device, precision=precision, batch_size=batch_size, workers=workers, progress=progress
     )
@@ -99,7 +99,7 @@ def teacher_vectors(
 
 
 class Teacher:
-    """Clips, as frames of tracklets -> (b, d) float32 of unit length: the mean of the teacher's vectors of the frames.
+    """Clips, given by frame numbers -> (b, d) float32 of unit length: the mean of the teacher's vectors of the frames.
 
     Args:
         path: a file of :func:`teacher_vectors`.
@@ -107,7 +107,7 @@ class Teacher:
         trust_content: compare the contents of image files, instead of their paths, sizes and modification times.
 
     Attributes:
-        weights, terms: what the teacher is called, and what its weights may be used for.
+        weights, terms: the teacher's name, and the terms of its weights.
 
     Raises:
         FileNotFoundError: no such file.
@@ -138,7 +138,7 @@ class Teacher:
         self.terms: str = self._about["terms"]
 
     def _check_inputs(self, path: str | Path, inputs: InputRecord) -> None:
-        """TeacherError if an image is not the one that the teacher saw."""
+        """Raise TeacherError if an image has changed since the teacher saw it."""
         if "inputs" not in self._about:
             logger.warning("%s has no record of its image files: whether they changed is unknown", path)
         elif found := inputs.difference(self._about["inputs"].encode()):
@@ -160,13 +160,13 @@ class Teacher:
         return F.normalize(torch.stack(means), dim=1)
 
     def about(self) -> dict[str, Any]:
-        """What a run that learns from it depends on, as plain JSON values."""
+        """What identifies the teacher in a run's settings, as plain JSON values."""
         return {key: self._about[key] for key in ("weights", "digest", "size", "vectors")}
 
 
 @dataclass(frozen=True, eq=False)
 class _SingleFrame(Tracklet):
-    """One frame of a tracklet as a tracklet, as it is or mirrored."""
+    """One frame of a tracklet as a tracklet, plain or mirrored."""
 
     mirrored: bool = False
 
@@ -203,12 +203,12 @@ def _write(found: Embeddings, path: Path, about: dict[str, Any]) -> None:
     with atomic_path(path) as temp:
         try:
             save_file({"plain": plain, "mirrored": mirrored}, temp, {_KEY: json.dumps(known)})
-        except SafetensorError as error:  # what the disk said, as safetensors passes it on
+        except SafetensorError as error:  # an error of the disk, as safetensors reports it
             raise OSError(str(error)) from error
 
 
 def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
-    """What the file says about itself, and the vectors of plain and mirrored frames."""
+    """The metadata of the file, and the vectors of plain and mirrored frames."""
     if not path.exists():
         raise FileNotFoundError(f"there is no teacher's file {path}; {_COMMAND}")
     wrong = f"{path} is damaged or not a teacher's file"
@@ -230,7 +230,7 @@ def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
 
 
 def _digest(*tensors: Tensor) -> str:
-    """16 hex digits of the numbers."""
+    """A digest of the values, 16 hex digits."""
     total = hashlib.sha256()
     for tensor in tensors:
         total.update(tensor.numpy().data.cast("B"))

@@ -20,14 +20,14 @@ from stmga.utils.distributed import World, process_group
 
 @contextmanager
 def training_process(device: str | torch.device | None = None) -> Iterator[World]:
-    """What a process needs to train: denormal numbers are zero, and the processes of ``torchrun`` are one group.
+    """Prepare a process for training: flush denormal numbers to zero, and join the processes of ``torchrun``.
 
     :func:`train` enters it. Enter it yourself before you build the network: torch's threads start with the first
-    computation, and only threads that start inside take denormal numbers for zero. With them a CPU trains at a third
-    of the speed after some thousand steps. It may be entered again inside.
+    computation, and only threads that start inside flush denormal numbers, which slow a CPU to a third of its speed
+    after some thousand steps. It may be entered again inside.
 
     Args:
-        device: where to compute; default: the GPU where there is one.
+        device: where to compute; default: the GPU if there is one.
 
     >>> from stmga import create_model
     >>> with training_process("cpu") as world:
@@ -57,29 +57,29 @@ def train(
 ) -> Result:
     """Train ``model`` on ``benchmark.train``, validate on its test, and keep everything in ``folder``.
 
-    A folder with a checkpoint of the same run is resumed, and ends with the parameters it would have ended with.
-    Under ``torchrun`` every process calls this. SIGINT and SIGTERM write a checkpoint and raise ``StoppedError``.
+    A folder with a checkpoint of the same run is resumed and gives the same final parameters as without a stop.
+    Under ``torchrun``, every process calls this. SIGINT and SIGTERM write a checkpoint and raise ``StoppedError``.
 
     Args:
         model: trained in place, in float32; its input size and clip length are those of its configuration.
         benchmark: tracklets and protocol. Without queries there is no validation, and no ``best/``.
-        config: what decides the result.
+        config: the settings that the result depends on.
         folder: new, empty, or that of the same run.
-        device: where to compute; default: the GPU where there is one.
-        workers: processes that read frames; threads, where frames are kept.
-        keep_frames: keep decoded frames in memory, on the device, after the first time each is read: 98 KB a frame of
-            256 x 128. What is trained is the same.
+        device: where to compute; default: the GPU if there is one.
+        workers: processes that read frames, or threads with ``keep_frames``.
+        keep_frames: keep decoded frames in the memory of the device after their first read: 98 KB per frame of
+            256 x 128. The result is the same.
         progress: show bars.
         tensorboard: write ``folder/tensorboard`` too (needs the package tensorboard).
         started_from: where the model's weights come from, as text, for the record.
         after: the stage before this one: ``model`` gets its trunk, necks and classifiers.
         teacher: a file of :func:`stmga.train.teacher_vectors` for ``benchmark.train``, whose network teaches this one.
-        trust_content: compare the contents of the image files with those of the run that is resumed, and of the
-            teacher's, instead of their paths, sizes and modification times; both must have been begun with it.
+        trust_content: compare the contents of image files with those of the resumed run and of the teacher, instead of
+            their paths, sizes and modification times. Both must have been started with it.
 
     Raises:
-        TrainingError: the folder is another run's, or of other images; another process trains it; a checkpoint is
-            damaged; a worker was killed.
+        TrainingError: the folder belongs to another run or other images, another process trains in it, a checkpoint is
+            damaged, or a worker was killed.
         NotFiniteError: NaN or infinity in a loss or a gradient; the message names the batch.
         ValueError: tracklets that cannot be trained on.
         TeacherError: the teacher's file is damaged, or is of other tracklets.

@@ -1,4 +1,4 @@
-"""What ends a training run before its time. In each case the last good checkpoint is whole."""
+"""Errors that end a training run early. In each case the last good checkpoint is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NotFiniteError(TrainingError):
 
 
 class StoppedError(TrainingError):
-    """Somebody asked the run to stop: it wrote a checkpoint and left. ``signum`` is the signal."""
+    """A signal asked the run to stop; it wrote a checkpoint first. ``signum`` is the signal."""
 
     def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The heads that training hangs on the features, and throws away after it."""
+"""The heads that training adds to the features and discards at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class HeadOutput(NamedTuple):
-    """A feature after its BN neck, and what its classifier says."""
+    """A feature after its BN neck, and the logits of its classifier."""
 
     feature: Tensor  # (b c)
     logits: Tensor  # (b identities)
@@ -18,12 +18,12 @@ class HeadOutput(NamedTuple):
 class IdentityHeads(nn.Module):
     """one (b c) for each feature -> its :class:`HeadOutput`: a BN neck and a linear classifier for each (D31).
 
-    The feature that is tested with has its neck in the network, since inference needs it; only its classifier is here.
+    The neck of the final feature is in the network, since inference needs it; only its classifier is here.
 
     Args:
         dim: channels c.
         identities: number of persons.
-        features: names of the supervised features, as ``("p_g", "z_f", "z_t", "z_c")``.
+        features: names of the supervised features, such as ``("p_g", "z_f", "z_t", "z_c")``.
         final: the one whose neck the network has.
 
     Example:

@@ -1,4 +1,4 @@
-"""What the steps of a run are given: sampled batches, augmented, with part labels and a teacher's vectors."""
+"""The inputs of training steps: sampled batches, augmented, with part labels and a teacher's vectors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TrainInputs:
         return clips, labels, regions, self.teacher_vectors(batch)
 
     def teacher_vectors(self, batch: Mapping[str, Any]) -> Tensor | None:
-        """(b d), what the teacher makes of the clips of a batch, from the same frames, mirrored where they are."""
+        """(b d), the teacher's vectors for the clips of a batch: the same frames, mirrored in the same way."""
         if self.teacher is None:
             return None
         rows, draws = batch["row"].tolist(), batch["draw"].tolist()

@@ -1,4 +1,4 @@
-"""The losses, one function an equation; each computes in float32 and gives one number with a gradient."""
+"""The losses, one function per equation; each computes in float32 and returns a scalar with a gradient."""
 
 import torch
 from torch import Tensor
@@ -23,15 +23,15 @@ def triplet_loss(
 
         mean_a max(0, d(a, p) - d(a, n) + margin)          margin=None: mean_a log(1 + exp(d(a, p) - d(a, n)))
 
-    Anchors without p or without n do not count. Where none counts the loss is 0 and its gradient is 0, not None.
+    Anchors without p or without n do not count. If none counts, the loss is 0 and its gradient is 0, not None.
 
     Args:
         features: one row a clip.
         persons: integers, equal where the person is.
         margin: None for the soft margin.
         distance: ``"cosine"`` is 1 - cos, ``"euclidean"`` the length of the difference.
-        others: rows and persons to take p and n from, which must begin or go on with those of the anchors: the batch of
-            all processes. Rows that are the same as an anchor (at distance 0) are p at no cost. Default: the anchors.
+        others: rows and persons from which p and n are taken, which must contain the anchors: the batch of all
+            processes. An anchor's own row is a p at distance 0, which changes nothing. Default: the anchors.
 
     Raises:
         ValueError: another distance, or persons that are not one for each row.
@@ -46,7 +46,7 @@ def triplet_loss(
         raise ValueError(f"expected features (b, c) and b persons, got {tuple(features.shape)}, {tuple(persons.shape)}")
     d = pairwise_distance(features, rows, distance)
     same = persons[:, None] == labels[None, :]
-    # An anchor is its own nearest positive, so it never is the farthest unless it has no other.
+    # An anchor is its own nearest positive, so it is the farthest only if it has no other.
     counts = (same.sum(1) > 1) & (~same).any(1)
     hardest = d.masked_fill(~same, -torch.inf).amax(1) - d.masked_fill(same, torch.inf).amin(1)
     gap = hardest.masked_fill(~counts, 0.0)
@@ -71,7 +71,7 @@ def pairwise_distance(x: Tensor, y: Tensor, kind: str = "cosine") -> Tensor:
 def identity_loss(logits: Tensor, persons: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """(b k), (b) -> cross-entropy -sum_k q_k log softmax(logits)_k, mean over the batch (D32).
 
-    q is 1 - smoothing at the person, and smoothing / k more at each of the k persons.
+    q is 1 - smoothing at the person, plus smoothing / k at each of the k persons.
 
     >>> identity_loss(torch.zeros(2, 4), torch.tensor([0, 3]))
     tensor(1.3863)
@@ -114,7 +114,7 @@ def part_class_loss(logits: Tensor) -> Tensor:
 def relation_loss(features: Tensor, taught: Tensor, *, temperature: float = 0.1) -> Tensor:
     """(b c), (b d) -> how far the similarities within a batch are from the teacher's; 0 where they are equal.
 
-    Not of the paper: Passalis and Tefas, Learning Deep Representations with Probabilistic Knowledge Transfer, ECCV
+    Not in the paper. From Passalis and Tefas, Learning Deep Representations with Probabilistic Knowledge Transfer, ECCV
     2018, with a softmax as the kernel. Row i compares clip i with every other clip of the batch:
 
         mean_i KL(p_i || q_i)        p_i, q_i: softmax over j != i of cos(i, j) / temperature, of teacher and student
@@ -124,7 +124,7 @@ def relation_loss(features: Tensor, taught: Tensor, *, temperature: float = 0.1)
     Args:
         features: the student's, one row per clip.
         taught: the teacher's vectors of the same clips.
-        temperature: a low one looks at the most similar clips alone.
+        temperature: with a low one, only the most similar clips matter.
 
     Raises:
         ValueError: fewer than two clips, or not as many rows on both sides.
@@ -153,7 +153,7 @@ def _off_diagonal(x: Tensor) -> Tensor:
 def region_loss(parts: Tensor, whole: Tensor, regions: Tensor) -> Tensor:
     """(b t n h w), (b t 1 h w) attentions in 0..1, (b t n h w) shares per pixel -> cross-entropy of each with its own.
 
-    Not of the paper: where pixels are labelled, part n learns region n, and the global attention all of them together.
+    Not in the paper. With pixel labels, part n learns region n, and the global attention all regions together.
 
     >>> shares = torch.tensor([1.0, 0.0]).view(1, 1, 2, 1, 1)
     >>> region_loss(shares, shares.sum(2, keepdim=True), shares)

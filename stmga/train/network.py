@@ -13,7 +13,7 @@ from stmga.model import STMGA
 
 
 def with_input(model: STMGA, *, size: tuple[int, int] | None = None, clip_length: int | None = None) -> STMGA:
-    """The network for frames of another size, or clips of another length; None leaves either as it is.
+    """The network for frames of another size or clips of another length; None keeps the current one.
 
     It shares the weights of ``model``, whose configuration does not change. :func:`train` and
     :class:`stmga.TrackletEmbedder` take the input from the configuration.
@@ -42,10 +42,10 @@ def with_input(model: STMGA, *, size: tuple[int, int] | None = None, clip_length
 
 
 def start_trunk(model: STMGA, source: str | Path, *, missing: Sequence[str] = ()) -> None:
-    """Load the trunk of ``model``; one of a saved network brings the record of that network.
+    """Load the trunk of ``model``. The trunk of a saved network also brings that network's record.
 
-    The terms and the licence of that record hold for what is trained on the trunk, and :func:`train` writes them into
-    the record of its weights.
+    The terms and the licence of that record apply to everything trained on the trunk, and :func:`train` writes them
+    into the record of its weights.
 
     Args:
         model: its trunk is changed in place.
@@ -53,7 +53,7 @@ def start_trunk(model: STMGA, source: str | Path, *, missing: Sequence[str] = ()
         missing: stages that this file is known to lack, such as ``["layer4"]``.
 
     Raises:
-        ValueError: the file lacks, or holds, stages that were not declared; or is not a safetensors file.
+        ValueError: the file lacks stages, has unexpected ones, or is not a safetensors file.
         FileNotFoundError: no such file.
     """
     load_backbone(model.backbone, source, name=model.config.backbone, missing=tuple(missing))
@@ -64,5 +64,5 @@ def _record_beside(file: Path) -> WeightRecord | None:
     """The record of the saved network that a file belongs to; None for other files."""
     try:
         return read_record(file.parent) if file.name == WEIGHTS_FILE else None
-    except WeightsError:  # other libraries name their files alike
+    except WeightsError:  # other libraries use the same file names
         return None

@@ -38,11 +38,11 @@ class Objective(nn.Module):
     With ``taught`` (b d), the teacher's vectors of the same clips, the similarities of the final feature within the
     batch learn from the teacher's (:func:`stmga.train.losses.relation_loss`, times weight_teacher).
 
-    With ``regions`` (k t n h w) the last k clips show nobody but where the parts of a body are; they take part in that
-    loss alone (:func:`stmga.train.losses.region_loss`, times weight_regions).
+    With ``regions`` (k t n h w), the last k clips are rendered, without identities. They only take part in the region
+    loss (:func:`stmga.train.losses.region_loss`, times weight_regions).
 
-    Terms whose feature the network does not have are not there: the baseline has those of Z^F alone. With several
-    processes the triplets are chosen from the batch of all of them, and the teacher's similarities are of all of it.
+    Terms of features that the network does not have are left out: the baseline has only those of Z^F. With several
+    processes, triplets and the teacher's similarities are taken over the batches of all processes.
 
     Args:
         model: the network that is trained.
@@ -65,7 +65,7 @@ class Objective(nn.Module):
             model.dim, identities=identities, features=supervised(model.config), final=final(model.config)
         )
         parts = max(model.config.part_scales)
-        # C_p: one classifier for all parts, which says which part it is (eq. 3)
+        # C_p: one classifier for all parts, which predicts the number of the part (eq. 3)
         classify = model.cpa is not None and config.lambda_pce > 0
         self.part_classifier = nn.Linear(model.dim, parts) if classify else None
 
@@ -110,7 +110,7 @@ class Objective(nn.Module):
 
 
 def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objective:
-    """The network with its heads, as the configuration wants them: the same weights for the same seed.
+    """The network with the heads of the configuration; the same weights for the same seed.
 
     Raises:
         ValueError: ``recompute`` names a stage that the trunk does not have, or ``frozen`` others than its first ones.
@@ -133,10 +133,10 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
 
 
 def spare_relations(model: STMGA) -> None:
-    """Leave phi and omega of T-MGA as they are on clips of one frame, which relates to nothing but itself.
+    """Freeze phi and omega of T-MGA for clips of one frame, where there is nothing to relate.
 
-    They get no gradient there, so that weight decay alone would take them to zero, and no later stage on longer clips
-    would find a relation to learn from.
+    They would get no gradient, and weight decay would drive them to zero. A later stage on longer clips could then not
+    learn relations.
     """
     if model.t_mga is None or model.config.clip_length > 1:
         return
@@ -147,18 +147,18 @@ def spare_relations(model: STMGA) -> None:
 
 
 def supervised(config: STMGAConfig) -> list[str]:
-    """Names of the features that a network has and the losses look at."""
+    """Names of the network's features that have losses."""
     has = {"p_g": config.parts == "cpa", "z_f": True, "z_t": config.t_mga, "z_c": config.s_mga}
     return [name for name, there in has.items() if there]
 
 
 def final(config: STMGAConfig) -> str:
-    """The name of the feature that is tested with."""
+    """The name of the feature used in tests."""
     return supervised(config)[-1]
 
 
 def features_of(found: Features) -> dict[str, Tensor]:
-    """The features by their names here; those that the network does not have are left out."""
+    """The features by the names used here; those that the network does not have are left out."""
     pooled = found.cpa.pooled_global if found.cpa else None
     every = {"p_g": pooled, "z_f": found.z_f, "z_t": found.z_t, "z_c": found.z_c}
     return {name: feature for name, feature in every.items() if feature is not None}
@@ -169,8 +169,8 @@ def attention_target(cpa: CPASupervision, residual: str) -> tuple[Tensor, Tensor
 
     ``"direct"``: the parts as they are against the global attention less its minimum in each frame. ``"none"``: against
     the global attention itself. ``"own_min"``: each part less its own minimum, and ``"shared_min"``: each part less its
-    share of the global attention's minimum, against the global attention less its minimum. The modes differ in the
-    loss alone: the parts that are pooled are the network's own in each of them.
+    share of the global attention's minimum, against the global attention less its minimum. The modes differ only in the
+    loss: the pooled parts are the network's own in each mode.
     """
     parts, whole = cpa.part_attention, cpa.global_attention
     if residual == "none":
@@ -183,11 +183,11 @@ def attention_target(cpa: CPASupervision, residual: str) -> tuple[Tensor, Tensor
 
 
 def start_parts(model: STMGA, config: TrainConfig) -> None:
-    """Let the parts of an untrained CPA begin where their loss wants them on average (D6).
+    """Initialise the parts of an untrained CPA to the mean of their target (D6).
 
-    Their sum begins near 0.4, the mean of the residual global attention, near 0.5 where the target is the global
-    attention itself, and each part at 0.5 where no loss ties them to it. A trained CPA stays as it is: its biases are
-    no longer those of the constructor.
+    Their sum starts near 0.4, the mean of the residual global attention, or near 0.5 if the target is the global
+    attention itself. Without a loss on the sum, each part starts at 0.5. A trained CPA, whose biases are no longer
+    those of the constructor, is not changed.
     """
     if model.cpa is None:
         return
@@ -202,5 +202,5 @@ def start_parts(model: STMGA, config: TrainConfig) -> None:
 
 
 def term_names(names: Sequence[str]) -> list[str]:
-    """The order in which terms are shown: the total first, then as they come."""
+    """The order in which terms are shown: the total first, the others in their order."""
     return ["total", *(name for name in names if name != "total")]

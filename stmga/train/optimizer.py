@@ -1,4 +1,4 @@
-"""The optimiser of a run: Adam, with learning rates of their own for the trunk and for the attention of CPA."""
+"""The optimiser of a run: Adam, with separate learning rates for the trunk and for the attention of CPA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stmga.train.objective import Objective
 
 
 def build_optimizer(objective: Objective, config: TrainConfig) -> Adam:
-    """Adam on every parameter that learns, in one group (D2), or with the trunk and the attention in their own groups.
+    """Adam on every trainable parameter, in one group (D2) or with separate groups for trunk and attention.
 
     Each group's ``share`` is its learning rate as a share of :meth:`TrainConfig.lr_at`.
     """

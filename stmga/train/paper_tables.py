@@ -21,7 +21,7 @@ from stmga.utils.text import did_you_mean
 
 SHOWN = ("mAP", "rank-1", "rank-5", "rank-10")
 
-# mAP, rank-1, rank-5, rank-10 on MARS as printed in the paper. 86.7 is the paper's slip for 96.7.
+# mAP, rank-1, rank-5, rank-10 on MARS as printed in the paper. Its 86.7 is a misprint for 96.7.
 _BASELINE = (85.2, 89.1, 86.7, 97.5)
 PAPER: dict[str, tuple[float, float, float, float]] = {
     "table4/baseline": _BASELINE,
@@ -66,7 +66,7 @@ TRAINING: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Row:
-    """A row of a table: its name, the paper's figures, and what each seed came to, in percent."""
+    """A row of a table: its name, the paper's figures, and the scores of each seed, in percent."""
 
     name: str
     paper: tuple[float, ...]
@@ -74,7 +74,7 @@ class Row:
 
 
 def table_rows(table: str, only: Sequence[str] = ()) -> list[str]:
-    """Names of the rows of ``"table8"``, or of ``only`` some of them, as ``["baseline", "s-mga"]``.
+    """Names of the rows of ``"table8"``, or of ``only`` some of them, such as ``["baseline", "s-mga"]``.
 
     >>> table_rows("table7", ["part"])
     ['table7/part']
@@ -109,12 +109,12 @@ def run_table(
 ) -> list[Row]:
     """Train and evaluate the rows of a table, each with ``seeds`` seeds from ``config.seed`` on.
 
-    Every row and seed is a run folder of its own, ``folder/<row>/seed-<n>``: what is finished is not trained again,
-    what was stopped is resumed, what was asked for differently is refused. Seeds are the outer loop, so that an
-    unfinished table has every row. The scores are those of the last epoch: a best epoch chosen on the test flatters.
+    Every row and seed has its own run folder, ``folder/<row>/seed-<n>``. Finished runs are not repeated, stopped runs
+    are resumed, and folders with other settings are refused. Seeds are the outer loop, so that an unfinished table has
+    every row. The scores are those of the last epoch, since choosing the best epoch on the test would be biased.
 
     Args:
-        build: makes the untrained network of a configuration, its trunk loaded, under the seed that is set.
+        build: builds the network of a configuration with its trunk loaded; called with the seed set.
         trunk: fields of the configuration that replace the paper's: backbone, stage, size and so on.
         options: those of :func:`stmga.train.train`: device, workers, progress, started_from.
 
@@ -140,7 +140,7 @@ def run_table(
 
 
 def write_table(folder: str | Path, table: str, benchmark: Benchmark, rows: Sequence[Row]) -> None:
-    """Write what there is so far, as JSON."""
+    """Write the results so far as JSON."""
     text = {
         "table": table,
         "data": benchmark.name,
@@ -151,7 +151,7 @@ def write_table(folder: str | Path, table: str, benchmark: Benchmark, rows: Sequ
 
 
 def show_table(rows: Sequence[Row]) -> str:
-    """mean, and smallest to largest over the seeds, beside the paper's figures on MARS."""
+    """Mean, minimum and maximum over the seeds, beside the paper's figures on MARS."""
     from stmga.utils.text import text_table
 
     header = ["row", "seeds", *SHOWN, *(f"paper {name}" for name in SHOWN)]

@@ -1,4 +1,4 @@
-"""Rendered walkers beside a batch, whose labelled pixels show the parts where head, torso, legs and shoes are."""
+"""Adds rendered walkers to a batch, whose pixel labels teach the parts head, torso, legs and shoes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from stmga.data.walkers.labels import LabelledWalkers
 
 
 class PartSupervision:
-    """(b t 3 h w) -> (b + k t 3 h w), (k t n h/16 w/16): k labelled clips after a batch, one for eight of its own.
+    """(b t 3 h w) -> (b + k t 3 h w), (k t n h/16 w/16): appends k labelled clips, one per eight clips of the batch.
 
     Args:
-        net: of the network that learns: its parts, clip length and size.
-        augment: of the batch. Walkers are lit and blurred as it is, and nothing moves them away from their labels.
-        seed: of what is drawn; the people are always the same ones.
+        net: of the trained network: its parts, clip length and size.
+        augment: of the batch. Walkers get the same changes of light and blur, but none that would move them away from
+            their labels.
+        seed: of the choice of clips; the rendered people are always the same.
     """
 
     def __init__(self, net: STMGAConfig, augment: ClipAugment, *, seed: int) -> None:
@@ -29,7 +30,7 @@ class PartSupervision:
         self.augment = replace(augment, flip=0.0, erase=0.0, imitation=still)
 
     def after(self, clips: Tensor, *position: int) -> tuple[Tensor, Tensor]:
-        """The batch followed by labelled clips, and their regions; ``position`` (epoch, step, rank) decides which."""
+        """The batch followed by labelled clips, and their regions; ``position`` (epoch, step, rank) is the seed."""
         rng = np.random.default_rng([self.seed, *position])
         frames, regions = self.walkers.draw(max(1, len(clips) // 8), rng=rng)
         draws = rng.integers(2**62, size=len(frames)).tolist()

@@ -1,4 +1,4 @@
-"""Signals, and the worker processes that read frames: both end a run with a checkpoint."""
+"""Handling of signals and of lost worker processes, both of which end a run with a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """``signum`` is the signal that came, None so far."""
+    """``signum`` is the received signal, or None."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -30,9 +30,9 @@ class StopRequest:
 
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Inside, the first SIGINT or SIGTERM is kept as a request; a second one acts at once, as it would have before.
+    """Inside, the first SIGINT or SIGTERM is stored as a request; a second one has its usual effect at once.
 
-    In another thread than the main one signals cannot be caught, and nothing is done.
+    Signals can only be caught in the main thread. In other threads this does nothing.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -57,9 +57,9 @@ def catch_signals() -> Iterator[StopRequest]:
 
 
 def ignore_signals(number: int) -> None:
-    """For ``DataLoader(worker_init_fn=...)``: a signal to all processes stops the run, which then ends its workers.
+    """For ``DataLoader(worker_init_fn=...)``: workers ignore signals, and the run ends them when it stops.
 
-    If the workers ended first, no batch would come and the run could not reach a checkpoint.
+    If the workers ended first, no batch would arrive and the run could not write its checkpoint.
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
@@ -69,9 +69,9 @@ def ignore_signals(number: int) -> None:
 def batches_of(
     data: TrainingSet, sampler: PKSampler, workers: int, device: torch.device
 ) -> Iterator[Iterator[Mapping[str, Any]]]:
-    """The batches of an epoch. Workers end with the block, however it is left; kept frames are read without workers.
+    """The batches of an epoch. Workers end when the block is left; kept frames are read without workers.
 
-    A process that ends sends SIGTERM to its workers and waits for them. Those of :func:`ignore_signals` would not end.
+    A process that exits sends SIGTERM to its workers and waits, but workers with :func:`ignore_signals` would not end.
     """
     if data.store is not None:
         yield map(data.batch, sampler)
@@ -90,7 +90,7 @@ def batches_of(
     try:
         yield map(checked, reading)
     finally:
-        # torch does this when the iterator is collected, which an exception that refers to it puts off
+        # torch does this when the iterator is collected, which an exception that refers to it would delay
         if own and hasattr(reading, "_shutdown_workers"):
             with _lost_workers_are_known():
                 reading._shutdown_workers()
@@ -101,7 +101,7 @@ def batches_of(
 
 @contextmanager
 def _lost_workers_are_known() -> Iterator[None]:
-    """While workers are shut down, the loss of one is no news: torch reports it once, whenever its signal comes."""
+    """While workers are shut down, ignore the loss of one, which torch reports once, whenever its signal arrives."""
     try:
         yield
     except RuntimeError as error:
@@ -110,13 +110,13 @@ def _lost_workers_are_known() -> Iterator[None]:
 
 
 def reading_fault(error: Exception) -> str:
-    """What went wrong when a batch was read, in one line and without the worker's traceback; "" for anything else."""
+    """Why a batch could not be read, in one line without the worker's traceback; "" for other errors."""
     text = str(error).strip()
     if isinstance(error, TrackletError):
         return f"{text.splitlines()[-1]}: repair or remove it"
     if isinstance(error, SharedMemoryError):
         return str(error.strerror)
-    if isinstance(error, ConnectionError | EOFError):  # killed while it handed its tensors over
+    if isinstance(error, ConnectionError | EOFError):  # killed while sending its tensors
         return "a DataLoader worker exited unexpectedly: it may have run out of memory: take fewer workers"
     if "DataLoader worker" in text:
         return f"{text.splitlines()[0]}: it may have run out of memory: take fewer workers"

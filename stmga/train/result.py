@@ -1,4 +1,4 @@
-"""What a run leaves behind: its table, the record of its weights, and curves for TensorBoard where wanted."""
+"""The results of a run: its table, the record of its weights, and optional curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCORES = ("mAP", "rank-1", "rank-5", "rank-10", "rank-20", "mINP")
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: its ``folder``, the ``log`` (a row an epoch), and the ``best`` validation, empty without one."""
+    """A finished run: ``folder``, ``log`` (one row per epoch), and the ``best`` validation, empty without one."""
 
     folder: Path
     log: list[dict[str, Any]]
@@ -65,9 +65,9 @@ def weight_record(
     terms: str = "",
     taught_by: str = "",
 ) -> WeightRecord:
-    """The record of a run's weights: what they were trained on, how they scored by which protocol, and all terms.
+    """The record of a run's weights: training data, scores with their protocol, and all terms.
 
-    ``model.record`` is that of the weights that the run began from: its data, stages, terms and licence hold here too.
+    ``model.record`` is that of the initial weights; its data, stages, terms and licence are carried over.
     """
     parent = model.record or WeightRecord(name="", config=model.config, sha256="0" * 64)
     name = parent.name or parent.repo_id or ""
@@ -96,7 +96,7 @@ def weight_record(
 
 
 def stage_of_run(asked: Mapping[str, Any], epoch: int, start: str) -> dict[str, Any]:
-    """A run as a row of a record: what its ``run.json`` holds, the epochs it has ended, and what it started from."""
+    """A run as a row of a record: the settings in its ``run.json``, its finished epochs, and its initial weights."""
     net, train = STMGAConfig.from_dict(asked["network"]), asked["train"]
     return _stage(net, asked["data"], f"{epoch} of {train['epochs']}", train["seed"], start)
 
@@ -121,13 +121,13 @@ def _stage(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, st
 
 
 def _architecture(net: STMGAConfig) -> str:
-    """The name of the network, whatever its input; of one without a name its trunk."""
+    """The name of the network, whatever its input; if it has none, its trunk."""
     known = {replace(own, size=net.size, clip_length=net.clip_length): name for name, own in ARCHITECTURES.items()}
     return known.get(net, f"{net.backbone} {net.stage}, other settings")
 
 
 def _once(*texts: str) -> str:
-    """Texts of clauses as one, every clause once."""
+    """Texts joined into one, without repeated clauses."""
     return "; ".join(dict.fromkeys("; ".join(filter(None, texts)).split("; ")))
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, the log, the checkpoint, and the weights that came out so far."""
+"""The folder of a run: its settings, the log, the checkpoint, and the weights so far."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ CLAIM = FolderClaim(
 class RunFolder:
     """``run.json``, ``log.jsonl``, ``checkpoint.safetensors``, and ``best/`` and ``last/`` as saved networks.
 
-    The leader's keeps other processes out until it is closed: ``with run_folder: ...`` closes it.
+    In the main process it locks the folder until it is closed: ``with run_folder: ...`` closes it.
 
     Args:
         path: a new or empty folder, or that of the same run, which is then resumed.
-        asked: everything that decides the result, as plain JSON values.
-        inputs: the images that decide it.
+        asked: everything that the result depends on, as plain JSON values.
+        inputs: the training images.
 
     Raises:
-        TrainingError: the folder holds something else, a run that was asked for differently or of other images, or
-            another process trains it.
+        TrainingError: the folder contains something else or a run with other settings or images, or another process
+            trains in it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RunFolder:
         return self.checkpoint.is_file()
 
     def lines(self, epochs: int | None = None) -> list[dict[str, Any]]:
-        """The log, of the first ``epochs`` epochs; a line that was cut short is left out."""
+        """The log of the first ``epochs`` epochs; a truncated line is left out."""
         file = self.path / LOG
         rows = []
         for line in file.read_text().splitlines() if file.is_file() else []:
@@ -93,7 +93,7 @@ class RunFolder:
         atomic_write(self.path / LOG, text.encode())
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """One more line of the log, on the disk before this returns."""
+        """Append a line to the log; it is on disk when this returns."""
         with open(self.path / LOG, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -109,7 +109,7 @@ def run_spec(
     started_from: str,
     teacher: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that decides what a run ends with, as plain JSON values."""
+    """Everything that the result of a run depends on, as plain JSON values."""
     identities = _sha(sorted({str(tracklet.person) for tracklet in benchmark.train}))
     train = {
         "tracklets": len(benchmark.train), "persons": persons, "identities": identities,
@@ -132,7 +132,7 @@ def run_spec(
 def open_run(
     path: str | Path, asked: Mapping[str, Any], benchmark: Benchmark, world: World, *, trust_content: bool = False
 ) -> RunFolder:
-    """The run folder: the leader makes it, and what it finds wrong is raised by all processes."""
+    """The run folder. The main process creates it, and all processes raise its errors."""
     error, folder = "", None
     if world.is_main:
         every = [*benchmark.train, *benchmark.query, *benchmark.gallery]
@@ -146,14 +146,14 @@ def open_run(
 
 
 def tracklets_digest(tracklets: Sequence[Tracklet]) -> str:
-    """16 hex digits for ids, labels, numbers of frames and the sizes of their files: other crops are another run."""
-    sizes: dict[Path, int] = {}  # of every file once: frames of a video or of a pack share theirs
+    """A digest, 16 hex digits, of ids, labels, numbers of frames and file sizes: other crops are another run."""
+    sizes: dict[Path, int] = {}  # of every file once: frames of a video or of a pack share one file
     rows = [[t.id, t.person, t.camera, len(t), _bytes(t, sizes)] for t in tracklets]
     return _sha(rows)
 
 
 def _bytes(tracklet: Tracklet, sizes: dict[Path, int]) -> list[int]:
-    """The sizes of the files that a tracklet's frames come from; those in memory and those that are gone have none."""
+    """The sizes of the files of a tracklet's frames; none for frames in memory and missing files."""
     files = [frame.file for frame in tracklet.frames if isinstance(frame, Frame)] if len(tracklet) else []
     for file in files:
         if file not in sizes:

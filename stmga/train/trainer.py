@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What does not decide the result of a run; see :func:`train`."""
+    """Options that do not change the result of a run; see :func:`train`."""
 
     workers: int = 0
     keep_frames: bool = False
@@ -52,7 +52,7 @@ class RunOptions:
 
 
 class Trainer:
-    """One run in one process; :func:`train` is the way to it. ``step`` is one step of the optimiser."""
+    """One run in one process; use :func:`train`. ``step`` is one step of the optimiser."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Trainer:
     # ---- the run
 
     def run(self) -> Result:
-        """All epochs that are left."""
+        """Run all remaining epochs."""
         curves = self.options.tensorboard and self.world.is_main
         with self.folder, catch_signals() as request, tensorboard_writer(self.folder.path, wanted=curves) as write:
             self._resume()
@@ -150,7 +150,7 @@ class Trainer:
         return row
 
     def _advance(self, batch: Mapping[str, Any], epoch: int, request: StopRequest) -> None:
-        """One step further, or a stop after it."""
+        """Take one step, and stop after it if requested."""
         try:
             values = self.step(batch, epoch, request)
         except RuntimeError as error:
@@ -161,14 +161,14 @@ class Trainer:
         for name, value in values.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + value
         self.state.step += 1
-        if stop:  # after the last step too: then validation is what is left of the epoch
+        if stop:  # also after the last step: then only the validation of the epoch is left
             self._stop(epoch, request)
 
     def step(self, batch: Mapping[str, Any], epoch: int, request: StopRequest | None = None) -> dict[str, float]:
         """One step of the optimiser; the value of each term, the norm of the gradient, and whether to stop.
 
         Raises:
-            NotFiniteError: and the parameters are as they were.
+            NotFiniteError: a value is not finite; the parameters have not changed.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * self.config.lr_at(epoch + self.state.step / len(self.inputs.sampler))
@@ -186,12 +186,12 @@ class Trainer:
         self.scaler.update()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        if not math.isfinite(values["grad_norm"]):  # of fp16: its step was skipped
+        if not math.isfinite(values["grad_norm"]):  # fp16: the step was skipped
             values |= {"grad_norm": 0.0, "skipped": 1.0}
         return values
 
     def _check_finite(self, mean: Mapping[str, float], own: Mapping[str, float], batch: Any, epoch: int) -> None:
-        # A gradient that overflows in fp16 is a step that is skipped, unless no scale helps it any more.
+        # In fp16, a step whose gradient overflows is skipped, unless the scale cannot be reduced further.
         may_overflow = self.config.precision == "fp16" and self.scaler.get_scale() >= 1
         watched = [name for name in own if not (may_overflow and name == "grad_norm")]
         if all(math.isfinite(mean[name]) for name in watched):
@@ -228,8 +228,8 @@ class Trainer:
                 assert batch is not None
                 yield batch
                 bar.update()
-        # While there are workers, torch may report a lost one at any moment, also in the middle of a checkpoint.
-        self._save()  # what is trained so far
+        # While workers exist, torch may report a lost one at any moment, even while a checkpoint is written.
+        self._save()  # the training so far
         faults = " | ".join(filter(None, all_gather_objects(fault)))
         raise TrainingError(f"{faults}; {self._kept()}; run the same command to resume from it")
 
@@ -248,7 +248,7 @@ class Trainer:
     # ---- what is kept
 
     def _resume(self) -> None:
-        """The state of the checkpoint, where there is one; the log as it was then."""
+        """Load the checkpoint, if there is one, and cut the log to it."""
         if self.folder.begun:
             self.state = load_checkpoint(self.folder.checkpoint, self.objective, self.optimizer, self.average)
             if self.state.scaler:

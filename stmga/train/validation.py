@@ -1,4 +1,4 @@
-"""Validation by the protocol of the data, the tracklets shared out over the processes."""
+"""Validation by the protocol of the data, with the tracklets distributed over the processes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def embed_test(
     model: TrackletNetwork, benchmark: Benchmark, world: World, **options: Any
 ) -> tuple[Embeddings, Embeddings]:
-    """Queries and gallery embedded, each process its share; every process gets all of them.
+    """Embed queries and gallery, each process its share; every process gets all embeddings.
 
-    ``options`` are those of :class:`stmga.TrackletEmbedder`; clips are cut, and mirrored or not, as the protocol says.
+    ``options`` are those of :class:`stmga.TrackletEmbedder`. The protocol determines clips and mirroring.
     """
     every = [*benchmark.query, *benchmark.gallery]
     protocol = benchmark.protocol
@@ -35,9 +35,9 @@ def embed_test(
     parts = all_gather_objects(share)
     for rank, part in enumerate(parts):
         if part is not None:
-            for place, (vector, item) in enumerate(zip(part.vectors, part.items, strict=True)):
-                vectors[rank + place * world.size], rows[rank + place * world.size] = vector, item
-    # The leader has the first tracklet, and with it the digest, which takes a pass over all weights.
+            for i, (vector, item) in enumerate(zip(part.vectors, part.items, strict=True)):
+                vectors[rank + i * world.size], rows[rank + i * world.size] = vector, item
+    # The main process has the first tracklet and so the digest, which takes a pass over all weights.
     found = Embeddings(torch.stack(vectors), rows, parts[0].digest, parts[0].model)  # type: ignore[arg-type]
     count = len(benchmark.query)
     return found.select(range(count)), found.select(range(count, len(every)))
