@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.options import add_trust_content
+from stmga.cli.options import add_max_pixels, add_trust_content
 from stmga.cli.parser import command, count
 
 
@@ -34,6 +34,7 @@ Killed or out of disk? Run the same command again: it resumes where it stopped."
     )  # fmt: skip
     add("--layout", default="{person}/{tracklet}", help='what folders mean (default: "{person}/{tracklet}")')
     add("--split", type=int, default=0, metavar="N", help="of iLIDS-VID and PRID-2011, 0 to 9 (default: 0)")
+    add_max_pixels(add)
     add("--shard-mib", type=count, default=256, metavar="N", help="size of the files, in MiB (default: 256)")
     add("--workers", type=count, default=8, metavar="N", help="threads that read ahead (default: 8)")
     add_trust_content(add)
@@ -45,7 +46,9 @@ def pack(args: argparse.Namespace) -> None:
     from stmga.data import load_benchmark
     from stmga.data.packing import pack
 
-    made = load_benchmark(args.source, dataset=args.dataset, layout=args.layout, split=args.split)
+    made = load_benchmark(
+        args.source, dataset=args.dataset, layout=args.layout, split=args.split, max_pixels=args.max_pixels
+    )
     frames = sum(len(tracklet) for part in (made.train, made.query, made.gallery) for tracklet in part)
     parts = f"{len(made.train):,} to train on, {len(made.query):,} queries, {len(made.gallery):,} in the gallery"
     print(f"read      {made.name}: {parts}; {frames:,} frames")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.cli.options import (
     add_computing,
     add_flip,
+    add_max_pixels,
     add_model,
     add_trust_content,
     computing_model_of,
@@ -55,6 +56,7 @@ def add_arguments(commands: Any) -> None:
     add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a track file (default: 1)")
     add("--classes", type=_names, metavar="A,B", help="read only these classes of a track file (default: all)")
     add("--columns", metavar="A,B,...", help='columns of a track file without names, as "frame,id,x1,y1,x2,y2"')
+    add_max_pixels(add)
     add_computing(add)
     add(
         "--sampling", choices=("all", "evenly"), default="all",
@@ -77,15 +79,15 @@ def embed(args: argparse.Namespace) -> None:
     from stmga.utils.distributed import process_group
 
     check_writable(args.out)
-    for path in filter(None, (args.source, args.mot_frames)):  # before the weights are loaded
+    for path in filter(None, (args.source, args.mot_frames)):
         check_exists(path)
-    model, weights = computing_model_of(args)
     tell = print if is_main_process() else lambda _: None
-    tell(f"weights   {weights}")
-    tracklets = _read(args)
+    tracklets = _read(args)  # before the weights are loaded, or even downloaded
     persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
     known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
     tell(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")
+    model, weights = computing_model_of(args)
+    tell(f"weights   {weights}")
     with process_group(device_for(args, model)) as world:
         several = f", {world.size} processes" if world.size > 1 else ""
         options = f"{', compiled' if args.compile else ''}{', flip' if args.flip else ''}"
@@ -154,10 +156,10 @@ def _read(args: argparse.Namespace) -> list[Tracklet]:
         for key in tracks:
             hint = "; a folder says it in --layout, a manifest in its lines" if key == "camera" else ""
             raise ValueError(f"--{key.replace('_', '-')} belongs to --mot-frames{hint}")
-        return read_tracklets(args.source, layout=args.layout, check_files=check_files)
+        return read_tracklets(args.source, layout=args.layout, check_files=check_files, max_pixels=args.max_pixels)
     from stmga.tracklets.mot import read_mot
 
-    return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files)
+    return read_mot(args.source, args.mot_frames, **tracks, check_files=check_files, max_pixels=args.max_pixels)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"embed": embed}

@@ -150,6 +150,11 @@ def peak_memory(device: str) -> str:
 # ---- data
 
 
+def add_max_pixels(add: Callable[..., Any]) -> None:
+    """The argument that says how large a picture may be."""
+    add("--max-pixels", type=count, metavar="N", help="refuse pictures of more pixels (default: 64 million)")
+
+
 def add_source(add: Callable[..., Any]) -> None:
     """The arguments that say what a SOURCE is."""
     add("--dataset", default="auto", help="mars, duke, lsvid, ilids, prid, folders or manifest (default: by its look)")
@@ -163,6 +168,7 @@ def add_source(add: Callable[..., Any]) -> None:
         help="set aside this share of the persons as a test, where the data has none (default: 0)",
     )  # fmt: skip
     add("--holdout-seed", type=int, default=0, metavar="N", help="chooses who is set aside (default: 0)")
+    add_max_pixels(add)
 
 
 def add_training_data(add: Callable[..., Any]) -> None:
@@ -200,6 +206,7 @@ def benchmark_of(args: argparse.Namespace, source: str) -> Benchmark:
         split=args.split,
         holdout=args.holdout,
         seed=args.holdout_seed,
+        max_pixels=args.max_pixels,
     )
 
 

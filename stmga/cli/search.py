@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli.options import add_max_pixels
 from stmga.cli.parser import check_writable, command, count
 from stmga.utils.text import preview, text_table
 
@@ -26,6 +28,7 @@ def add_arguments(commands: Any) -> None:
     add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these queries, as role=query")
     add("--gallery-where", action="append", default=[], metavar="KEY=VALUE", help="only this part of the gallery")
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
+    add_max_pixels(add)
     add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
 
 
@@ -65,7 +68,7 @@ def search(args: argparse.Namespace) -> None:
     if args.out:
         print(f"\nwrote {args.out}")
     if args.picture:
-        _save_ranked(args.picture, queries, matches, gallery.embeddings)
+        _save_ranked(args.picture, queries, matches, gallery.embeddings, args.max_pixels)
         print(f"wrote {args.picture}")
 
 
@@ -100,12 +103,16 @@ def _print_score(queries: Embeddings, gallery: Embeddings) -> None:
         print(f"\n{scores}\nrule: {report.RULE}")
 
 
-def _save_ranked(path: str, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, rows: int = 6) -> None:
+def _save_ranked(
+    path: str, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, max_pixels: int | None, rows: int = 6
+) -> None:
     from stmga.cli import report
+    from stmga.tracklets.limits import MAX_PIXELS
     from stmga.tracklets.tracklet import load_cover
     from stmga.visualize import ranked_picture
 
-    shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load_cover)
+    load = partial(load_cover, max_pixels=max_pixels or MAX_PIXELS)
+    shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load)
     note = f"Vectors by {gallery.model or 'unnamed weights'}."
     report.write_picture(path, ranked_picture(shown, found, title="First matches", note=note))
 

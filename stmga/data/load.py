@@ -50,6 +50,7 @@ def load_benchmark(
     seed: int = 0,
     split: int = 0,
     check_files: bool = True,
+    max_pixels: int | None = None,
 ) -> Benchmark:
     """The tracklets of `source` by role, with the protocol of its test.
 
@@ -63,9 +64,11 @@ def load_benchmark(
         holdout, seed: see `stmga.data.benchmark_from`.
         split: of iLIDS-VID and PRID-2011, 0 to 9.
         check_files: open the header of every file now; for a pack, check the size of each shard.
+        max_pixels: for folders, manifests and packs: larger pictures are refused; default: 64 million.
 
     Raises:
-        ValueError: an unknown data set, a split for a set without splits, a holdout for a set that has a test.
+        ValueError: an unknown data set, a split for a set without splits, a holdout for a set that has a test, a
+            limit of pixels for an official data set.
         TrackletError: all faults of the data in one error.
 
     >>> load_benchmark("/data/mine", dataset="market")
@@ -83,11 +86,13 @@ def load_benchmark(
     if known:
         if holdout:
             raise ValueError(f"{known.info.title} has a test of its own: leave holdout at 0, got {holdout:g}")
+        if max_pixels is not None:
+            raise ValueError(f"the pictures of {known.info.title} are small: leave max_pixels out, got {max_pixels:,}")
         return known.read(source, check_files=check_files, **({"split": split} if known.splits else {}))
     named = source.parent if source.name in ("index.jsonl", MANIFEST) else source  # "index" says less
     name, protocol, terms = named.stem if named.suffix == ".jsonl" else named.name, None, ""
     if dataset == "folders":
-        tracklets = read_folder(source, layout=layout, check_files=check_files)
+        tracklets = read_folder(source, layout=layout, check_files=check_files, max_pixels=max_pixels)
     else:
         if source.is_dir():
             if not is_pack(source):
@@ -96,7 +101,7 @@ def load_benchmark(
         beside = source.parent  # a pack's, or that of rendered walkers
         if source.name == MANIFEST and (is_pack(beside) or (beside / PROTOCOL).is_file()):
             name, protocol, terms = about_pack(beside)
-        tracklets = read_manifest(source, check_files=check_files)
+        tracklets = read_manifest(source, check_files=check_files, max_pixels=max_pixels)
     return benchmark_from(tracklets, name=name, protocol=protocol, holdout=holdout, seed=seed, terms=terms)
 
 

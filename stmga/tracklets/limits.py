@@ -17,8 +17,8 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     """
     if width * height > max_pixels:
         raise ValueError(
-            f"{width} x {height} pixels are more than the limit of {max_pixels:,}; scale it down, or pass "
-            f"max_pixels={width * height} to the function that reads the tracklets, if you trust the file"
+            f"{width} x {height} pixels are more than the limit of {max_pixels:,}; scale it down, or read "
+            f"the tracklets with max_pixels={width * height}, if you trust the file"
         )
 
 

@@ -64,8 +64,8 @@ def require_av() -> Any:
 def too_large(name: str, max_pixels: int) -> str:
     """The fault of a video in which the decoder refused a picture without giving its size."""
     return (
-        f"{name} has a picture of more pixels than the limit of {max_pixels:,}; scale it down, or pass a larger "
-        "max_pixels to the function that reads the tracklets, if you trust the file"
+        f"{name} has a picture of more pixels than the limit of {max_pixels:,}; scale it down, or read "
+        "the tracklets with a larger limit, max_pixels=..., if you trust the file"
     )
 
 

@@ -215,3 +215,20 @@ def test_a_wrong_source_is_named_before_the_weights_are_loaded(fails, tmp_path, 
     (tmp_path / "t.txt").write_text("1,1,0,0,9,9,1\n")
     missing = "--mot-frames", tmp_path / "gone.mp4"
     assert "gone.mp4 does not exist" in fails("embed", tmp_path / "t.txt", "-o", tmp_path / "x.safetensors", *missing)
+
+
+@pytest.mark.parametrize(
+    ("source", "flags", "message"),
+    [
+        ("crops/manifest.jsonl", ("--camera", "3"), "--camera belongs to --mot-frames"),
+        ("crops/manifest.jsonl", ("--max-pixels", "100"), "--max-pixels 2048"),
+        ("crops", ("--layout", "{pid}/{tracklet}"), "{person}"),
+        ("tracks.txt", ("--mot-frames", "crops/p0000_c0_t0"), "tracks.txt"),
+    ],
+)
+def test_faults_of_the_input_come_before_the_weights_are_loaded(source, flags, message, place, fails, tmp_path):
+    (place / "tracks.txt").write_text("one line that is no track\n")
+    flags = [place / flag if flag.startswith("crops") else flag for flag in flags]
+    err = fails("embed", place / source, "-o", tmp_path / "x", "--model", tmp_path / "no-weights-here", *flags)
+    assert message in err
+    assert "no-weights-here" not in err

@@ -26,7 +26,8 @@ from tests.support.tracklets import faults_of, manifest, picture
 from tests.support.videos import video_of
 
 LARGE = 65_500
-TOO_MANY = f"{LARGE} x {LARGE} pixels are more than the limit of 64,000,000; scale it down, or pass max_pixels="
+ADVICE = "scale it down, or read the tracklets with max_pixels="
+TOO_MANY = f"{LARGE} x {LARGE} pixels are more than the limit of 64,000,000; {ADVICE}"
 
 
 def jpeg_bomb() -> bytes:
@@ -95,8 +96,9 @@ def test_the_limit_is_the_callers(tmp_path):
         lambda **limit: read_mot(tmp_path / "t.txt", tmp_path / "p", **limit),
     ):
         assert read()[0].max_pixels == MAX_PIXELS
-        assert "20 x 30 pixels are more than the limit of 599; scale it down, or pass max_pixels=600" in str(
-            faults_of(read, max_pixels=599)
+        assert (
+            "20 x 30 pixels are more than the limit of 599; scale it down, or read the tracklets with max_pixels=600"
+            in str(faults_of(read, max_pixels=599))
         )
         assert len(read(max_pixels=600)[0].load()) == 1
         unchecked = read(max_pixels=599, check_files=False)
@@ -243,7 +245,7 @@ def test_the_limit_of_videos(tmp_path):
     large = Tracklet("ann", [Frame(small, None, 2)], max_pixels=96 * 64 - 1)
     for call in (large.load, lambda: read_tracklets([large]), lambda: load_cover(large.row(), max_pixels=6143)):
         (fault,) = faults_of(call)
-        assert "limit of 6,143; scale it down, or pass " in fault and "small.mp4" in fault
+        assert "limit of 6,143; scale it down, or read the tracklets with " in fault and "small.mp4" in fault
     assert len(Tracklet("ann", [Frame(small, None, 2)], max_pixels=6144).load()) == 1
     assert av and video.video_size(small, 6144)[:2] == (96, 64)
 
