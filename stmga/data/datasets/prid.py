@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from stmga.data.datasets.ilids import half_and_half, two_cameras
 from stmga.data.datasets.reader import SPLITS, DataSetInfo, DataSetReader, check_split
 from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import Tracklet, TrackletError
+from stmga.utils.foreign import parse_json
 
 INNER, CAMERAS, LIST = "prid_2011", "multi_shot", "splits_prid2011.json"
 IN_BOTH = 200  # persons 1 to 200 are the same in both cameras; higher numbers are different people in each
@@ -88,7 +88,7 @@ def _halves(reading: DataSetReader, base: str, split: int, persons: list[int]) -
         half = len(order) // 2
         return sorted(order[:half]), sorted(order[half:]), f"halves drawn with seed {split} (no {LIST})"
     try:
-        rows = json.loads(file.read_text("utf-8"))
+        rows = parse_json(file.read_text("utf-8"))
         train, test = ([_person(name) for name in rows[split][part]] for part in ("train", "test"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         words = f'expected {SPLITS} objects {{"train": ["person_0001", ...], "test": [...]}}'
