@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_training_data, add_trust_content, trained, training_data
 from stmga.cli.parser import command, count, say
+from stmga.utils.foreign import fast_json
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -149,7 +149,7 @@ def _changes(texts: Sequence[str], option: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """``"0.3"`` as a number, ``"null"`` as None, ``"[1,2]"`` as a list, other text as it is."""
     try:
-        return json.loads(text)
+        return fast_json(text)
     except ValueError:
         return text
 

@@ -25,6 +25,7 @@ from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
 from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
+from stmga.utils.foreign import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def about_pack(folder: Path) -> tuple[str, Protocol, str]:
     if not (folder / MANIFEST).is_file():
         raise TrackletError(f"{folder} is a pack that is not finished: run `stmga pack` again to resume")
     try:
-        words = json.loads((folder / PROTOCOL).read_text("utf-8"))
+        words = parse_json((folder / PROTOCOL).read_text("utf-8"))
         return str(words["name"]), Protocol.from_dict(words["protocol"]), str(words["terms"])
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise TrackletError(f"{folder / PROTOCOL} cannot be read: {error}; copy the pack again") from error

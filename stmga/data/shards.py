@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from stmga.tracklets.images import read_bytes
 from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.utils.files import atomic_path, atomic_write
+from stmga.utils.foreign import fast_json
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +75,11 @@ class Shards:
                 return len(found), found
             text = side.read_bytes()
             try:
-                rows = [json.loads(line)["frames"]["spans"] for line in text.splitlines()]
+                rows = [fast_json(line)["frames"]["spans"] for line in text.splitlines()]
+                size = max(offset + length for spans in rows for offset, length in spans)
             except (ValueError, LookupError, TypeError):
                 return len(found), found
-            if max(offset + length for spans in rows for offset, length in spans) != shard.stat().st_size:
+            if size != shard.stat().st_size:
                 return len(found), found
             found.append(text)
 
@@ -99,7 +100,7 @@ class Shards:
             frames = tuple(Frame(shard, f.box, None, seen[f.file, f.span]) for f in upcoming.frames)
             lines.append(manifest_line(replace(upcoming, frames=frames), self.folder))
             upcoming = next(rest, None)
-        return upcoming, "".join(lines).encode("utf-8", "surrogateescape")
+        return upcoming, "".join(lines).encode()
 
     def _with_bar(self, todo: list[Tracklet]) -> Iterable[Tracklet]:
         if not self.progress:

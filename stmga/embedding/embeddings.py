@@ -228,7 +228,10 @@ class Embeddings:
         """
         file = read_file(path)
         vectors = file.vectors.rows(slice(None))
-        return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
+        try:
+            return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be used: {error}") from error
 
 
 def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from stmga._version import __version__
 from stmga.calibration import Calibration
 from stmga.embedding.vectors import Vectors, save
-from stmga.utils.foreign import escaped
+from stmga.utils.foreign import check_depth, escaped, fast_json, parse_json
 
 _FORMAT = "stmga-embeddings"
 _FORMAT_VERSION = 2  # of files with float16 or int8 vectors; files with float32 vectors still have version 1
@@ -45,9 +46,13 @@ def write_file(
     model: str,
     calibration: Calibration | None,
 ) -> None:
-    """Write embeddings whose vectors come in parts, whole or not at all."""
-    # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
-    rows = json.dumps({"items": items, "skipped": skipped}, default=_plain).encode("ascii")
+    """Write embeddings whose vectors come in parts, whole or not at all; ValueError for items that JSON cannot keep."""
+    try:
+        _check_nested([*items, *skipped])
+        # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
+        text = json.dumps({"items": items, "skipped": skipped}, default=_plain, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the items cannot be kept as JSON: {error}; use plain, finite values") from error
     metadata = {
         "format": _FORMAT,
         "format_version": "1" if parts[0].kind == "float32" else str(_FORMAT_VERSION),
@@ -57,7 +62,7 @@ def write_file(
     }
     if calibration is not None:
         metadata["calibration"] = json.dumps(calibration.to_dict())
-    save(Path(path), parts, rows, metadata)
+    save(Path(path), parts, text.encode("ascii"), metadata)
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:
@@ -93,11 +98,9 @@ def read_file(path: str | os.PathLike[str]) -> EmbeddingsFile:
         if fault := vectors.fault():
             raise _DamageError(fault)
         items, skipped = _rows(tensors["rows"])
-        stored = json.loads(metadata.get("calibration", "null"))  # files of older versions have none
-        calibration = None if stored is None else Calibration.from_dict(stored)
+        calibration = _calibration(metadata.get("calibration", "null"))  # files of older versions have none
         return EmbeddingsFile(vectors, items, skipped, metadata["digest"], metadata["model"], calibration)
-    except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError,
-            _DamageError) as error:  # fmt: skip
+    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, _DamageError) as error:
         reason = escaped(str(error), 200) or type(error).__name__
         raise ValueError(f"{_wrong(path)}, got a damaged or foreign file ({reason}){_first(path)}") from error
 
@@ -127,7 +130,10 @@ def _rows(tensor: Tensor) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What describes each vector, and what was skipped; both are lists of objects with an id."""
     if tensor.dtype != torch.uint8 or tensor.ndim != 1:
         raise _DamageError(f"rows are {tensor.dtype} of shape {tuple(tensor.shape)}, not bytes")
-    data = json.loads(tensor.numpy().tobytes(), parse_constant=_not_json)
+    try:
+        data = fast_json(tensor.numpy().tobytes(), parse_constant=_not_json, parse_float=_finite)
+    except ValueError as error:
+        raise _DamageError(f"rows are not JSON: {error}") from error
     if not isinstance(data, dict):
         raise _DamageError("rows are not an object")
     for name in ("items", "skipped"):
@@ -135,13 +141,35 @@ def _rows(tensor: Tensor) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             raise _DamageError(f"{name} is not a list of objects")
         if not all(isinstance(row.get("tracklet", ""), (str, int)) for row in data[name]):
             raise _DamageError(f"{name} has an id that is not text")
+        try:
+            _check_nested(data[name])
+        except ValueError as error:
+            raise _DamageError(f"{name}: {error}") from error
     if not all("tracklet" in row and isinstance(row.get("reason"), str) for row in data["skipped"]):
         raise _DamageError("skipped has a row without tracklet or reason")
     return data["items"], data["skipped"]
 
 
-def _not_json(name: str) -> Any:
+def _check_nested(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError for values that are nested more deeply than can be written again."""
+    check_depth([value for row in rows for value in row.values() if isinstance(value, (Mapping, list))])
+
+
+def _calibration(text: str) -> Calibration | None:
+    try:
+        found = parse_json(text)
+        return None if found is None else Calibration.from_dict(found)
+    except ValueError as error:
+        raise _DamageError(f"its calibration cannot be used: {error}") from error
+
+
+def _not_json(name: str) -> NoReturn:
     raise _DamageError(f"rows hold {name}, which is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _not_json(text[:20])
 
 
 def _plain(value: Any) -> Any:

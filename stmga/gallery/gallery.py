@@ -223,7 +223,10 @@ class Gallery:
         file = read_file(path)
         if storage not in (None, file.vectors.kind):
             return cls(Embeddings.load(path), device=device, storage=storage or file.vectors.kind)
-        check_rows(file.vectors, file.items)
+        try:
+            check_rows(file.vectors, file.items)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be used: {error}") from error
         gallery = cls(device=device, storage=file.vectors.kind)
         gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
         gallery.parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}

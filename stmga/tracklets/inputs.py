@@ -14,6 +14,7 @@ import torch
 
 from stmga.tracklets.pixels import to_pixels
 from stmga.tracklets.tracklet import Frame, Tracklet
+from stmga.utils.foreign import fast_json
 
 _DIGITS = 12  # hex digits of a frame's digest in the record: a million frames are 12 MB
 _CHUNK = 1 << 20
@@ -48,7 +49,7 @@ class InputRecord:
     def difference(self, before: bytes) -> str:
         """The first tracklet that has changed, and how many more have; "" if none has."""
         try:
-            rows: list[dict[str, str]] = [json.loads(line) for line in before.splitlines()]
+            rows: list[dict[str, str]] = [fast_json(line) for line in before.splitlines()]
             if len(rows) != len(self.rows):
                 return f"{len(rows):,} tracklets were read, now {len(self.rows):,}"
             pairs = zip(self.tracklets, rows, self.rows, strict=True)

@@ -11,6 +11,7 @@ from stmga.tracklets.text_file import read_lines
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import MADE, RESERVED, check_tracklets
 from stmga.utils.files import atomic_write
+from stmga.utils.foreign import fast_json
 
 
 def read_manifest(path: str | Path, *, check_files: bool = True, max_pixels: int | None = None) -> list[Tracklet]:
@@ -53,14 +54,19 @@ def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:
         lines.append(manifest_line(tracklet, path.parent))
     if faults:
         raise TrackletError(faults)
-    atomic_write(path, "".join(lines).encode("utf-8", "surrogateescape"))
+    atomic_write(path, "".join(lines).encode())
 
 
 def manifest_line(tracklet: Tracklet, base: Path) -> str:
     """The line, with its line end, of a tracklet on disk for a manifest in the folder `base`."""
     row = {key: value for key, value in tracklet.row().items() if key != "cover"}
     row["frames"] = _packed(tracklet, base) or [_written(frame, base) for frame in tracklet.frames]
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    line = json.dumps(row, ensure_ascii=False) + "\n"
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # a name that is not valid Unicode: JSON's \u escapes keep it
+        line = json.dumps(row) + "\n"
+    return line
 
 
 def _packed(tracklet: Tracklet, base: Path) -> dict[str, Any] | None:
@@ -87,7 +93,7 @@ def _name(file: Path, base: Path) -> str:
 def _parse(line: str, base: Path) -> tuple[Tracklet | None, list[str]]:
     """One line of a manifest: a tracklet if it can be made, and what is wrong with the line."""
     try:
-        row = json.loads(line)
+        row = fast_json(line)
     except ValueError as error:
         return None, [f"no JSON: {error}"]
     if not isinstance(row, dict):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import stat
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +21,14 @@ from stmga.tracklets.limits import MAX_PIXELS, check_pixels
 from stmga.tracklets.pillow import check_image
 from stmga.tracklets.pixels import check_layout, is_image
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
+from stmga.utils.foreign import check_depth
 
 logger = logging.getLogger(__name__)
 
 MADE = ("cover", "flip")  # keys of items that stmga alone writes
 RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys that `extra` may not have
 SHARES = "are the boxes shares of the frame (normalised)? Multiply x, w by its width and y, h by its height"
+MOST = sys.float_info.max  # an integer beyond it is no float; math.isfinite would raise OverflowError
 CHUNK = 64  # files a thread opens before it fetches more
 
 Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> its location, as text
@@ -98,11 +100,12 @@ def _labels(tracklet: Tracklet) -> Iterator[str]:
         elif isinstance(label, bool) or not (label is None or isinstance(label, (str, int))):
             yield f"{name} must be a string, an integer or null, got {label!r}"
     time = tracklet.time
-    if isinstance(time, bool) or not (time is None or (isinstance(time, (int, float)) and math.isfinite(time))):
+    if isinstance(time, bool) or not (time is None or (isinstance(time, (int, float)) and abs(time) <= MOST)):
         yield f"time must be a number of seconds or null, got {time!r}"
     try:
         reserved = [key for key in tracklet.extra if key in RESERVED]
-        json.dumps(dict(tracklet.extra))
+        check_depth(tracklet.extra)
+        json.dumps(dict(tracklet.extra), allow_nan=False)
     except (TypeError, ValueError) as error:
         yield f"extra must be a mapping of plain JSON values: {error}"
     else:
@@ -129,7 +132,7 @@ def _one_frame(frame: Any, max_pixels: int) -> str | None:
     if isinstance(frame, Frame):
         if frame.index is not None and frame.index < 0:
             return f"{frame.file}: the index of a video frame counts from 0, got {frame.index}"
-        if frame.box is not None and not (all(map(math.isfinite, frame.box)) and min(frame.box[2:]) > 0):
+        if frame.box is not None and not (all(abs(side) <= MOST for side in frame.box) and min(frame.box[2:]) > 0):
             return f"{frame.file}: box {frame.box} has no area; expected x, y, width, height in pixels"
         if frame.box is not None and min(frame.box[2:]) < 1:
             return f"{frame.file}: box {frame.box} is less than a pixel; {SHARES}"

@@ -28,6 +28,7 @@ from stmga.train.network import with_input
 from stmga.train.run_folder import tracklets_digest
 from stmga.utils.distributed import World
 from stmga.utils.files import atomic_path
+from stmga.utils.foreign import escaped, open_regular, parse_json, shown, unprintable
 
 logger = logging.getLogger(__name__)
 
@@ -213,20 +214,42 @@ def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
         raise FileNotFoundError(f"there is no teacher's file {path}; {_COMMAND}")
     wrong = f"{path} is damaged or not a teacher's file"
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[_KEY])
+            about = parse_json((file.metadata() or {})[_KEY])
             if about["format"] != FORMAT:
                 raise TeacherError(
-                    f"{path} has format {about['format']}, written by stmga {about['stmga']}; this is stmga "
-                    f"{__version__}, which reads format {FORMAT}. Write it again: {_COMMAND}"
+                    f"{path} has format {shown(about['format'])}, written by stmga {shown(about['stmga'], 40)}; "
+                    f"this is stmga {__version__}, which reads format {FORMAT}. Write it again: {_COMMAND}"
                 )
+            _check_about(about)
             plain, mirrored = file.get_tensor("plain"), file.get_tensor("mirrored")
+        for half in (plain, mirrored):
+            if half.dtype != torch.float16 or half.ndim != 2 or len(half) != about["data"]["frames"]:
+                raise ValueError(f"its vectors are {half.dtype} of shape {tuple(half.shape)}")
         intact = about["vectors"] == _digest(plain, mirrored)
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise TeacherError(f"{wrong} ({error}); {_COMMAND}") from error
+    except TeacherError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise TeacherError(f"{wrong} ({escaped(str(error), 200)}); {_COMMAND}") from error
     if not intact:
         raise TeacherError(f"{wrong} (its vectors are not those that were written); {_COMMAND}")
     return about, plain, mirrored
+
+
+def _check_about(about: Any) -> None:
+    """Raise ValueError unless what a file says about itself is of its types."""
+    texts, counts = ("weights", "digest", "terms", "vectors"), ("tracklets", "frames", "persons")
+    if not isinstance(about, dict) or not isinstance(about["data"], dict) or not isinstance(about["size"], list):
+        raise ValueError("what it says about itself is not whole")
+    if wrong := [key for key in texts if not isinstance(about[key], str) or unprintable(about[key])]:
+        raise ValueError(f"its {wrong[0]} is {shown(about[wrong[0]])}")
+    if not isinstance(about["data"]["digest"], str):
+        raise ValueError(f"its data are {shown(about['data'])}")
+    if wrong := [key for key in counts if type(about["data"][key]) is not int]:
+        raise ValueError(f"its {wrong[0]} are {shown(about['data'][wrong[0]])}")
+    if not isinstance(about.get("inputs", ""), str):
+        raise ValueError(f"its inputs are {shown(about['inputs'])}")
 
 
 def _digest(*tensors: Tensor) -> str:

@@ -21,6 +21,7 @@ from stmga.train.errors import TrainingError
 from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
+from stmga.utils.foreign import check_depth, fast_json, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -77,14 +78,18 @@ class RunFolder:
         return self.checkpoint.is_file()
 
     def lines(self, epochs: int | None = None) -> list[dict[str, Any]]:
-        """The log of the first ``epochs`` epochs; a truncated line is left out."""
+        """The log of the first ``epochs`` epochs; a truncated or damaged line is left out."""
         file = self.path / LOG
         rows = []
-        for line in file.read_text().splitlines() if file.is_file() else []:
+        for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else []:
             try:
-                rows.append(json.loads(line))
-            except ValueError:
-                logger.warning("%s has a line that is not valid JSON; it is left out: %s", file, line[:60])
+                row = fast_json(line)
+                check_depth(row)
+                if not isinstance(row, dict) or type(row.get("epoch")) is not int:
+                    raise ValueError("it has no epoch")
+                rows.append(row)
+            except ValueError as error:
+                logger.warning("%s has a line that is left out (%s): %s", file, error, shown(line))
         return [row for row in rows if epochs is None or row["epoch"] <= epochs]
 
     def rewind(self, epochs: int) -> None:

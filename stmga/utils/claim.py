@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stmga.utils.files import atomic_write
+from stmga.utils.foreign import parse_json
 from stmga.utils.lock import OutputBusyError, output_lock
 from stmga.utils.text import preview
 
@@ -123,7 +124,7 @@ class FolderClaim:
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
-            about = json.loads(file.read_text("utf-8", "surrogateescape"))
+            about = parse_json(file.read_text("utf-8", "surrogateescape"))
             if not isinstance(about, dict):
                 raise ValueError(f"expected an object {{...}}, got {type(about).__name__}")
         except ValueError as error:

@@ -13,7 +13,18 @@ from typing import Any, BinaryIO, NoReturn
 
 from stmga.utils.text import has_effect
 
-__all__ = ["MB", "escaped", "inside", "open_regular", "parse_json", "read_regular", "shown", "unprintable"]
+__all__ = [
+    "MB",
+    "check_depth",
+    "escaped",
+    "fast_json",
+    "inside",
+    "open_regular",
+    "parse_json",
+    "read_regular",
+    "shown",
+    "unprintable",
+]
 
 MB = 1 << 20
 DEPTH = 32  # of nested lists and objects; json and repr, which write them again, are recursive
@@ -74,12 +85,24 @@ def parse_json(text: str | bytes) -> Any:
     ...
     ValueError: it holds NaN, which is not a number of JSON
     """
+    value = fast_json(text, parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_each_key_once)
+    check_depth(value)
+    return value
+
+
+def fast_json(text: str | bytes, **options: Any) -> Any:
+    """``json.loads`` for files of millions of lines, ten times as fast as :func:`parse_json`; ``options`` are its own.
+
+    It lets NaN and repeated keys pass, and what it returns may be nested more deeply than can be written again: see
+    :func:`check_depth`.
+
+    Raises:
+        ValueError: not JSON, or lists nested too deeply to be read.
+    """
     try:
-        value = json.loads(text, parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_each_key_once)
+        return json.loads(text, **options)
     except RecursionError:
         raise ValueError("its lists and objects are nested too deeply") from None
-    _check_depth(value)
-    return value
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -146,7 +169,11 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any) -> None:
+    """Raise ValueError for lists and objects that are nested more than 32 deep.
+
+    >>> check_depth({"a": [1, 2]})
+    """
     level = [value]
     for _ in range(DEPTH):
         level = [

@@ -180,3 +180,22 @@ def test_a_pack_is_resumed_over_the_same_files_only(crops, tmp_path):
         assert content(folder) == whole
     finally:
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"\n", b"[]", b"[" * 10**5, b"\xff", b'{"frames": {"spans": []}}', b'{"frames": {"spans": [[0, "1"]]}}',
+        b'{"frames": {"spans": [[0]]}}', b'{"frames": {"spans": 5}}', b'{"frames": {"spans": [[0, NaN]]}}',
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_damaged_lines_beside_a_shard_are_written_again(crops, tmp_path, text):
+    """As after a kill: the manifest is missing, and each shard has its lines beside it."""
+    source, folder = benchmark(crops), tmp_path / "pack"
+    manifest = pack(source, folder, shard_bytes=20_000)
+    whole = content(folder)
+    manifest.unlink()
+    (folder / "shard-00000.jsonl").write_bytes(text)
+    pack(source, folder, shard_bytes=20_000)
+    assert content(folder) == whole

@@ -68,6 +68,8 @@ TENSORS = {
     **{f"rows {text[:20]!r}": {"rows": raw(text)} for text in (
         b"[]", b"5", b"null", b"\xff\xfe", b"", b"{}", b'{"items": []}', b"[" * 10**5, b'{"items": NaN, "skipped": []}',
         b'{"items": [{"tracklet": "a", "x": Infinity}], "skipped": []}',
+        b'{"items": [{"tracklet": "a", "x": 1e999}], "skipped": []}',
+        b'{"items": [{"tracklet": "a", "x": %s}], "skipped": []}' % (b"[" * 40 + b"]" * 40),
     )},
     **{f"items {str(items)[:20]}": {"rows": rows(items)} for items in (
         ["a"] * 4, [1] * 4, [None] * 4, [["tracklet"]] * 4, {"a": 1}, "abcd", None, [{}] * 4, [{"tracklet": "a"}] * 4, ITEMS[:2],
@@ -80,7 +82,8 @@ HEADERS = {
     "another format": {"format": "stmga-index"}, "no format": {"format": "\x1b[2J"},
     **{f"calibration {v[:24]}": {"calibration": v} for v in (
         "x", "[]", "5", "{}", "[" * 10**5, json.dumps(CALIBRATION | {"lower": "a"}), json.dumps(CALIBRATION | {"thresholds": []}),
-        json.dumps(CALIBRATION | {"evil": 1}), json.dumps(CALIBRATION | {"thresholds": [THRESHOLD | {"similarity": "x"}]}),
+        json.dumps(CALIBRATION | {"evil": 1}), json.dumps(CALIBRATION | {"\U000bbd47": 1}), json.dumps(CALIBRATION | {"roc": [[NAN] * 3]}),
+        json.dumps(CALIBRATION | {"thresholds": [THRESHOLD | {"similarity": "x"}]}),
     )},
 }  # fmt: skip
 BYTES = {
@@ -103,6 +106,7 @@ def refused(path) -> None:
             load(path)
         text = str(caught.value)
         assert time.monotonic() - start < 30
+        assert text.startswith(str(path)) and text.isprintable()
         assert len(text) < 700 + 2 * len(str(path)) and "\x1b" not in text and "\n" not in text
 
 
@@ -147,3 +151,11 @@ def test_what_is_odd_but_right_is_searched(tmp_path, tensors, metadata):
     for matches in Gallery.load(path).search(found, 3):
         assert len(matches) == 3 and all(math.isfinite(match.similarity) for match in matches)
     assert Embeddings.load(found.save(tmp_path / "again.safetensors")).ids == found.ids
+
+
+@pytest.mark.parametrize("value", [NAN, INF, [[NAN]], {"a": -INF}, json.loads("[" * 40 + "]" * 40)], ids=range(5))
+def test_items_that_could_not_be_read_again_are_not_written(tmp_path, value):
+    embeddings = Embeddings(VECTORS, [item | {"note": value} for item in ITEMS], "d" * 64)
+    with pytest.raises(ValueError, match="items cannot be kept as JSON"):
+        embeddings.save(tmp_path / "e.safetensors")
+    assert not list(tmp_path.iterdir())

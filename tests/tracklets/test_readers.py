@@ -146,6 +146,14 @@ def test_manifest_faults_come_together_with_line_numbers(tmp_path):
         '{"tracklet": "q", "frames": ["1.jpg"], "camera": 2}': '"q", two cameras in one tracklet (None, 2); first: ',
         '{"tracklet": "r", "frames": [{"file": "1.jpg", "box": [0, 0, NaN, 5]}]}': "no area",
         '{"tracklet": "s", "frames": ["."]}': "is a folder",
+        "[" * 10**5: "no JSON: its lists and objects are nested too deeply",
+        json.dumps(
+            {"tracklet": "t", "frames": ["1.jpg"], "note": json.loads("[" * 40 + "]" * 40)}
+        ): "more than 32 deep",
+        '{"tracklet": "u", "frames": ["1.jpg"], "note": {"a": NaN}}': "plain JSON values",
+        '{"tracklet": "v", "frames": ["1.jpg"], "note": [1e999]}': "plain JSON values",
+        json.dumps({"tracklet": "w", "frames": ["1.jpg"], "time": 10**400}): "time must be a number of seconds",
+        json.dumps({"tracklet": "x", "frames": [box | {"box": [0, 0, 10**400, 8]}]}): "no area",
     }
     path = manifest(tmp_path, *rows)
     faults = faults_of(read_manifest, path)
@@ -199,6 +207,14 @@ def test_manifest_of_file_names_that_are_not_utf8(tmp_path):
         pytest.skip("this file system takes only UTF-8 names")
     write_manifest([Tracklet("a", [file])], tmp_path / "index.jsonl")
     assert read_manifest(tmp_path / "index.jsonl")[0].load()[0].shape == (3, 64, 32)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\udcc3\udca9", "é\udce9"], ids=ascii)
+def test_halves_of_surrogate_pairs_come_back(tmp_path, text):
+    file = picture(tmp_path / "1.png")
+    write_manifest([Tracklet(text, [file], person=text, extra={text: [text]})], tmp_path / "index.jsonl")
+    (back,) = read_manifest(tmp_path / "index.jsonl")
+    assert (back.id, back.person, back.extra) == (text, text, {text: [text]})
 
 
 def test_manifest_moves_with_its_folder_and_refuses_memory(tmp_path):

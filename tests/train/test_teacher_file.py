@@ -135,10 +135,43 @@ def test_what_is_no_teachers_file_is_named(benchmark, teacher, file, tmp_path):
         changed(file, bad, {"plain": tensors["mirrored"], "mirrored": tensors["plain"]})
     )
     assert "is damaged or not" in refused(changed(file, bad, {"plain": tensors["plain"]}))
-    message = refused(changed(file, bad, format=2, stmga="9.9"))
-    assert "has format 2, written by stmga 9.9" in message
+    assert "has format 2, written by stmga '9.9'" in refused(changed(file, bad, format=2, stmga="9.9"))
+    half = {name: tensor[:-1].clone() for name, tensor in tensors.items()}
+    for other in ({name: tensor.bfloat16() for name, tensor in tensors.items()}, half):
+        assert "is damaged or not" in refused(changed(file, bad, other))
     TrackletEmbedder(teacher).embed(benchmark.train).save(bad)
     assert "is damaged or not" in refused(bad)  # embeddings of tracklets
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 10**5,
+        "[]",
+        "null",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "format": 1}',
+        '{"format": "\\u001b[2J", "stmga": 1}',
+    ],
+)
+def test_what_a_teachers_file_says_about_itself_may_be_anything(benchmark, file, tmp_path, text):
+    save_file(load_file(file), tmp_path / "bad.safetensors", {"stmga-teacher": text})
+    with pytest.raises(TeacherError) as caught:
+        Teacher(tmp_path / "bad.safetensors", benchmark.train)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["weights", "digest", "terms", "vectors", "data", "inputs", "size"])
+@pytest.mark.parametrize("value", [None, 5, [1], {"tracklets": 1}, "\x1b[2J"], ids=repr)
+def test_each_word_of_a_teachers_file_has_its_type(benchmark, file, tmp_path, key, value):
+    bad = changed(file, tmp_path / "bad.safetensors", **{key: value})
+    if (key, value) == ("size", [1]):
+        assert Teacher(bad, benchmark.train).about()["size"] == [1]
+        return
+    with pytest.raises(TeacherError) as caught:
+        Teacher(bad, benchmark.train)
+    assert str(caught.value).isprintable()
 
 
 def test_vectors_and_runs_of_other_images_are_refused_by_name(benchmark, teacher, tmp_path):

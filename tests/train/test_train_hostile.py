@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from stmga.config import ARCHITECTURES
 from stmga.hub.records import WeightsError
 from stmga.train import Stage, Trainer, TrainingError, train
+from stmga.train.run_folder import RunFolder
 from stmga.utils.distributed import World
 from tests.support.files import irregular
 from tests.support.train import QUICK, TINY, little_benchmark, tiny
@@ -187,3 +188,24 @@ def test_a_run_from_before_records_had_stages_whose_data_are_none(run, benchmark
     words = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(words | {"data": {"identities": words["data"]["identities"]} | data}))
     refused(run, benchmark)
+
+
+def test_lines_of_a_log_that_are_damaged_are_left_out(good, run, caplog):
+    asked = json.loads((run / "run.json").read_text())
+    whole = (good / "log.jsonl").read_bytes()
+    bad = [
+        b"[" * 10**5,
+        b"[1]",
+        b"{}",
+        b'{"epoch": "1"}',
+        b'{"epoch": true}',
+        b"\xb2\x1b[2J",
+        b'{"epoch": 1, "a": ' + b"[" * 40 + b"]" * 40 + b"}",
+    ]
+    (run / "log.jsonl").write_bytes(b"\n".join([*bad, whole]))
+    with RunFolder(run, asked) as folder:
+        assert [row["epoch"] for row in folder.lines()] == [1]
+        assert sum("is left out" in record.message for record in caplog.records) == len(bad)
+        assert "\x1b" not in caplog.text
+        folder.rewind(1)
+    assert (run / "log.jsonl").read_bytes() == whole

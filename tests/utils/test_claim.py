@@ -80,7 +80,7 @@ def test_another_call_is_told_what_differs(tmp_path):
     assert "weights was 'abababababab...', now None" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "", "[1]", "null"])
+@pytest.mark.parametrize("text", ["{", "", "[1]", "null", "[" * 10**5, '{"a":' * 40 + "1" + "}" * 40])
 def test_a_damaged_claim_is_named(tmp_path, text):
     take(tmp_path, ABOUT)
     (tmp_path / "run.json").write_text(text)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stmga.utils.foreign import escaped, inside, open_regular, parse_json, read_regular, shown, unprintable
+from stmga.utils.foreign import escaped, fast_json, inside, open_regular, parse_json, read_regular, shown, unprintable
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in folders")
@@ -53,6 +53,13 @@ def test_a_file_has_at_most_its_limit(tmp_path):
 def test_json_that_is_refused(text):
     with pytest.raises(ValueError) as caught:
         parse_json(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "9" * 5000, "{", ""], ids=range(5))
+def test_json_of_large_files_that_is_refused(text):
+    with pytest.raises(ValueError) as caught:
+        fast_json(text)
     assert len(str(caught.value)) < 200
 
 

@@ -17,6 +17,7 @@ class Format(ABC):
 
     name: ClassVar[str]
     errors: ClassVar[tuple[type[Exception], ...]]  # these classes themselves: a bare UnicodeError is a ValueError too
+    names: ClassVar[bool] = True  # whether messages name the file
     escapes: ClassVar[bool] = True  # whether messages show foreign text escaped; else whoever prints them does it
 
     def __init__(self, folder: Path) -> None:
@@ -52,5 +53,5 @@ class Format(ABC):
             assert not any(words in str(cause) for words in NO_MEMORY), repr(cause)
             cause = cause.__cause__ or cause.__context__
         text = str(error)
-        assert text
+        assert str(self.folder) in text or not self.names, text
         assert not self.escapes or text.isprintable(), ascii(text)

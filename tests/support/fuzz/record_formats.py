@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from stmga.data.packing import about_pack, pack
 from stmga.embedding.resumable import CLAIM as PIECES
@@ -19,6 +21,7 @@ from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.train import train
 from stmga.train.continuation import Stage
+from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
 from stmga.train.errors import TrainingError
 from stmga.train.run_folder import RunFolder
 from tests.support.fuzz.formats import Example, Format
@@ -31,8 +34,8 @@ class Records(Format):
     """Each kind is a file of a folder that is otherwise whole."""
 
     name = "records"
-    errors = (WeightsError, TrainingError, PiecesError, TrackletError, ValueError)
-    escapes = False
+    errors = (WeightsError, TrainingError, PiecesError, TrackletError, TeacherError, ValueError)
+    names = escapes = False
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -44,6 +47,7 @@ class Records(Format):
         self.side = (self.pack / "manifest.jsonl").read_bytes().splitlines(keepends=True)
         train(tiny(0, BASELINE), little_benchmark(), replace(QUICK, epochs=1, steps=1), self.run)
         self.asked = json.loads((self.run / "run.json").read_bytes())
+        self._write_teacher()
         self.about = {"weights": "a" * 64, "tracklets": 2, "piece": 256, "options": {"flip": False}}
         self.pieces.mkdir()
         texts = {
@@ -54,6 +58,7 @@ class Records(Format):
             "log.jsonl": (self.run / "log.jsonl").read_bytes(),
             "about.json": json.dumps(self.about).encode(),
             "inputs": self.inputs.to_bytes(),
+            "teacher": json.dumps(self.taught).encode(),
             "shard-00000.jsonl": self.side[0],
         }
         self.seeds = [(kind, [json.loads(row) for row in _rows(kind, data)]) for kind, data in texts.items()]
@@ -108,6 +113,19 @@ class Records(Format):
     def _about(self, data: bytes) -> bool:
         (self.pieces / "about.json").write_bytes(data)
         return PIECES.check(self.pieces, self.about)
+
+    def _write_teacher(self) -> None:
+        file = self.folder / "teacher.safetensors"
+        teacher_vectors(tiny(0, BASELINE), self.tracklets, file)
+        with safe_open(file, framework="pt") as opened:
+            ((self.key, text),) = opened.metadata().items()
+        self.taught, self.vectors = json.loads(text), load_file(file)
+
+    def _teacher(self, data: bytes) -> Any:
+        """A file of a teacher's vectors, which says other things about itself."""
+        file = self.folder / "taught.safetensors"
+        save_file(self.vectors, file, {self.key: data.decode("utf-8", "replace")})
+        return Teacher(file, self.tracklets).about()
 
     def _inputs(self, data: bytes) -> str:
         """A record is compared, and never an error by itself."""
