@@ -102,7 +102,7 @@ def in_turns_apart(
         pipes[name], other = context.Pipe()
         processes.append(context.Process(target=_apart, args=(other, build, device), daemon=True))
         processes[-1].start()
-        other.close()  # so that a side that dies ends the benchmark
+        other.close()  # so that the benchmark ends if a side dies
     for turn in range(warm_up + rounds):
         for name in sides if turn % 2 else reversed(sides):
             pipes[name].send(True)

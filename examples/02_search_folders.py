@@ -18,7 +18,7 @@ from stmga.tracklets.folders import read_folder
 from stmga.tracklets.tracklet import load_cover
 from stmga.visualize import ranked_picture
 
-# Folders as people have them: labelled/<person>/<camera>/<tracklet>/<frame>.jpg
+# A usual layout of folders: labelled/<person>/<camera>/<tracklet>/<frame>.jpg
 root = Path("labelled")
 for walker in render_walkers(6, frames=6):
     folder = root / f"{walker.person:04d}" / str(walker.camera) / walker.id

@@ -1,6 +1,6 @@
 """The blocks of the paper in somebody else's network, and one training step.
 
-The blocks take any channels, map size, number of frames and parts; they know nothing of the rest of stmga.
+The blocks take any number of channels, frames and parts, and any map size. They do not depend on the rest of stmga.
 """
 
 import torch
@@ -62,8 +62,8 @@ for _ in range(12):
     loss = (
         F.cross_entropy(whose(embedding), persons)
         + F.cross_entropy(whose_whole(seen.pooled_global), persons)  # the whole attention finds the person ...
-        + sharing(seen)  # ... the parts share it among them ...
-        + 0.1 * F.cross_entropy(tell(seen.pooled_parts).flatten(0, 1), which_part)  # ... and each is one of its own
+        + sharing(seen)  # ... the parts divide it among them ...
+        + 0.1 * F.cross_entropy(tell(seen.pooled_parts).flatten(0, 1), which_part)  # ... and each is recognisable
     )
     optimizer.zero_grad()
     loss.backward()

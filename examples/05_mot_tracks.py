@@ -1,4 +1,4 @@
-"""Two cameras with a tracker each: which track of the one is which track of the other?
+"""Two cameras with a tracker each: which tracks show the same person?
 
 A tracker's output in MOT format is enough: `frame,id,x,y,w,h,confidence` in a text file, and the frames as a folder of
 images or as a video (`pip install "stmga[video]"`). The same as

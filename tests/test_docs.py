@@ -1,4 +1,4 @@
-"""What the pages show works as it stands there, and points to files that exist."""
+"""The examples on the pages work as printed, and links point to files that exist."""
 
 import importlib
 import importlib.util
@@ -59,7 +59,7 @@ def test_the_five_lines_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_walkers("crops", 2)
     assert "pretrained=True" in code
-    exec(code, names := {})  # as they stand: the weights are in the package
+    exec(code, names := {})  # unchanged: the weights are in the package
     assert len(names["matches"]) == 4
     assert [len(found) for found in names["matches"]] == [3] * 4
 
@@ -84,7 +84,7 @@ def test_help_names_only_what_exists():
 
 
 def resolve(name: str) -> object:
-    """What a dotted name stands for, below stmga."""
+    """The object of a dotted name below stmga."""
     found: object = stmga
     for part in name.removeprefix("stmga").strip(".").split("."):
         if part and not hasattr(found, part):

@@ -1,4 +1,4 @@
-"""The structure of the package: which part may import which, and no circles, also inside functions."""
+"""The structure of the package: which part may import which, without cycles, also inside functions."""
 
 import ast
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import pytest
 from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "stmga"
-# From top to bottom: each part sees those below it that its line names. "config" stands for the front modules of data
-# that nothing of stmga is needed for: _version, config and calibration.
+# From top to bottom: each part may import the parts below it that its line names. "config" stands for the front modules
+# that need nothing else of stmga: _version, config and calibration.
 ALLOWED = {
     "__main__": "cli",
     "cli": "train data people metrics gallery embedding deploy zoo model backbones hub transforms tracklets visualize "
@@ -98,7 +98,7 @@ def test_no_module_imports_itself_by_way_of_others():
 
     def reach(module: str) -> set[str]:
         if module not in reached:
-            reached[module] = set()  # what is asked for again while it is open comes from a circle
+            reached[module] = set()  # a module that is reached again while open is in a cycle
             for target in ARROWS.get(module, ()):
                 reached[module] |= {target} | reach(target)
         return reached[module]

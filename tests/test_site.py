@@ -76,7 +76,7 @@ def test_the_site_works_in_a_browser_and_asks_no_other_host(address, browser, wi
     for page, heading in (("", "stmga"), ("reference/api/blocks/", "Blocks"), ("method/cpa/", "CPA")):
         browser.open(address + page)
         assert heading in browser.value("document.querySelector('h1').innerText")
-        # the page itself never scrolls sideways: wide tables and code do that by themselves
+        # the page itself never scrolls sideways; wide tables and code scroll on their own
         assert browser.value("document.documentElement.scrollWidth") <= width
     assert browser.value("document.querySelectorAll('.equation math').length") >= 5
     browser.value("document.querySelector('[data-md-toggle=search]').click()")

@@ -1,4 +1,4 @@
-"""Every weight that the package knows: loads by its name, offline and fast; its record, card, log and bytes agree."""
+"""Every weight of the package loads by name, offline and fast; its record, card, log and bytes agree."""
 
 import json
 import re

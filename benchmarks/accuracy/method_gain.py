@@ -44,11 +44,11 @@ def scores(words: list, settings: list[str], run: Path) -> dict[str, float]:
 def show(size: str, rows: list[dict]) -> None:
     print(f"\n{size:<10}" + "".join(f"{name:>26}" for name in FIGURES))
     for row in rows:
-        told = (f"{row['baseline'][n]:.1f} -> {row['whole'][n]:.1f}" for n in FIGURES)
-        print(f"seed {row['seed']:<5}" + "".join(f"{text:>26}" for text in told))
+        cells = (f"{row['baseline'][n]:.1f} -> {row['whole'][n]:.1f}" for n in FIGURES)
+        print(f"seed {row['seed']:<5}" + "".join(f"{text:>26}" for text in cells))
     gains = {n: [row["whole"][n] - row["baseline"][n] for row in rows] for n in FIGURES}
-    told = (f"{statistics.mean(g):+.2f} ({min(g):+.1f} to {max(g):+.1f})" for g in gains.values())
-    print(f"{'gain':<10}" + "".join(f"{text:>26}" for text in told))
+    cells = (f"{statistics.mean(g):+.2f} ({min(g):+.1f} to {max(g):+.1f})" for g in gains.values())
+    print(f"{'gain':<10}" + "".join(f"{text:>26}" for text in cells))
 
 
 def main() -> None:

@@ -74,8 +74,8 @@ def main() -> None:
                 stmga("embed", data / "index.jsonl", "-o", out, *options)
         found = {way: Embeddings.load(folder / f"{way}.safetensors") for way in ways}
         exact = found["fp32"]
-        told = {"fp32": "fp32", "decoded": "decoded on the GPU"}
-        rows = {told.get(way, f"computed in {way}"): compare(e, exact, Path(name)) for way, e in found.items()}
+        names = {"fp32": "fp32", "decoded": "decoded on the GPU"}
+        rows = {names.get(way, f"computed in {way}"): compare(e, exact, Path(name)) for way, e in found.items()}
         for kind in list(KINDS)[1:]:
             rows[f"stored as {kind}"] = compare(stored(exact, kind), exact, Path(name))
         result = {"where": machine.read_text(), "model": args.model, "data": "mars8-dev, not MARS", "rows": rows}

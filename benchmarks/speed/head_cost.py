@@ -77,8 +77,8 @@ def main() -> None:
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    told = f"{where(args.device)}, fp32 eager eval" + (", channels_last" if args.channels_last else "")
-    print(f"{told}; {args.rounds} rounds, medians\n")
+    title = f"{where(args.device)}, fp32 eager eval" + (", channels_last" if args.channels_last else "")
+    print(f"{title}; {args.rounds} rounds, medians\n")
     print(f"{'model':<24}{'b':>3}{'M par.':>8}{'GMAC':>7}{'trunk ms':>10}{'model ms':>10}{'ratio':>7}  quartiles")
     rows = []
     for name in args.models:
@@ -92,7 +92,7 @@ def main() -> None:
             )
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"where": told, "rows": rows}, file, indent=1)
+            json.dump({"where": title, "rows": rows}, file, indent=1)
 
 
 if __name__ == "__main__":

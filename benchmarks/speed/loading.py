@@ -53,8 +53,8 @@ def main() -> None:
     for name in args.names:
         pairs = []
         for _ in range(args.rounds):
-            told = subprocess.run([sys.executable, "-c", LOAD, name], check=True, capture_output=True, text=True).stdout
-            pairs.append(list(map(float, told.split())))
+            text = subprocess.run([sys.executable, "-c", LOAD, name], check=True, capture_output=True, text=True).stdout
+            pairs.append(list(map(float, text.split())))
         floor, load = (statistics.median(column) for column in zip(*pairs, strict=True))
         spread = [min(p[1] for p in pairs), max(p[1] for p in pairs)]
         size = stmga.get_weights(name).file_size / 1e6

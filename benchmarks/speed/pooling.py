@@ -26,8 +26,8 @@ from stmga import MAPA
 from stmga.blocks import pooling
 
 
-def roads(device: str) -> dict:
-    """By name, how to pool."""
+def implementations(device: str) -> dict:
+    """The implementations of pooling by name."""
     found = {"pieces": pooling.pooled_in_pieces, "compiled": torch.compile(pooling.pooled_plainly, dynamic=True)}
     if device.startswith("cuda"):
         from stmga.blocks.fused_max import fused_max
@@ -40,7 +40,7 @@ def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, S
     """The floor, then each implementation; with ``backward`` to the gradients of both arguments."""
     if not backward:
         calls = {"floor": lambda: x.amax((-2, -1)), "plain": lambda: pooling.pooled_plainly(x, weight)}
-        return calls | {name: lambda pool=pool: pool(x, weight) for name, pool in roads(device).items()}
+        return calls | {name: lambda pool=pool: pool(x, weight) for name, pool in implementations(device).items()}
     x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
     shape = (x.shape[0], weight.shape[2], *x.shape[1:3])
     grad = torch.rand(shape, device=x.device, dtype=x.dtype)
@@ -53,7 +53,7 @@ def sides(x: Tensor, weight: Tensor, device: str, backward: bool) -> dict[str, S
         return torch.zeros_like(x)
 
     return {"floor": floor, "plain": both(pooling.pooled_plainly)} | {
-        name: both(pool) for name, pool in roads(device).items()
+        name: both(pool) for name, pool in implementations(device).items()
     }
 
 

@@ -129,8 +129,8 @@ def main() -> None:
             result["rows"][f"b={batch}"] = found
             print(f"\nb = {batch}\n{table(found, 'the trunk')}")
             for name, row in found.items():
-                if told := words(row):
-                    print(f"  {name:<38} {', '.join(told)}", flush=True)
+                if parts := words(row):
+                    print(f"  {name:<38} {', '.join(parts)}", flush=True)
             if args.json:  # after each batch: what is measured is kept if the next takes too long
                 args.json.write_text(json.dumps(result, indent=1) + "\n")
 
@@ -148,16 +148,16 @@ def against_the_chip(found: dict[str, dict], work: float) -> None:
 
 def words(row: dict) -> list[str]:
     """What a row of the result says beside its times."""
-    told = []
+    parts = []
     if "difference" in row:
-        told += [f"differs by {row['difference']:.1e}", f"{row['clips_per_s']:.2f} clips/s"]
+        parts += [f"differs by {row['difference']:.1e}", f"{row['clips_per_s']:.2f} clips/s"]
     if "tflops" in row:
-        told.append(f"{row['tflops']:.0f} TFLOP/s")
+        parts.append(f"{row['tflops']:.0f} TFLOP/s")
     if "share_of_matrix_rate" in row:
-        told.append(f"{row['share_of_matrix_rate']:.1%} of the matrix product's")
+        parts.append(f"{row['share_of_matrix_rate']:.1%} of the matrix product's")
     if "share_of_trunk" in row:
-        told.append(f"{row['share_of_trunk']:.1%} of the time is the trunk's")
-    return told
+        parts.append(f"{row['share_of_trunk']:.1%} of the time is the trunk's")
+    return parts
 
 
 if __name__ == "__main__":

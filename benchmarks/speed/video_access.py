@@ -66,7 +66,7 @@ def parse() -> argparse.Namespace:
 
 
 def encoded(file: Path, length: int) -> Path:
-    """A moving pattern with a little noise, so that pictures cost what pictures cost."""
+    """A moving pattern with a little noise, so that decoding costs as much as for real pictures."""
     noise = np.random.default_rng(0).integers(0, 24, (720, 2560, 3), dtype=np.uint8)
     noise += np.linspace(0, 200, 2560, dtype=np.uint8)[None, :, None]
     with av.open(str(file), "w") as container:

@@ -59,7 +59,7 @@ def rounded(best: Path, name: str) -> STMGA:
 
 
 def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data: Path) -> dict[str, float]:
-    """What the scorer of the data says of the same vectors; SystemExit where it says something else."""
+    """The scores of the same vectors by the data's own scorer; SystemExit if they differ."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "feats.npz")
         np.savez(file, names=np.array(embeddings.ids), feats=embeddings.vectors.numpy())

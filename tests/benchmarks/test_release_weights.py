@@ -136,8 +136,8 @@ def test_stages_are_those_of_the_record_or_of_the_run_folders(best, tmp_path):
     assert second == {**first, "started from": "stage 1"}
     with pytest.raises(SystemExit, match="give the log of every stage"):
         script.stages_of(best, logs[1:])
-    told = dataclasses.replace(read_record(best), stages=(second,))  # the first of two runs had no record of stages
-    STMGA.from_pretrained(best).save_pretrained(tmp_path / "best", record=told)
+    staged = dataclasses.replace(read_record(best), stages=(second,))  # the first of two runs had no record of stages
+    STMGA.from_pretrained(best).save_pretrained(tmp_path / "best", record=staged)
     assert script.stages_of(tmp_path / "best", logs[1:]) == (second,)
     assert script.stages_of(tmp_path / "best", logs) == (first, {**first, "started from": "stage 1"})
 

@@ -29,7 +29,7 @@ def zipped(target: Path, folder: Path) -> None:
 
 
 def made_up(root: Path) -> Path:
-    """Zips in the form of the real ones: five CUHK03 persons before two cameras, of whom 0 to 3 have sharp crops."""
+    """Zips in the form of the real ones: five CUHK03 persons seen by two cameras, of whom 0 to 3 have sharp crops."""
     shared = root / "shared"
     shared.mkdir()
     rows = []

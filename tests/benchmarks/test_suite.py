@@ -42,13 +42,13 @@ def test_one_case_runs_and_joins_the_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(suite.CASES, "loading", (["--names", name, "--rounds", "1"], loading.table_rows, None))
     monkeypatch.setattr(sys, "argv", ["suite", "--only", "loading", "--out", str(tmp_path)])
     suite.main()
-    told = capsys.readouterr().out
-    assert f"| loading `{name}`" in told
+    printed = capsys.readouterr().out
+    assert f"| loading `{name}`" in printed
     kept = json.loads((tmp_path / "suite.json").read_text())
     assert kept["cases"]["loading"]["peak_gb"] > 0
     monkeypatch.setattr(sys, "argv", ["suite", "--table", "--out", str(tmp_path)])
     suite.main()
-    assert capsys.readouterr().out.strip() in told
+    assert capsys.readouterr().out.strip() in printed
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc here, which alone keeps freed memory")
@@ -56,14 +56,14 @@ def test_sides_in_processes_of_their_own(tmp_path):
     """One case whose sides are processes, at a size at which it takes seconds."""
     file = tmp_path / "allocator.json"
     small = ["--size", "64", "32", "--batch", "4", "--rounds", "2", "--json", file]
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.speed.allocator", *small],
         capture_output=True,
         text=True,
         timeout=300,
         cwd=ROOT,
     )
-    assert told.returncode == 0, told.stderr
+    assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())
     assert list(found["sides"]) == ["embedding", "embedding, memory kept", "training", "training, memory kept"]
     for side in found["sides"].values():

@@ -97,13 +97,13 @@ def test_everything_wrong_with_a_plan_is_named(tmp_path):
     ]
     with pytest.raises(ValueError) as caught:
         plans.read_plan(written(tmp_path, stages=stages, test_on="x"))
-    told = str(caught.value)
+    message = str(caught.value)
     for words in (
         "the plan has an unknown key 'test_on'", "stage trunk has an unknown key 'epoch'; did you mean 'epochs'?",
         "stage heads starts after 'trunc', which is not a stage before it (trunk)", "'persns'",
         "stage trunk comes twice", "stage trunk has both after and from", "stage last lacks clip_length",
     ):  # fmt: skip
-        assert words in told
+        assert words in message
     with pytest.raises(ValueError, match="stages must be a list with at least one entry, got None"):
         plans.read_plan(written(tmp_path, stages=None))
     (tmp_path / "none.json").write_text("[1]")
@@ -183,9 +183,9 @@ def test_a_rehearsal_runs_each_stage_for_a_few_batches(data, tmp_path, monkeypat
     for stage in ("trunk", "heads"):
         assert "validation" not in script.rows_of(tmp_path / "rehearsal" / "two" / stage)[0]
         assert (tmp_path / "pieces" / "rehearsal" / "two" / stage / "index.json").is_file()
-    told = capsys.readouterr().out
-    assert "the stage: 4 batches" in told
-    assert "all stages: about" in told
+    printed = capsys.readouterr().out
+    assert "the stage: 4 batches" in printed
+    assert "all stages: about" in printed
     started(monkeypatch, written(tmp_path), *words)
     assert steps == [0] * 12
 
@@ -210,9 +210,9 @@ def test_pieces_are_written_while_a_stage_trains(tmp_path, monkeypatch, capsys):
                 watch.over.wait(0.02)
             assert index.is_file()
             assert watch.written == digest
-    told = capsys.readouterr().out
-    assert told.count("heads: pieces after") == 2
-    assert "heads: epoch 2 of 3, about 1 min left\n" in told
+    printed = capsys.readouterr().out
+    assert printed.count("heads: pieces after") == 2
+    assert "heads: epoch 2 of 3, about 1 min left\n" in printed
 
 
 def test_the_remaining_time_counts_the_stages_to_come():

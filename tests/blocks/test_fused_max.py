@@ -48,9 +48,9 @@ def compare(dtype: torch.dtype, device: str) -> None:
 
 
 def test_the_kernel_in_the_interpreter():
-    """It takes the place of the compiler only if it is asked to before the import, hence a process of its own.
+    """The interpreter replaces the compiler only if it is enabled before the import, hence a separate process.
 
-    It cuts bfloat16 off where a GPU rounds, so that is left to the GPU.
+    It truncates bfloat16 where a GPU rounds, so bfloat16 is tested on the GPU.
     """
     pytest.importorskip("triton")
     code = "import torch; from tests.blocks.test_fused_max import compare; "

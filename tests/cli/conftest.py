@@ -13,7 +13,7 @@ from tests.support.train import tiny
 
 @pytest.fixture(scope="module", name="place")
 def place_fixture(tmp_path_factory):
-    """A manifest of 5 walkers before 2 cameras, a saved tiny network, and the embeddings that the command made."""
+    """A manifest of 5 walkers seen by 2 cameras, a saved tiny network, and the embeddings that the command made."""
     folder = tmp_path_factory.mktemp("cli")
     write_walkers(folder / "crops", 5, frames=4, size=(64, 32))
     torch.manual_seed(1)

@@ -15,7 +15,7 @@ from tests.support.cli import TINY
 
 @pytest.fixture
 def files(tmp_path):
-    """all, q, g: 30 persons before three cameras, one query each."""
+    """all, q, g: 30 persons seen by three cameras, one query each."""
     random = np.random.default_rng(0)
     who = np.arange(90) % 30
     x = random.normal(size=(30, 16))[who] + 0.7 * random.normal(size=(90, 16))

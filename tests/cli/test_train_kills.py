@@ -40,7 +40,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_parameters(data
         )
         log, deadline = folder / "log.jsonl", time.monotonic() + 120
         before = log.stat().st_mtime_ns if log.exists() else 0
-        while not (log.exists() and log.stat().st_mtime_ns > before):  # it goes on: the log is rewound, or grows
+        while not (log.exists() and log.stat().st_mtime_ns > before):  # it has resumed: the log is rewound, or grows
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.01)

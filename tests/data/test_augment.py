@@ -74,7 +74,7 @@ def test_a_clip_does_not_depend_on_its_neighbours(draws, random):
 def test_flip_and_erasing_come_as_often_as_asked_and_independently():
     n = 4000
     clips = torch.full((n, 1, 3, 24, 12), 255, dtype=torch.uint8)
-    clips[..., 6:] = 200  # the right half is darker
+    clips[..., 6:] = 200  # the right half is darker than the left
     for flip, erase in ((0.5, 0.5), (0.2, 0.9)):
         out = ClipAugment(flip=flip, erase=erase, erase_area=(0.1, 0.1))(clips, range(n))[:, 0, 0]
         erased = (out == 0).flatten(1).any(1)

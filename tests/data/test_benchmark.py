@@ -110,7 +110,7 @@ def test_holdouts_that_make_no_test():
 
 
 def test_one_camera_is_named_and_testing_within_it_proposed():
-    """No share and no seed helps where nobody of the whole set could ask."""
+    """No share and no seed helps if no person of the set could give a query."""
     with pytest.raises(ValueError, match=r"names one camera only \(door\).*\{person\}/\{place\}/\{tracklet\}") as one:
         benchmark_from(walks(cameras=("door",)), name="mine", holdout=0.4)
     apart = [t for t in walks() if (t.camera == "door") == (t.person % 2 == 0)]
@@ -161,7 +161,7 @@ def test_manifests(tmp_path):
     rows = [{"tracklet": str(i), "person": i % 2, "frames": ["1.jpg"], "role": "query"} for i in range(4)]
     path = manifest(tmp_path, *rows)
     made = load_benchmark(path)
-    assert (made.name, len(made.query), made.train) == (tmp_path.name, 4, [])  # its folder says more than "index"
+    assert (made.name, len(made.query), made.train) == (tmp_path.name, 4, [])  # the folder's name instead of "index"
     rows[1]["frames"] = ["gone.jpg"]
     with pytest.raises(TrackletError, match=r"gone\.jpg does not exist"):
         load_benchmark(manifest(tmp_path, *rows))

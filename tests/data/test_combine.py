@@ -1,4 +1,4 @@
-"""Several sets side by side: labels that never meet, one test, and names that tell the sets apart."""
+"""Several sets side by side: labels that never coincide, one test, and names that distinguish the sets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_test_stays_as_it_is_and_those_of_the_sets_are_left_out():
     assert made.terms == "Ask a.; Ask b."
     alone = side_by_side([a, b])
     assert (alone.query, alone.gallery, alone.protocol) == ([], [], Protocol(data="a + b"))
-    of_its_own = side_by_side([a], test=a)  # a set that is tested on what is its own test
+    of_its_own = side_by_side([a], test=a)  # a set that keeps its own test
     assert (of_its_own.name, of_its_own.query) == ("a", a.query)
 
 

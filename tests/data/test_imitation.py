@@ -1,4 +1,4 @@
-"""What imitates video: each effect against what it should be by hand, and that a clip depends on its numbers alone."""
+"""Imitation of video: each effect against a literal computation; a clip depends only on its own numbers."""
 
 import numpy as np
 import pytest
@@ -181,7 +181,7 @@ def test_light_is_a_factor_of_the_values_and_of_their_distance_from_the_mean():
     out = Imitation(light=0.5)(clips, numbers(2, bright=1, contrast=0))  # 1.5 and 0.5 times
     same(out[:, 0], torch.full_like(out[:, 0], 1.5 * (0.4 - 0.5 * 0.2)))
     same(out[:, 1], torch.full_like(out[:, 1], 1.5 * (0.4 + 0.5 * 0.2)))
-    out = Imitation(light=1.0)(clips, numbers(2, bright=1, contrast=1))  # what is no colour any more is cut off
+    out = Imitation(light=1.0)(clips, numbers(2, bright=1, contrast=1))  # values outside 0..1 are clipped
     same(out[0, :, 0, 0, 0], torch.tensor([0.0, 1.0]))
     assert (Imitation(light=1.0)(clips, numbers(2, bright=0)) == 0).all()
 

@@ -1,4 +1,4 @@
-"""Packs that were killed, cut or damaged, and full disks: nothing wrong is read, the same bytes come out in the end."""
+"""Killed, truncated or damaged packs, and full disks: no wrong data is read, and the final bytes are the same."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_killed_and_taken_up_again_gives_the_same_bytes(crops, tmp_path):
 
 
 def test_killed_at_every_step_of_the_end(crops, tmp_path, monkeypatch):
-    """Whatever file was the last to be put in place, the next run ends the same."""
+    """Whichever file was written last, the next run ends with the same bytes."""
     source = benchmark(crops)
     pack(source, tmp_path / "whole", shard_bytes=20_000)
     replace, step = os.replace, 0

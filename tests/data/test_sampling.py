@@ -1,4 +1,4 @@
-"""P x K batches: what is in them, that ranks share them, and that they are a function of seed, epoch and step."""
+"""P x K batches: their contents, their split over ranks, and that they depend only on seed, epoch and step."""
 
 from collections import Counter
 from itertools import chain

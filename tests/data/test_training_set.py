@@ -14,7 +14,7 @@ from tests.support.tracklets import noise, picture
 
 
 def counted(name, frames, person, size=(8, 4)):
-    """Frame number i is of colour i, so that a clip tells which frames it took."""
+    """Frame number i has colour i, so that a clip shows which frames it took."""
     pixels = np.arange(frames, dtype=np.uint8)[:, None, None, None]
     return Tracklet(name, np.broadcast_to(pixels, (frames, *size, 3)).copy(), person=person)
 

@@ -134,7 +134,7 @@ def test_a_program_that_runs_code_is_not_run(model, members, what):
 
 
 def test_the_header_comes_first(members):
-    """A foreign file is named as such before anything else of it is looked at."""
+    """A foreign file is refused before anything else in it is read."""
     without = {name: data for name, data in members.items() if name != HEADER} | {INPUTS: bomb()}
     refused(packed(Path("evil.pt2"), without), "it does not say what it is")
 

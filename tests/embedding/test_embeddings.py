@@ -15,7 +15,7 @@ WEIGHTS = "a" * 64
 
 
 def embeddings(*ids: str, **entries) -> Embeddings:
-    """Vectors that count up; camera and person of each are its place, the last without either."""
+    """Vectors that count up; camera and person of each are its row number, the last has neither."""
     items = [{"tracklet": name, "person": i, "camera": f"c{i % 2}"} for i, name in enumerate(ids)]
     if items:
         items[-1] |= {"person": None, "camera": None}

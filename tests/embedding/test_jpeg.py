@@ -1,4 +1,4 @@
-"""JPEG files decoded where the network computes, here on the CPU, which does the same by another road."""
+"""JPEG files decoded where the network computes; here on the CPU, which gives the same by another code path."""
 
 import copy
 import io

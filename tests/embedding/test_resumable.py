@@ -1,4 +1,4 @@
-"""Embedding in pieces: killed and taken up again, by two processes, with the bits of one; and what is refused."""
+"""Embedding in pieces: killed and resumed, by two processes, with the same bits as by one; and what is refused."""
 
 import logging
 import os

@@ -108,7 +108,7 @@ def test_a_search_goes_on_in_what_it_began_with() -> None:
 
 @pytest.mark.parametrize("k", [1, 10, 40])
 def test_candidates_that_hide_a_better_one_are_searched_again(k: int) -> None:
-    """A hundred vectors that float32 cannot tell apart, in a gallery of others: float64 can, at any block."""
+    """A hundred vectors that float32 cannot distinguish, in a gallery of others: float64 can, at any block size."""
     torch.manual_seed(0)
     query = torch.nn.functional.normalize(torch.randn(1, 64, dtype=torch.float64))
     near = query + 1e-7 * torch.randn(100, 64, dtype=torch.float64)

@@ -93,7 +93,7 @@ def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, name: str, **about: str) -> Path:
-    """The same index under other words, or other bytes."""
+    """The same index with other metadata, or other bytes."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 

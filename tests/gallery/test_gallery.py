@@ -72,7 +72,7 @@ def test_search_equals_brute_force(data) -> None:
 
 @pytest.mark.parametrize("block", [1, 3, 64, 1000])
 def test_ties_do_not_depend_on_the_block(block: int) -> None:
-    """Real vectors, each five times in shuffled places: gallery order decides, bit for bit, at any block size."""
+    """Real vectors, each five times in shuffled rows: gallery order decides, bit for bit, at any block size."""
     torch.manual_seed(0)
     order = random.Random(0).sample(range(200), 200)
     gallery = embeddings(torch.randn(40, 67).repeat(5, 1)[order])
@@ -84,7 +84,7 @@ def test_ties_do_not_depend_on_the_block(block: int) -> None:
     assert torch.equal(rows, expected.indices[:, :60])
     assert torch.equal(similarities, expected.values[:, :60])
     for row in rows.tolist():
-        for first in range(0, 60, 5):  # the five copies stand together, in gallery order
+        for first in range(0, 60, 5):  # the five copies are adjacent, in gallery order
             assert row[first : first + 5] == sorted(row[first : first + 5])
 
 

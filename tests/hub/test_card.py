@@ -1,4 +1,4 @@
-"""Model cards: what they say, and the metadata that the Hub reads."""
+"""Model cards: their text, and the metadata that the Hub reads."""
 
 import dataclasses
 import socket

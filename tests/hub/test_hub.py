@@ -73,7 +73,7 @@ def test_a_bad_folder_is_not_pushed(hub, model, tmp_path, fault):
 
 
 def test_config_and_weights_come_from_one_commit(hub, model, files):
-    """main moves between the two downloads: what is loaded is what main was when loading began."""
+    """main moves between the two downloads: both files come from the commit that was main at the start."""
     first = hub.commit(REPO, files)
     original = hub.take_fault
 

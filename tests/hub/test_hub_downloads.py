@@ -1,4 +1,4 @@
-"""Downloads that never end, are too slow, lie about themselves: given up, and nothing stays in the cache."""
+"""Downloads that never end, are too slow or have false headers: they are stopped, and nothing stays in the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong between a user and the Hub: it says no, or sends wrong bytes; the error says what to do."""
+"""Faults of the Hub: it refuses, or sends wrong bytes. The error says what to do."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_cached_file_that_rots_is_noticed_and_fetched_again(hub, files, model,
     assert f"GET /{REPO}/resolve/{commit}/model.safetensors" in hub.log
     hub.log.clear()
     assert same(STMGA.from_pretrained(REPO, revision=commit), model)
-    assert hub.log == []  # the good copy took the bad one's place
+    assert hub.log == []  # the good copy replaced the bad one
 
 
 def test_a_cached_file_that_rots_while_the_hub_is_away(hub, files, tmp_path, monkeypatch):

@@ -161,7 +161,7 @@ def test_a_record_that_asks_for_a_huge_file(files, tmp_path):
 
 
 def test_a_link_to_weights_elsewhere_is_followed(files, model, tmp_path):
-    """As in huggingface_hub's cache; what is there is verified all the same."""
+    """As in huggingface_hub's cache; the target is verified nevertheless."""
     (tmp_path / "in").mkdir()
     write(tmp_path / "in", files)
     (tmp_path / "in/model.safetensors").rename(tmp_path / "blob")

@@ -1,4 +1,4 @@
-"""Thresholds: against all pairs counted one by one, and their way with the embeddings into files and galleries."""
+"""Thresholds: against all pairs counted one by one, and kept with the embeddings in files and galleries."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Things in the place of a file that a reader must not wait for or read whole."""
+"""Puts something else in place of a file, which a reader must not wait for or read completely."""
 
 import os
 from pathlib import Path

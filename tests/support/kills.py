@@ -27,7 +27,7 @@ def contents(root: Path, ignored: Callable[[Path], bool] = lambda path: False) -
 
 
 def kill_and_resume(make: Callable[[Path], Sequence[str]], root: Path, kills: int, seed: int = 0) -> tuple[Path, Path]:
-    """Two folders: what the command makes undisturbed, and what it makes after so many kills.
+    """Two folders: the command's output when undisturbed, and its output after so many kills.
 
     A kill comes at a moment drawn from the time that the undisturbed command took, so that it meets every phase.
 

@@ -22,7 +22,7 @@ from tests.support.train import QUICK, assert_same, ended_with, little_benchmark
 
 # A small learning rate: Adam turns rounding in a gradient near 0 into a whole step of either sign.
 CONFIG = replace(QUICK, lr=1e-6, epochs=4, eval_every=0)
-# Few steps: after five, rounding has moved a maximum to another place of a map, and with it a hundredth of a gradient.
+# Few steps: after five, rounding moves a maximum to another position of a map, and with it a hundredth of a gradient.
 SHORT = replace(CONFIG, epochs=2, steps=2)
 SCRIPT = """
 import sys, torch
@@ -75,7 +75,7 @@ def literal_run(config) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
             half.set_epoch(epoch)
         for step, pairs in enumerate(zip(*halves, strict=True)):
             optimizer.param_groups[0]["lr"] = config.lr_at(epoch + step / config.steps)
-            batches = [collate([data[place] for place in half]) for half in pairs]
+            batches = [collate([data[index] for index in half]) for half in pairs]
             optimizer.zero_grad()
             literal_loss(objective, augment, batches, config).backward()
             optimizer.step()

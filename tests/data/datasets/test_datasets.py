@@ -26,7 +26,7 @@ def duke_tree(root, frames=1):
     def put(part, person, track, camera):
         for i in range(frames):
             name = f"{person:04d}_C{camera}_F{i + 2:04d}_X{30000 + i}.jpg"
-            name = name.replace("_", "") if track % 2 else name  # both forms of names are about
+            name = name.replace("_", "") if track % 2 else name  # both forms of names are in use
             pictures.put(root / part / f"{person:04d}" / f"{track:04d}" / name)
 
     for n in range(2196):
@@ -74,7 +74,7 @@ def test_duke_faults_together(tmp_path):
     (root / "query/1001/0001/1001C2F0003X30001.jpg").rename(root / "query/1001/0001/1002C2F0003X30001.jpg")
     (root / "query/1002/0002/1002_C3_F0003_X30001.jpg").rename(root / "query/1002/0002/1.jpg")
     faults = faults_of(read_duke, root, check_files=False)
-    assert len(faults) == 3  # counts come when the files are in order
+    assert len(faults) == 3  # counts are checked once the files are in order
     assert "two cameras in one tracklet: [1, 2]" in faults[0]
     assert "has files of person [1001, 1002], the folder says 1001" in faults[1]
     assert "1.jpg is not named like 0001C6F0099X30823.jpg" in faults[2]
@@ -201,7 +201,7 @@ def test_ilids_splits(ilids):
     root, numbers, orders = ilids
     made = read_ilids(root, split=3)
     assert (len(made.train), len(made.query), len(made.gallery)) == (300, 150, 150)
-    test = sorted(numbers[place - 1] for place in orders[3][:150])  # the first half of a row is the test
+    test = sorted(numbers[position - 1] for position in orders[3][:150])  # the first half of a row is the test
     assert [t.person for t in made.query] == [t.person for t in made.gallery] == test
     assert {t.person for t in made.train} == set(numbers) - set(test)
     assert {t.camera for t in made.query} == {1} and {t.camera for t in made.gallery} == {2}

@@ -147,7 +147,7 @@ def test_official_counts(mars, official):
 
 
 def test_queries_have_the_matches_that_are_published(mars):
-    """11.0 matches a query with the queries in the gallery; without them 140 queries have none (`anchors/peers.md`)."""
+    """With the queries in the gallery a query has 11.0 matches; without them 140 queries have none."""
 
     def matches(gallery):
         table = Counter((t.person, t.camera) for t in gallery)

@@ -1,4 +1,4 @@
-"""The benchmark of rendered walkers: the right people in the right roles, the same bytes, as hard as it says."""
+"""The benchmark of rendered walkers: the right people in the right roles, the same bytes, the stated difficulty."""
 
 from __future__ import annotations
 
@@ -232,9 +232,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "--train-persons 1 --test-persons 2 --cameras 2 --frames 2 4 --size 32 16 --difficulty easy --occlusion 1 -q"
     )
     assert main(["walkers", str(out), *words.split()]) == 0
-    said = capsys.readouterr().out
-    assert "12 tracklets" in said and "4 to train on, 4 queries, 4 in the gallery" in said
-    assert f"stmga train --data {out / 'manifest.jsonl'} --recipe cpu -o runs/walkers" in said
+    printed = capsys.readouterr().out
+    assert "12 tracklets" in printed and "4 to train on, 4 queries, 4 in the gallery" in printed
+    assert f"stmga train --data {out / 'manifest.jsonl'} --recipe cpu -o runs/walkers" in printed
     made = json.loads((out / "walkers.json").read_text())
     assert made["difficulty"] == {"occlusion": 1.0, "shift": 0.1, "similar_clothes": 0.0}
     assert (made["frames"], made["size"]) == ([2, 4], [32, 16])

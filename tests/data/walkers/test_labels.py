@@ -1,4 +1,4 @@
-"""Rendered walkers with labels: what each place shows, and the loss that tells the parts so."""
+"""Rendered walkers with labels: the regions at each position, and the loss that teaches them to the parts."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ from tests.support.train import QUICK, assert_same, little_benchmark, stop_at, t
 
 def test_a_place_has_the_share_of_its_pixels():
     labels = torch.full((1, 32, 16), int(Label.BACKGROUND), dtype=torch.uint8)
-    labels[0, :8] = int(Label.HEAD)  # half of the upper place
+    labels[0, :8] = int(Label.HEAD)  # half of the upper position
     labels[0, 8:12, :8] = int(Label.BAG)  # an eighth of it
     labels[0, 16:] = int(Label.SHOES)
-    labels[0, 20:24] = int(Label.OCCLUDER)  # a quarter of the lower place
+    labels[0, 20:24] = int(Label.OCCLUDER)  # a quarter of the lower position
     shares = region_shares(labels, 4)
     assert shares.shape == (1, 4, 2, 1)
     assert shares[0, :, 0, 0].tolist() == [0.5, 0.125, 0, 0]
@@ -93,12 +93,12 @@ def test_a_run_with_regions_learns_them_and_goes_on_to_the_same_end(tmp_path, mo
 
 
 def test_attention_can_learn_the_regions():
-    """The heads of CPA alone, on a map that shows the regions: the loss falls to what the shares leave over."""
+    """Only the heads of CPA, on a map that shows the regions: the loss falls to the entropy of the shares."""
     from stmga.blocks import CPA
 
     torch.manual_seed(0)
     shown = LabelledWalkers(parts=4, length=1, size=(64, 32), clips=8)
-    maps = F.pad(shown.regions, (0, 0, 0, 0, 0, 12))  # 4 channels that tell, 12 that do not
+    maps = F.pad(shown.regions, (0, 0, 0, 0, 0, 12))  # 4 informative channels, 12 empty ones
     cpa = CPA(16, parts=4, reduction=1).train()
     optimizer = torch.optim.Adam(cpa.parameters(), lr=0.03)
     for _ in range(150):

@@ -1,4 +1,4 @@
-"""The rendered walkers: deterministic, labelled truly, and as alike and unlike as people are."""
+"""The rendered walkers: deterministic, correctly labelled, and as similar and different as people."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_occlusion() -> None:
         cover = labels == Label.OCCLUDER
         assert not (clean == Label.OCCLUDER).any()
         assert cover.any()
-        # The occluder covers what it covers and changes nothing else: same walk, same boxes, same noise.
+        # The occluder changes only the pixels that it covers: same walk, same boxes, same noise.
         assert np.array_equal(labels[~cover], clean[~cover])
         change = np.abs(plain.astype(int) - hidden).mean(-1)
         assert change[cover].mean() > 2 * change[~cover].mean()
