@@ -21,12 +21,14 @@ from stmga.train.errors import TrainingError
 from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
+from stmga.utils.foreign import MB, escaped, read_regular
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
+LOG_LIMIT = 256 * MB
 CONFIG, LOG, CHECKPOINT = "run.json", "log.jsonl", "checkpoint.safetensors"
 CLAIM = FolderClaim(
     file=CONFIG,
@@ -80,11 +82,14 @@ class RunFolder:
         """The log, of the first ``epochs`` epochs; a line that was cut short is left out."""
         file = self.path / LOG
         rows = []
-        for line in file.read_text().splitlines() if file.is_file() else []:
+        for line in read_regular(file, LOG_LIMIT).decode("utf-8", "replace").splitlines() if file.is_file() else []:
             try:
-                rows.append(json.loads(line))
-            except ValueError:
-                logger.warning("%s has a line that is not valid JSON; it is left out: %s", file, line[:60])
+                row = json.loads(line)
+                if not isinstance(row, dict) or type(row.get("epoch")) is not int:
+                    raise ValueError("no object with an epoch")
+                rows.append(row)
+            except (ValueError, RecursionError):
+                logger.warning("%s has a line that is not of a log; it is left out: %s", file, escaped(line, 60))
         return [row for row in rows if epochs is None or row["epoch"] <= epochs]
 
     def rewind(self, epochs: int) -> None:
