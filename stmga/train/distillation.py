@@ -219,8 +219,9 @@ def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
         with safe_open(path, framework="pt") as file:
             about = parse_json((file.metadata() or {})[_KEY])
             if about["format"] != FORMAT:
+                writer = escaped(str(about["stmga"]), 40)
                 raise TeacherError(
-                    f"{path} has format {shown(about['format'], 20)}, written by stmga {escaped(str(about['stmga']), 40)}; "
+                    f"{path} has format {shown(about['format'], 20)}, written by stmga {writer}; "
                     f"this is stmga {__version__}, which reads format {FORMAT}. Write it again: {_COMMAND}"
                 )
             plain, mirrored = file.get_tensor("plain"), file.get_tensor("mirrored")
