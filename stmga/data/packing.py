@@ -25,12 +25,13 @@ from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.validation import check_tracklets
 from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
-from stmga.utils.foreign import parse_json
+from stmga.utils.foreign import MB, escaped, parse_json, read_regular
 
 logger = logging.getLogger(__name__)
 
 ABOUT, PROTOCOL, MANIFEST = "pack.json", "protocol.json", "manifest.jsonl"
 VERSION = 1
+PROTOCOL_LIMIT = 16 * MB
 CLAIM = FolderClaim(
     file=ABOUT,
     what="a pack",
@@ -106,10 +107,12 @@ def about_pack(folder: Path) -> tuple[str, Protocol, str]:
     if not (folder / MANIFEST).is_file():
         raise TrackletError(f"{folder} is a pack that is not finished: run `stmga pack` again to resume")
     try:
-        words = parse_json((folder / PROTOCOL).read_text("utf-8"))
+        words = parse_json(read_regular(folder / PROTOCOL, PROTOCOL_LIMIT))
         return str(words["name"]), Protocol.from_dict(words["protocol"]), str(words["terms"])
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise TrackletError(f"{folder / PROTOCOL} cannot be read: {error}; copy the pack again") from error
+        raise TrackletError(
+            f"{folder / PROTOCOL} cannot be read: {escaped(str(error), 200)}; copy the pack again"
+        ) from error
 
 
 def _write(source: Benchmark | Sequence[Tracklet], shards: Shards) -> None:

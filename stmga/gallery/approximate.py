@@ -29,6 +29,9 @@ _FORMAT = "stmga-index"
 _ROWS = 1 << 16  # rows handed to FAISS at once
 _TRAIN = 64  # training vectors per list
 _SEED = 0
+_MOST_EFFORT = (1 << 31) - 1  # FAISS has an int
+_MARKS = 4  # numbers by which an index file knows a vector again
+_ROUNDING = 0.06  # by how much they may differ: vectors may have been rounded to int8 since
 
 
 class GalleryIndex:
@@ -60,8 +63,8 @@ class GalleryIndex:
     def __init__(self, gallery: Gallery, *, kind: str = "ivf", effort: int | None = None) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
-        if effort is not None and effort < 1:
-            raise ValueError(f"effort must be at least 1, got {effort}")
+        if effort is not None and (type(effort) is not int or not 1 <= effort <= _MOST_EFFORT):
+            raise ValueError(f"effort must be a whole number from 1 to {_MOST_EFFORT:,}, got {effort!r}")
         if not len(gallery):
             raise GalleryError("the gallery is empty; put embeddings in before it gets an index")
         self.gallery, self.kind = gallery, kind
@@ -126,7 +129,7 @@ class GalleryIndex:
         }  # fmt: skip
         with atomic_path(Path(path)) as temp:
             try:
-                save_file({"index": content}, temp, metadata)
+                save_file({"index": content, "marks": _marks(self.gallery, len(self))}, temp, metadata)
                 _sort_header(temp)
             except SafetensorError as error:  # an error of the disk, as safetensors reports it
                 raise OSError(str(error)) from error
@@ -141,14 +144,15 @@ class GalleryIndex:
 
         Raises:
             FileNotFoundError: no such file.
-            GalleryError: it was built for vectors of other weights, or for more tracklets than the gallery has.
+            GalleryError: it was built for vectors of other weights, for more tracklets than the gallery has, or for
+                other tracklets or the same in another order.
             ValueError: the file is damaged, or something else.
         """
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"no index file {path}")
         try:
-            content, about = _contents(path)
+            content, marks, about = _contents(path)
             digest, count = about["digest"], int(about["count"])
             if digest != gallery.digest:
                 raise GalleryError(
@@ -159,6 +163,11 @@ class GalleryIndex:
                 raise GalleryError(
                     f"{path} was built for {count:,} tracklets, the gallery has {len(gallery):,}; "
                     "build it again: GalleryIndex(gallery)"
+                )
+            if (row := _first_other(marks, gallery, count)) is not None:
+                raise GalleryError(
+                    f"{path} was built for other vectors: that of {gallery.items[row]['tracklet']!r}, row {row} of the "
+                    "gallery, is not the one it has there; build it again: GalleryIndex(gallery)"
                 )
             index = cls.__new__(cls)
             index.gallery, index.kind, index.effort = gallery, about["kind"], int(about["effort"])
@@ -172,24 +181,41 @@ class GalleryIndex:
         return index
 
 
-def _contents(path: Path) -> tuple[Tensor, dict[str, str]]:
-    """The bytes of an index as they were written, and the metadata of its file."""
+def _contents(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """The bytes of an index as they were written, the marks of its vectors, and the metadata of its file."""
     open_regular(path).close()
     with safe_open(path, framework="pt") as file:
         about = file.metadata() or {}
         if about.get("format") != _FORMAT:
             raise ValueError("it is not an index; expected a file written by GalleryIndex.save")
-        content: Tensor = file.get_tensor("index")
+        content, marks = file.get_tensor("index"), file.get_tensor("marks")
     if content.dtype != torch.uint8 or content.ndim != 1 or _sha256(content) != about["sha256"]:
         raise ValueError("its bytes are not those that were written")
-    return content, about
+    if marks.dtype != torch.float32 or marks.shape != (int(about["count"]), _MARKS):
+        raise ValueError("it has no marks of its vectors")
+    return content, marks, about
+
+
+def _marks(gallery: Gallery, count: int) -> Tensor:
+    """(count 4): each vector of unit length times four fixed vectors of 1 and -1. Other vectors have others."""
+    dim = gallery.dim
+    bits = np.frombuffer(hashlib.shake_256(b"stmga-index").digest(dim * _MARKS), np.uint8).reshape(dim, _MARKS) & 1
+    signs = bits.astype(np.float32) * 2 - 1
+    parts = [_unit(gallery.rows(slice(i, min(i + _ROWS, count)))) @ signs for i in range(0, count, _ROWS)]
+    return torch.from_numpy(np.concatenate([np.zeros((0, _MARKS), np.float32), *parts]))
+
+
+def _first_other(marks: Tensor, gallery: Gallery, count: int) -> int | None:
+    """The first row whose vector is not the one that an index was built with; None if all are."""
+    same = ((marks - _marks(gallery, count)).abs() <= _ROUNDING).all(1)  # false for NaN
+    return None if bool(same.all()) else int((~same).nonzero()[0])
 
 
 def _deserialized(content: Tensor, kind: str, dim: int, count: int, effort: int) -> Any:
     """The FAISS index in the bytes, which must agree with the metadata of the file."""
     import faiss
 
-    if kind not in KINDS or effort < 1 or count < 0:
+    if kind not in KINDS or not 1 <= effort <= _MOST_EFFORT or count < 0:
         raise ValueError(f"it says that it is an index of kind {kind!r} and effort {effort}")
     found = faiss.deserialize_index(content.numpy())
     wanted = {"hnsw": faiss.IndexHNSWFlat, "ivf": faiss.IndexIVFFlat, "ivf-int8": faiss.IndexIVFScalarQuantizer}[kind]

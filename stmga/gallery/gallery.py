@@ -271,10 +271,10 @@ class Gallery:
         _check_embeddings(queries, "search")
         self._check_filled()
         require_same_weights(self, queries, "the gallery's vectors", "the queries", error=GalleryError)
-        if k < 1 or block < 1:
-            raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise ValueError(f"threshold is a cosine in -1..1, got {threshold}")
+        if type(k) is not int or type(block) is not int or k < 1 or block < 1:
+            raise ValueError(f"k and block must be whole numbers of at least 1, got k={k!r}, block={block!r}")
+        if threshold is not None and not (isinstance(threshold, (int, float)) and -1 <= threshold <= 1):
+            raise ValueError(f"threshold is a cosine in -1..1, got {threshold!r}")
 
 
 def _check_embeddings(given: object, call: str) -> None:
@@ -283,3 +283,4 @@ def _check_embeddings(given: object, call: str) -> None:
             f"{call}() takes Embeddings, got {type(given).__name__}: embed tracklets with TrackletEmbedder, "
             "or wrap vectors in Embeddings(vectors, items, digest=...)"
         )
+    check_rows(Vectors(given.vectors), given.items)  # again: both can be changed after they were checked

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stmga._version import __version__
-from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.embeddings import Embeddings, check_rows
+from stmga.embedding.vectors import Vectors
 from stmga.metrics.matching import NOBODY, REASONS, MatchRules, rules_of_items
 from stmga.metrics.protocol import Protocol
 from stmga.metrics.ranking import NoMatchError, RankScores, score_blocks
@@ -137,6 +138,8 @@ def evaluate(
     (1.0, 1.0, 4, 4)
     """
     queries.require_same_weights(gallery, "the queries", "the gallery's vectors")
+    for side in (queries, gallery):
+        check_rows(Vectors(side.vectors), side.items)  # again: both can be changed after they were checked
     protocol = _with_flip(protocol or Protocol(), queries, gallery)
     junk = {str(person) for person in protocol.junk}
     dropped = [str(person) in junk for person in queries.persons]

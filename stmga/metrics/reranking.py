@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stmga.metrics.neighbours import Neighbours, distances, nearest, squared_lengths
 from stmga.metrics.protocol import CHOICES, Reranking
+from stmga.metrics.similarity import check_block
 from stmga.metrics.sparse_rows import Floats, Ints, SparseRows
 from stmga.utils.isolation import isolated
 
@@ -61,6 +62,7 @@ def rerank(
     tensor([[0.0442, 0.0517, 1.0000]])
     """
     Reranking(k1=k1, k2=k2, weight=weight)  # checks the values
+    check_block(block)
     x = _joined(queries, gallery, distance).to(device or "cpu")
     q, g = len(queries), len(gallery)
     return _blocks(x, q, k1, k2, weight, block or 256, keep=q if 4 * q * g <= HEAD else 0)

@@ -28,6 +28,7 @@ def similarity_blocks(
     >>> next(similarity_blocks(torch.tensor([[3.0, 4.0]]), [torch.eye(2), torch.tensor([[6.0, 8.0]])]))
     tensor([[0.6000, 0.8000, 1.0000]])
     """
+    check_block(block)
     device = torch.device(device or "cpu")
     parts = [part.to(device) for part in gallery]
     lengths = torch.cat([torch.linalg.vector_norm(part, dim=1) for part in parts])
@@ -43,6 +44,12 @@ def similarity_blocks(
             product(x, part, out=out[:, start : start + len(part)])
             start += len(part)
         yield out.div_(lengths.clamp_min(TINY)) if distance == "cosine" else out.sub_(lengths.square() / 2)
+
+
+def check_block(block: int | None) -> None:
+    """ValueError unless it is None or a whole number of at least 1."""
+    if block is not None and (type(block) is not int or block < 1):
+        raise ValueError(f"block must be a whole number of at least 1, got {block!r}")
 
 
 def product(x: Tensor, y: Tensor, *, out: Tensor) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from stmga.tracklets.pixels import to_pixels
 from stmga.tracklets.tracklet import Frame, Tracklet
-from stmga.utils.foreign import fast_json
+from stmga.utils.foreign import fast_json, open_regular
 
 _DIGITS = 12  # hex digits of a frame's digest in the record: a million frames are 12 MB
 _CHUNK = 1 << 20
@@ -54,7 +54,7 @@ class InputRecord:
                 return f"{len(rows):,} tracklets were read, now {len(self.rows):,}"
             pairs = zip(self.tracklets, rows, self.rows, strict=True)
             found = [text for tracklet, old, new in pairs if (text := self._changed(tracklet, old, new))]
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             return f"the record of its input files is damaged ({error})"
         more = f" (and {len(found) - 1:,} more tracklets have changed)" if len(found) > 1 else ""
         return f"{found[0]}{more}" if found else ""
@@ -122,7 +122,7 @@ def _stamp(file: Path) -> str:
 def _content(file: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
             while chunk := opened.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from stmga.utils.foreign import escaped, open_regular, parse_json, shown, unprin
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+TOLERANCE = 0.01  # of a length, in float16
 _KEY = "stmga-teacher"
 _COMMAND = "`stmga teacher WEIGHTS` with the data options of `stmga train` writes one"
 
@@ -214,19 +215,19 @@ def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
         raise FileNotFoundError(f"there is no teacher's file {path}; {_COMMAND}")
     wrong = f"{path} is damaged or not a teacher's file"
     try:
-        open_regular(path).close()
+        open_regular(path).close()  # a pipe or a device would hang
         with safe_open(path, framework="pt") as file:
             about = parse_json((file.metadata() or {})[_KEY])
             if about["format"] != FORMAT:
+                writer = escaped(str(about["stmga"]), 40)
                 raise TeacherError(
-                    f"{path} has format {shown(about['format'])}, written by stmga {shown(about['stmga'], 40)}; "
+                    f"{path} has format {shown(about['format'], 20)}, written by stmga {writer}; "
                     f"this is stmga {__version__}, which reads format {FORMAT}. Write it again: {_COMMAND}"
                 )
             _check_about(about)
             plain, mirrored = file.get_tensor("plain"), file.get_tensor("mirrored")
-        for half in (plain, mirrored):
-            if half.dtype != torch.float16 or half.ndim != 2 or len(half) != about["data"]["frames"]:
-                raise ValueError(f"its vectors are {half.dtype} of shape {tuple(half.shape)}")
+        _check_about(about)
+        _check_vectors(plain, mirrored, about["data"]["frames"])
         intact = about["vectors"] == _digest(plain, mirrored)
     except TeacherError:
         raise
@@ -237,19 +238,26 @@ def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
     return about, plain, mirrored
 
 
-def _check_about(about: Any) -> None:
-    """Raise ValueError unless what a file says about itself is of its types."""
-    texts, counts = ("weights", "digest", "terms", "vectors"), ("tracklets", "frames", "persons")
-    if not isinstance(about, dict) or not isinstance(about["data"], dict) or not isinstance(about["size"], list):
-        raise ValueError("what it says about itself is not whole")
-    if wrong := [key for key in texts if not isinstance(about[key], str) or unprintable(about[key])]:
-        raise ValueError(f"its {wrong[0]} is {shown(about[wrong[0]])}")
-    if not isinstance(about["data"]["digest"], str):
+def _check_about(about: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a file says of itself what :func:`teacher_vectors` writes."""
+    texts = {key: about[key] for key in ("weights", "digest", "terms", "vectors")} | {"inputs": about.get("inputs", "")}
+    for key, value in texts.items():
+        if not isinstance(value, str) or (bad := unprintable(value)):
+            raise ValueError(f"its {key} is {shown(value)}" if not isinstance(value, str) else f"its {key} holds {bad}")
+    if not isinstance(about["size"], list) or not all(type(n) is int for n in about["size"]):
+        raise ValueError(f"its size is {shown(about['size'])}")
+    counts = {key: about["data"][key] for key in ("tracklets", "persons", "frames")}
+    if not all(type(n) is int for n in counts.values()) or not isinstance(about["data"]["digest"], str):
         raise ValueError(f"its data are {shown(about['data'])}")
-    if wrong := [key for key in counts if type(about["data"][key]) is not int]:
-        raise ValueError(f"its {wrong[0]} are {shown(about['data'][wrong[0]])}")
-    if not isinstance(about.get("inputs", ""), str):
-        raise ValueError(f"its inputs are {shown(about['inputs'])}")
+
+
+def _check_vectors(plain: Tensor, mirrored: Tensor, frames: int) -> None:
+    """Raise ValueError unless there is a vector of unit length for each frame, plain and mirrored."""
+    for name, found in (("plain", plain), ("mirrored", mirrored)):
+        if found.dtype != torch.float16 or found.ndim != 2 or found.shape != plain.shape or len(found) != frames:
+            raise ValueError(f"{name} is {found.dtype} of shape {tuple(found.shape)}, expected float16 ({frames}, d)")
+        if len(found) and not bool(((found.float().norm(dim=1) - 1).abs() < TOLERANCE).all()):
+            raise ValueError(f"{name} holds vectors whose length is not 1")
 
 
 def _digest(*tensors: Tensor) -> str:

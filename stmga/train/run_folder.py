@@ -21,13 +21,14 @@ from stmga.train.errors import TrainingError
 from stmga.utils.claim import FolderClaim
 from stmga.utils.distributed import World, all_gather_objects
 from stmga.utils.files import atomic_write
-from stmga.utils.foreign import check_depth, fast_json, shown
+from stmga.utils.foreign import MB, check_depth, fast_json, read_regular, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
+LOG_LIMIT = 256 * MB
 CONFIG, LOG, CHECKPOINT = "run.json", "log.jsonl", "checkpoint.safetensors"
 CLAIM = FolderClaim(
     file=CONFIG,
@@ -81,7 +82,7 @@ class RunFolder:
         """The log of the first ``epochs`` epochs; a truncated or damaged line is left out."""
         file = self.path / LOG
         rows = []
-        for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else []:
+        for line in read_regular(file, LOG_LIMIT).decode("utf-8", "replace").splitlines() if file.is_file() else []:
             try:
                 row = fast_json(line)
                 check_depth(row)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stmga.utils.files import atomic_write
-from stmga.utils.foreign import parse_json
+from stmga.utils.foreign import MB, escaped, parse_json, read_regular
 from stmga.utils.lock import OutputBusyError, output_lock
 from stmga.utils.text import preview
 
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 DIGEST = re.compile("[0-9a-f]{64}")  # a SHA-256: the first 12 digits identify it in a message
 INPUTS = ".inputs.jsonl"
+CLAIM_LIMIT = 16 * MB  # of the JSON file, which has a few kB
+INPUTS_LIMIT = 1024 * MB  # a million frames are 12 MB
 
 
 class Inputs(Protocol):
@@ -120,15 +122,19 @@ class FolderClaim:
         if not file.is_file():
             logger.warning("%s has no record of its input files: whether they changed is unknown", file.parent)
             return ""
-        return inputs.difference(file.read_bytes())
+        try:
+            return inputs.difference(read_regular(file, INPUTS_LIMIT))
+        except OSError as error:
+            return f"{file.name} cannot be read ({error.strerror})"
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
-            about = parse_json(file.read_text("utf-8", "surrogateescape"))
+            about = parse_json(read_regular(file, CLAIM_LIMIT).decode("utf-8", "surrogateescape"))
             if not isinstance(about, dict):
                 raise ValueError(f"expected an object {{...}}, got {type(about).__name__}")
-        except ValueError as error:
-            raise self.error(f"{file} is damaged ({error}). {self.new}") from error
+        except (ValueError, OSError, RecursionError) as error:
+            reason = escaped((isinstance(error, OSError) and error.strerror) or str(error), 200)
+            raise self.error(f"{file} is damaged ({reason}). {self.new}") from error
         return about
 
     def _check_empty(self, folder: Path) -> None:

@@ -81,8 +81,9 @@ def test_whom_it_refuses(gallery: Gallery, tmp_path: Path) -> None:
         GalleryIndex(Gallery())
     with pytest.raises(ValueError, match=r"'hnsw', 'ivf', 'ivf-int8', got 'flat'"):
         GalleryIndex(gallery, kind="flat")
-    with pytest.raises(ValueError, match="effort must be at least 1"):
-        GalleryIndex(gallery, effort=0)
+    for effort in (0, -1, 1 << 31, 10**30, 1.5, float("nan"), True, "3"):
+        with pytest.raises(ValueError, match=r"effort must be a whole number from 1 to 2,147,483,647"):
+            GalleryIndex(gallery, kind="hnsw", effort=effort)
     with pytest.raises(FileNotFoundError, match="no index file"):
         GalleryIndex.load(tmp_path / "none", gallery)
     path.write_bytes(path.read_bytes()[:5000])
@@ -98,7 +99,7 @@ def rewritten(path: Path, name: str, **about: str) -> Path:
     from safetensors.torch import save_file
 
     with safe_open(path, framework="pt") as file:
-        metadata, content = dict(file.metadata()), file.get_tensor("index")
+        metadata, content, marks = dict(file.metadata()), file.get_tensor("index"), file.get_tensor("marks")
     if name == "flipped":
         content = content.clone()
         content[len(content) // 2] ^= 1
@@ -108,7 +109,9 @@ def rewritten(path: Path, name: str, **about: str) -> Path:
         content = content[None]
     metadata = {key: value for key, value in (metadata | about).items() if value is not None}
     other = path.with_name(f"{name}.safetensors")
-    save_file({"index": content}, other, metadata)
+    if name == "short marks":
+        marks = marks[1:].contiguous()
+    save_file({"index": content} | ({"marks": marks} if name != "no marks" else {}), other, metadata)
     return other
 
 
@@ -124,6 +127,9 @@ def rewritten(path: Path, name: str, **about: str) -> Path:
         ("no kind", {"kind": "\x1b"}),
         ("effort", {"effort": "x"}),
         ("less", {"effort": "-1"}),
+        ("more", {"effort": "9" * 12}),
+        ("no marks", {}),
+        ("short marks", {}),
         ("count", {"count": "7"}),
         ("no count", {"count": "\x1b"}),
         ("negative", {"count": "-1"}),
@@ -142,8 +148,26 @@ def test_an_index_of_other_vectors_is_noticed(gallery: Gallery, tmp_path: Path) 
     narrow = embeddings(3000)
     other = Gallery(Embeddings(torch.nn.functional.normalize(narrow.vectors[:, :16]), narrow.items, narrow.digest))
     path = GalleryIndex(other).save(tmp_path / "i.safetensors")
-    with pytest.raises(ValueError, match=r"3000 x 16, not ivf of 3000 x 32"):
+    with pytest.raises(GalleryError, match=r"that of 'g0', row 0 of the gallery, is not the one it has there"):
         GalleryIndex.load(path, gallery)
+
+
+def test_an_index_of_the_same_weights_and_other_tracklets(gallery: Gallery, tmp_path: Path) -> None:
+    """Other tracklets, another order and one vector that changed are noticed; rounded vectors are the same."""
+    known = gallery.embeddings
+    path = GalleryIndex(gallery).save(tmp_path / "i.safetensors")
+    one = known.vectors.clone()
+    one[1234] = one[7]
+    others = {
+        0: embeddings(3000, seed=5),
+        100: known.select([*range(100), 101, 100, *range(102, 3000)]),
+        1234: Embeddings(one, known.items, known.digest),
+    }
+    for row, other in others.items():
+        with pytest.raises(GalleryError, match=f"row {row} of the gallery, is not the one it has there"):
+            GalleryIndex.load(path, Gallery(other))
+    for storage in ("float16", "int8"):
+        assert len(GalleryIndex.load(path, Gallery(known, storage=storage))) == 3000
 
 
 def test_an_index_that_is_no_regular_file(gallery: Gallery, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stmga import Embeddings, Gallery
-from stmga.metrics import Calibration, calibrate
+from stmga.metrics import Calibration, calibrate, rerank
 
 
 def labelled(n=60, persons=15, cameras=(1, 2, 3), seed=0, dim=16, noise=0.5):
@@ -152,3 +152,13 @@ def test_default_rates_that_cannot_be_measured_are_skipped_and_named(caplog):
         calibrate(labelled(n=12))
     calibrate(labelled(n=200, persons=30))
     assert not caplog.records
+
+
+@pytest.mark.parametrize("block", [0, -1, 1.5, True])
+def test_a_block_is_a_whole_number(block):
+    vectors = torch.nn.functional.normalize(torch.randn(30, 4, generator=torch.Generator().manual_seed(0)))
+    known = Embeddings(vectors, [{"tracklet": str(i), "person": i % 3} for i in range(30)], digest="d")
+    with pytest.raises(ValueError, match="block must be a whole number of at least 1"):
+        calibrate(known, block=block)
+    with pytest.raises(ValueError, match="block must be a whole number of at least 1"):
+        list(rerank(vectors[:5], vectors, block=block))

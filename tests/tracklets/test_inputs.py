@@ -104,3 +104,15 @@ def test_contents_that_were_not_noted(files):
 @pytest.mark.parametrize("text", [b"{", b"[1]\n", b'{"tracklet": "a"}\n', b"\xff\n"])
 def test_a_damaged_record(files, text):
     assert "record of its input files is damaged" in InputRecord([tracklet(files)]).difference(text)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_contents_of_a_pipe_or_device_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "pipe", Path("/dev/zero")):
+        [row] = InputRecord([Tracklet("a", [Frame(file)])], contents=True).rows
+        assert row["contents"]
+
+
+def test_a_record_that_is_nested_too_deeply(tmp_path):
+    assert "damaged" in InputRecord([Tracklet("a", [tmp_path / "1.jpg"])]).difference(b"[" * 100_000)

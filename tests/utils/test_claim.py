@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stmga.tracklets.inputs import InputRecord
 from stmga.utils.claim import FolderClaim
 
 
@@ -106,3 +108,27 @@ def test_names_that_are_not_utf8_come_back(tmp_path):
     about = {"name": b"l\xe4ufe".decode("utf-8", "surrogateescape")}
     assert not take(tmp_path, about)
     assert take(tmp_path, about)
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**4 + "1" + "}" * 10**4, "NaN", "\x1b[2J", ""])
+def test_a_claim_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(OtherRunError, match=r"run\.json is damaged") as caught:
+        take(tmp_path, ABOUT)
+    assert str(caught.value).isprintable()
+
+
+def test_a_claim_and_a_record_that_would_fill_the_memory(tmp_path: Path) -> None:
+    with open(tmp_path / "run.json", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(OtherRunError, match="1,099,511,627,776 bytes"):
+        take(tmp_path, ABOUT)
+    os.truncate(tmp_path / "run.json", 0)
+    (tmp_path / "run.json").write_text(json.dumps(ABOUT))
+    with open(tmp_path / ".inputs.jsonl", "wb") as file:
+        file.truncate(1 << 40)
+    with (
+        pytest.raises(OtherRunError, match=r"\.inputs\.jsonl cannot be read"),
+        CLAIM.hold(tmp_path, ABOUT, InputRecord([])),
+    ):
+        pass
