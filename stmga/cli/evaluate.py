@@ -175,12 +175,14 @@ def check_json(out: str | None) -> None:
 def report_evaluation(evaluation: Evaluation, *, against: Sequence[Evaluation] = (), out: str | None = None) -> None:
     """Write the result with all that it depends on, if asked to. Then print it, beside ``against`` if given."""
     from stmga.utils.files import atomic_write
+    from stmga.utils.foreign import escaped
 
     if out:
         result = evaluation.to_dict() | ({"against": [other.to_dict() for other in against]} if against else {})
         atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
     print(evaluation)
-    print(f"weights   {evaluation.model or 'unnamed'}, digest {evaluation.digest[:12] or 'none'}")
+    model, digest = escaped(evaluation.model) or "unnamed", escaped(evaluation.digest[:12]) or "none"
+    print(f"weights   {model}, digest {digest}")
     if against:
         print("\n" + _side_by_side([*against, evaluation]))
     if out:
@@ -235,6 +237,7 @@ def calibrate_file(args: argparse.Namespace) -> None:
     """Thresholds of labelled embeddings, kept in a file."""
     from stmga.embedding.embeddings import Embeddings
     from stmga.metrics import calibrate
+    from stmga.utils.foreign import escaped
     from stmga.utils.text import text_table
 
     labelled = Embeddings.load(args.embeddings)
@@ -246,7 +249,7 @@ def calibrate_file(args: argparse.Namespace) -> None:
     target.save(out)
     print(
         f"{found.persons:,} persons: {found.impostor_pairs:,} pairs of different persons, "
-        f"{found.genuine_pairs:,} of one person; vectors by {labelled.model or 'unnamed weights'}\n"
+        f"{found.genuine_pairs:,} of one person; vectors by {escaped(labelled.model) or 'unnamed weights'}\n"
     )
     rows = [[f"{p.false_match_rate:g}", f"{p.similarity:.4f}", f"{p.true_match_rate:.2%}"] for p in found.thresholds]
     print(text_table(("false-match rate", "similarity", "true-match rate"), rows))

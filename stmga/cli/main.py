@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from typing import Any, TextIO, cast
 
 from stmga._version import __version__
 from stmga.cli import data, demo, embed, evaluate, export, link, search, teacher, train, weights
@@ -36,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_terminal()
     logging.getLogger("stmga").setLevel(logging.INFO)
     try:
-        COMMANDS[args.command](args)
+        with redirect_stdout(cast(TextIO, _VisibleText(sys.stdout))):
+            COMMANDS[args.command](args)
     except KeyboardInterrupt:
         print("stmga: interrupted", file=sys.stderr)
         return 130
@@ -58,6 +61,19 @@ class _Visible(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
+
+
+class _VisibleText:
+    """A text stream whose names and ids are written without effect; all else is that of the stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(visible(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _log_to_terminal() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_max_pixels
 from stmga.cli.parser import check_writable, command, count
+from stmga.utils.foreign import escaped
 from stmga.utils.text import preview, text_table
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def search(args: argparse.Namespace) -> None:
     matches = gallery.search(queries, args.top, threshold=args.threshold, other_camera=args.other_camera)
     if args.out:
         report.write_matches(args.out, queries, matches, gallery.calibration)
-    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {gallery.model or 'unnamed weights'}")
+    made_by = escaped(gallery.model) or "unnamed weights"
+    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {made_by}")
     if gallery.calibration is not None:
         print(f"verdict: {gallery.calibration.describe()}")
     rows = report.answers(queries, matches, gallery.calibration)

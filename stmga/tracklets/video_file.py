@@ -10,7 +10,8 @@ from stmga.tracklets.limits import check_pixels
 from stmga.utils.foreign import open_regular
 
 # Formats of FFmpeg that name other files or addresses, which it would open; and numbered images, which need no PyAV.
-OTHERS = frozenset(["concat", "dash", "hls", "imf", "image2", "lavfi", "rtsp", "sap", "sdp"])
+OTHERS = frozenset(["concat", "dash", "hls", "imf", "image2", "lavfi", "mlv", "rtsp", "sap", "sdp", "vobsub"])
+OTHERS |= {"avisynth", "vapoursynth"}  # scripts, which FFmpeg would run
 
 MARGIN = 1 << 18  # pixels that the buffers of a small picture may have in addition
 

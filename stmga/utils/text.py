@@ -52,7 +52,9 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else visible(str(value))
+    return (
+        "-" if value is None else f"{value:,}" if isinstance(value, int) else visible(str(value)).replace("\n", "\\n")
+    )
 
 
 def visible(text: str) -> str:

@@ -218,3 +218,23 @@ def test_a_full_disk_leaves_the_old_picture(place, fails, tmp_path, monkeypatch)
     assert "No space left" in fails("search", file, file, "--picture", picture)
     assert picture.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["ranked.png"]
+
+
+@pytest.mark.parametrize("command", ["search", "eval", "calibrate"])
+def test_names_in_embeddings_have_no_effect_on_the_terminal(run, tmp_path, command):
+    bad = "\x1b[2J\u202e\nstmga: error: not ours"
+    for name, n in (("q", 8), ("g", 30)):
+        vectors = torch.nn.functional.normalize(torch.randn(n, 8, generator=torch.Generator().manual_seed(n)))
+        items = [
+            {"tracklet": f"{name}{i}{bad}", "person": f"{i % 3}{bad}", "camera": f"{i % 2}{bad}"} for i in range(n)
+        ]
+        Embeddings(vectors, items, digest="d", model=f"m{bad}").save(tmp_path / f"{name}.safetensors")
+    queries, gallery = tmp_path / "q.safetensors", tmp_path / "g.safetensors"
+    options = {
+        "search": (queries, gallery),
+        "eval": (queries, gallery, "--no-queries-in-gallery"),
+        "calibrate": (gallery, "--rates", "0.1"),
+    }
+    code, text, err = run(command, *options[command])
+    assert code == 0 and "m\\x1b[2J" in text
+    assert "\x1b" not in text + err and "\u202e" not in text + err and "\nstmga: error" not in text + err
