@@ -8,10 +8,24 @@ from dataclasses import dataclass
 
 from stmga.utils.text import did_you_mean
 
-# Words that others use for person and camera. Any other word is stored in `extra`.
+# Other words for person, camera and frame. Any other word is stored in `extra`.
 MEANT = {
-    "person": ["pid", "id", "person_id", "personid", "identity", "pids", "persons"],
+    "person": [
+        "pid",
+        "id",
+        "person_id",
+        "personid",
+        "identity",
+        "pids",
+        "persons",
+        "people",
+        "identity_id",
+        "identities",
+        "person_name",
+        "subject",
+    ],
     "camera": ["cam", "camid", "cam_id", "cid", "camera_id", "cameraid", "cameras"],
+    "frame": ["frames", "frame_id", "frameid", "frame_number", "frame_no", "frameno"],
 }
 HINTS = {
     1: "{tracklet}",

@@ -17,6 +17,7 @@ from stmga.tracklets.validation import SHARES, Size, check_tracklets, sizes_of
 from stmga.utils.text import counted, preview
 
 logger = logging.getLogger(__name__)
+SLACK = 1.1  # how far beyond the frame predicted corners may be, as a factor of its size
 Frames = dict[int, Path] | Path  # {number in the track file: image}, or the video itself
 
 
@@ -67,6 +68,7 @@ def read_mot(
     pictures = {row.line: picture for row in every if (picture := _frame(where, row, first, stride))}
     _say_absent(file, found, pictures, where, frames)
     sizes = sizes_of(pictures.values(), max_pixels or MAX_PIXELS)
+    _check_corners(file, pictures, sizes)
     _leave_out_outside(file, pictures, sizes)
     name = tracks.stem if camera is None else camera
     tracklets, lines = [], []
@@ -136,6 +138,29 @@ def _say_absent(
     file.faults += [f"{file.path}:{line}: no image for frame {n} in {frames}{hint}" for line, n in absent]
 
 
+def _check_corners(file: TrackFile, pictures: dict[int, Frame], sizes: dict[Path, Size | str]) -> None:
+    """A file without a header whose boxes are probably corners, x1,y1,x2,y2: that is an error, not a clipped crop.
+
+    Read as corners, every box fits its frame. Read as x,y,w,h, a quarter of them or more end far outside of it.
+    """
+    if file.certain:
+        return
+    boxes = [(f.box, sizes[f.file]) for f in pictures.values() if f.box]
+    known = [(box, size[0], size[1]) for box, size in boxes if not isinstance(size, str)]
+    far = 0
+    for (x, y, w, h), width, height in known:
+        if w <= x or h <= y or w > SLACK * width or h > SLACK * height:
+            return
+        far += x + w > width + w / 10 or y + h > height + h / 10
+    if known and 4 * far >= len(known):
+        box, width, height = known[0]
+        file.faults.append(
+            f"{file.path}: its boxes are probably corners, x1,y1,x2,y2: read as x,y,w,h, {far:,} of {len(known):,} end "
+            f"outside their frames ({box} in {width} x {height} pixels). "
+            'Pass columns="frame,id,x1,y1,x2,y2,confidence", or columns="frame,id,x,y,w,h,confidence" if they are not'
+        )
+
+
 def _leave_out_outside(file: TrackFile, pictures: dict[int, Frame], sizes: dict[Path, Size | str]) -> None:
     """Leave out boxes outside the image, which trackers predict. If most are outside, the images are the wrong ones."""
     gone = []
@@ -181,14 +206,24 @@ def _counted(what: str, n: int) -> str:
     return f"{counted(n, noun)} {rest}".strip()
 
 
+def _instead(frames: Path, folders: list[str], others: dict[str, list[str]]) -> str:
+    """What a folder without images has, and what to do."""
+    if within := [name for name in folders if list_folder(frames / name).images]:
+        return f", but its folder {preview(within)} has: pass {frames / within[0]}"
+    if others:
+        listed = ", ".join(f"{len(found):,} {kind}" for kind, found in sorted(others.items()))
+        return f" (it has {listed}); convert them to JPEG or PNG, or pass the video itself"
+    return ""
+
+
 def _frame_files(frames: Path, first: int) -> Frames:
     if frames.is_file():
         return frames
     if not frames.is_dir():
         raise TrackletError(f"{frames} does not exist; expected a folder of images or a video")
-    _, names = list_folder(frames)[:2]
+    folders, names, others = list_folder(frames)
     if not names:
-        raise TrackletError(f"{frames} has no images")
+        raise TrackletError(f"{frames} has no images{_instead(frames, folders, others)}")
     images = frame_numbers(frames, names)
     # Names numbered from 0 or 1 begin at the first frame, whatever its number in the track file. Otherwise they are an
     # excerpt of a longer sequence, and only equal numbers can mean the same frame.

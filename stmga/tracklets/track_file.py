@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stmga.tracklets.text_file import read_lines
-from stmga.tracklets.track_columns import NAMED, Columns, named_columns, unnamed_columns
+from stmga.tracklets.track_columns import BOXES, NAMED, Columns, named_columns, unnamed_columns
 from stmga.tracklets.tracklet import TrackletError
 from stmga.utils.text import counted, preview
 
@@ -40,6 +40,7 @@ class TrackFile:
     path: Path
     rows: list[Row] = field(default_factory=list)
     first_index: int = 1
+    certain: bool = False  # a header, the user or the format says what the four numbers of a box are
     notice: str = ""
     left_out: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -67,6 +68,7 @@ def read_track_file(
             raise TrackletError(f"{path}: {found}")
         raise TrackletError(f'{path}:{header[0]}: {found}; or name the columns by columns="{NAMED}"')
     file.first_index = found.first_index
+    file.certain = columns is not None or header is not None or found.box != BOXES[0]
     wanted = None if classes is None else {_class(str(kind)).lower() for kind in classes}
     zeros, kinds = _take(file, cells, found, wanted)
     _judge(file, zeros, kinds, wanted)

@@ -120,6 +120,7 @@ def test_faults_of_labels_in_names(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "meant"),
     [
+        ("{subject}/{tracklet}", "{person}"), ("{person}_{frame_id}", "{frame}"), ("{person}/{frames}", "{frame}"),
         ("{pid}/{tracklet}", "{person}"), ("{id}/{camera}", "{person}"), ("{Person}/{camera}", "{person}"),
         ("{persn}/{camera}", "{person}"), ("{person}/{cam}", "{camera}"), ("{person}/c{camid}/{t}", "{camera}"),
         ("{person}/{camra}", "{camera}"),

@@ -78,3 +78,13 @@ def test_a_tracker_that_saw_every_fifth_frame(tmp_path):
         asked(tmp_path, names, 1, 7, stride=5)
     with pytest.raises(ValueError, match="stride must be an integer >= 1, got 0"):
         asked(tmp_path, names, 1, stride=0)
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path):
+    (tmp_path / "img" / "img1").mkdir(parents=True)
+    (tmp_path / "img" / "000001.heic").write_bytes(b"heic")
+    with pytest.raises(TrackletError, match=r"has no images \(it has 1 \.heic\); convert them to JPEG or PNG"):
+        asked(tmp_path, [], 1)
+    Image.new("RGB", (32, 64)).save(tmp_path / "img" / "img1" / "000001.jpg")
+    with pytest.raises(TrackletError, match=r"has no images, but its folder img1 has: pass .*img1$"):
+        asked(tmp_path, [], 1)

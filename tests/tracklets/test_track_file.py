@@ -158,3 +158,33 @@ def test_the_first_frame_of_a_column_named_index_is_0(read, tmp_path):
     lines = [SUPERVISION, "2,3,12,23,0,0.9,7,4"]
     assert read(*lines)[0] == {"t-7": [(5, BOX)]}
     assert read(*lines, first_index=1)[0] == {"t-7": [(4, BOX)]}
+
+
+def test_corners_without_a_header_are_an_error_whose_advice_works(read):
+    lines = [f"{n},7,{n},{10 + n},{14 + n},{44 + n},0.9" for n in range(9, 17)]  # x1,y1,x2,y2 in 32 x 64
+    with pytest.raises(TrackletError, match=r"probably corners, x1,y1,x2,y2: .* 8 of 8 end outside") as caught:
+        read(*lines)
+    assert len(caught.value.faults) == 1
+    found, said = read(*lines, columns="frame,id,x1,y1,x2,y2,confidence")
+    assert found == {"t-7": [(n, (n, 10 + n, 14, 34)) for n in range(9, 17)]}
+    assert said == []
+    found, _ = read(*lines, columns="frame,id,x,y,w,h,confidence")
+    assert found["t-7"][0] == (9, (9, 19, 23, 53))
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        ["2,3,28,60", "3,4,29,60"],  # close to the camera: the ends are just outside
+        ["20,3,14,60", "4,5,28,70"],  # wider than its left edge only once: not corners
+    ],
+)
+def test_large_boxes_are_not_taken_for_corners(read, boxes):
+    found, _ = read(*(f"{n},7,{box},0.9" for n, box in enumerate(boxes, 1)))
+    assert [box for _, box in found["t-7"]] == [tuple(map(float, box.split(","))) for box in boxes]
+
+
+def test_kitti_corners_are_certain(read):
+    line = "{} 7 Pedestrian 0 0 -1.57 2 3 31 63 1.7 0.6 0.9 1.8 1.5 8.4 0.01"
+    found, _ = read(line.format(0), line.format(1))
+    assert found == {"t-7": [(1, (2, 3, 29, 60)), (2, (2, 3, 29, 60))]}
