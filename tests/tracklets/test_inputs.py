@@ -104,3 +104,11 @@ def test_contents_that_were_not_noted(files):
 @pytest.mark.parametrize("text", [b"{", b"[1]\n", b'{"tracklet": "a"}\n', b"\xff\n"])
 def test_a_damaged_record(files, text):
     assert "record of its input files is damaged" in InputRecord([tracklet(files)]).difference(text)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("contents", [False, True])
+def test_a_name_that_no_file_can_have_is_a_missing_file(name, contents):
+    record = InputRecord([Tracklet("a", [name])], contents=contents)
+    assert record.difference(record.to_bytes()) == ""
+    assert "frame 0" in record.difference(InputRecord([Tracklet("a", ["other"])], contents=contents).to_bytes())
