@@ -114,7 +114,7 @@ def _stamp(file: Path) -> str:
     """Path, size and modification time in nanoseconds; only the path for a missing file."""
     try:
         found = os.stat(file)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have that name
         return f"{os.path.abspath(file)} missing"
     return f"{os.path.abspath(file)} {found.st_size} {found.st_mtime_ns}"
 
@@ -125,8 +125,8 @@ def _content(file: Path) -> str:
         with open_regular(file) as opened:
             while chunk := opened.read(_CHUNK):
                 digest.update(chunk)
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
+    except (OSError, ValueError) as error:
+        return f"unreadable: {getattr(error, 'strerror', error)}"
     return digest.hexdigest()
 
 

@@ -199,9 +199,10 @@ def _packed(frames: list[tuple[int, int, Frame]], place: Place) -> list[str]:
     for file, (end, number, i) in ends.items():
         try:
             found = file.stat()
-        except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            what = "does not exist" if missing else f"cannot be read: {error.strerror}"
+        except FileNotFoundError:
+            what = "does not exist"
+        except (OSError, ValueError) as error:  # ValueError: NUL or half of a surrogate pair in the name
+            what = f"cannot be read: {getattr(error, 'strerror', error)}"
         else:
             regular = stat.S_ISREG(found.st_mode)
             if regular and found.st_size >= end:

@@ -116,3 +116,11 @@ def test_contents_of_a_pipe_or_device_are_not_read(tmp_path):
 
 def test_a_record_that_is_nested_too_deeply(tmp_path):
     assert "damaged" in InputRecord([Tracklet("a", [tmp_path / "1.jpg"])]).difference(b"[" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("contents", [False, True])
+def test_a_name_that_no_file_can_have_is_a_missing_file(name, contents):
+    record = InputRecord([Tracklet("a", [name])], contents=contents)
+    assert record.difference(record.to_bytes()) == ""
+    assert "frame 0" in record.difference(InputRecord([Tracklet("a", ["other"])], contents=contents).to_bytes())

@@ -146,6 +146,10 @@ def test_manifest_faults_come_together_with_line_numbers(tmp_path):
         '{"tracklet": "q", "frames": ["1.jpg"], "camera": 2}': '"q", two cameras in one tracklet (None, 2); first: ',
         '{"tracklet": "r", "frames": [{"file": "1.jpg", "box": [0, 0, NaN, 5]}]}': "no area",
         '{"tracklet": "s", "frames": ["."]}': "is a folder",
+        '{"tracklet": "y", "frames": {"file": "a\\u0000b", "spans": [[0, 1]]}}': "cannot be read",
+        '{"tracklet": "z", "frames": {"file": "\\ud800", "spans": [[0, 1]]}}': "cannot be read",
+        '{"tracklet": "z1", "frames": ["a\\u0000b"]}': "cannot be opened",
+        '{"tracklet": "z2", "frames": ["\\ud800.jpg"]}': "cannot be opened",
         "[" * 10**5: "no JSON: its lists and objects are nested too deeply",
         json.dumps(
             {"tracklet": "t", "frames": ["1.jpg"], "note": json.loads("[" * 40 + "]" * 40)}
