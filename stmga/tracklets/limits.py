@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MAX_PIXELS = 64_000_000  # of one picture; 8K video has 33 million
 MAX_TEXT = 1 << 30  # bytes of a manifest or track file; a million frames take 0.1 GB
+BESIDE = 32 << 20  # bytes of profiles, thumbnails and comments
 BYTES = 8  # of a file for each pixel of the limit: four channels of 16 bits, uncompressed
 
 
@@ -23,5 +24,5 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def max_bytes(max_pixels: int) -> int:
-    """The most bytes that the file of one picture may have."""
-    return BYTES * max_pixels
+    """The most bytes that the file of one picture may have: its pixels uncompressed, and what goes with them."""
+    return BYTES * max_pixels + BESIDE
