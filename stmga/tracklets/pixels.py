@@ -13,7 +13,7 @@ from stmga.tracklets.orientation import image_orientation, upright
 from stmga.tracklets.pillow import check_image, check_source, rgb
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-OVERSHOOT = 1e-3  # how far floats may leave 0..1: what rounding does, not what resizing or normalising does
+OVERSHOOT = 1e-3  # how far floats may be outside 0..1: enough for rounding, not for resizing or normalising
 
 
 def is_image(frame: Any) -> bool:
@@ -22,7 +22,7 @@ def is_image(frame: Any) -> bool:
 
 
 def as_clip(frames: Any) -> Any:
-    """A single image, `(h, w, 3)` array or `(3, h, w)` tensor as frames of which it is the only one; the rest as it is.
+    """A single image, `(h, w, 3)` array or `(3, h, w)` tensor as a clip of one frame; anything else unchanged.
 
     >>> as_clip(np.zeros((128, 64, 3), np.uint8)).shape, as_clip(torch.zeros(5, 3, 128, 64)).shape
     ((1, 128, 64, 3), torch.Size([5, 3, 128, 64]))
@@ -35,7 +35,7 @@ def as_clip(frames: Any) -> Any:
 
 
 def check_layout(pixels: np.ndarray | torch.Tensor, ndim: int, *, batched: bool = False) -> None:
-    """Whether they are RGB frames, by shape and type; their values are not looked at.
+    """Check by shape and type that pixels are RGB frames; their values are not checked.
 
     Args:
         pixels: an array, channels last, or a tensor, channels first.
@@ -65,8 +65,8 @@ def check_layout(pixels: np.ndarray | torch.Tensor, ndim: int, *, batched: bool 
 def to_pixels(frame: Any, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     """One frame in memory (PIL image, `(h, w, 3)` array, `(3, h, w)` tensor) as a tensor `(3, h, w)`.
 
-    EXIF orientation is applied to an image as `PIL.Image.open` returned it; one that was made from another is taken as
-    it is. `ValueError` for too many pixels, and for images with values of unknown range or whose file is not whole.
+    EXIF orientation is applied to images as `PIL.Image.open` returned them, but not to images made from others. Raises
+    `ValueError` for too many pixels, values of unknown range, or a truncated file.
     """
     if isinstance(frame, torch.Tensor):
         if frame.ndim > 1:
@@ -90,7 +90,7 @@ def from_array(pixels: np.ndarray) -> torch.Tensor:
 
 
 def checked_range(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 as it is, floats in 0..1; an overshoot of up to 0.001 is clamped, more is a `ValueError`, as is NaN."""
+    """uint8 unchanged; floats in 0..1, with an overshoot of up to 0.001 clamped. More, or NaN, is a `ValueError`."""
     if not pixels.is_floating_point() or not pixels.numel():
         return pixels
     low, high = (bound.item() for bound in torch.aminmax(pixels.detach()))

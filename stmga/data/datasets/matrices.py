@@ -1,4 +1,4 @@
-"""Matrices of MATLAB files: no other file is opened for them, and they stay as small as lists of tracklets are."""
+"""Matrices of MATLAB files, of limited size; no other file is opened for them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _check_dataset(name: str, item: h5py.Dataset) -> None:
 
 
 def _matrix(name: str, item: Any) -> np.ndarray:
-    """HDF5 has the axes the other way round; of an empty matrix it has the shape in place of the values."""
+    """HDF5 has the axes in reverse order, and stores the shape of an empty matrix instead of values."""
     if "MATLAB_empty" not in item.attrs:
         return np.asarray(item[()].T)
     shape = [int(n) for n in np.ravel(item[()])]
