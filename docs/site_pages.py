@@ -108,7 +108,9 @@ def weight_pages() -> dict[str, str]:
     made = {"reference/weights/index.md": "\n".join([WEIGHTS_HEAD, *rows, "", WEIGHTS_NOTES])}
     for name in list_weights():
         card = re.sub(r"\A---\n.*?\n---\n", "", model_card(get_weights(name)), flags=re.DOTALL)
-        made[f"reference/weights/{name}.md"] = card
+        # The site has no folder to load from; the weights of the table load by name.
+        load = f'stmga.create_model("{name}")'
+        made[f"reference/weights/{name}.md"] = card.replace('stmga.STMGA.from_pretrained("path/to/this/folder")', load)
     return made
 
 

@@ -7,7 +7,7 @@
     matches = stmga.Gallery(embeddings).search(embeddings, k=5)
     print(embeddings.ids[0], "->", [(m.id, round(m.similarity, 3)) for m in matches[0]])
 
-What there is, below ``stmga``; names with a dot are in submodules, as ``stmga.train.train``:
+The main names, all below ``stmga``; those with a dot are in submodules:
 
 Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
 Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``

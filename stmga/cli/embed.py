@@ -41,9 +41,13 @@ def add_arguments(commands: Any) -> None:
     add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
     add_model(add)
-    add("--layout", default="{tracklet}", help='what the folders mean, as "{person}/{camera}/{tracklet}"')
+    add(
+        "--layout",
+        default="{tracklet}",
+        help='what folders mean, as "{person}/{camera}/{tracklet}" (default: "{tracklet}")',
+    )
     add("--mot-frames", metavar="PATH", help="SOURCE is a track file over this folder of frames or video")
-    add("--camera", help="the camera of a track file")
+    add("--camera", help="label of the camera; only with --mot-frames")
     add(
         "--first-index",
         type=int,
@@ -68,7 +72,7 @@ def add_arguments(commands: Any) -> None:
         "--on-error",
         choices=("raise", "skip"),
         default="raise",
-        help="what an unreadable tracklet does (default: raise)",
+        help="stop at an unreadable tracklet (raise) or leave it out (skip); default: raise",
     )
     add("-q", "--quiet", action="store_true", help="no progress bar")
 

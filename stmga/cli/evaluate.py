@@ -85,7 +85,12 @@ def _add_calibrate(commands: Any) -> None:
     add = command(commands, "calibrate", summary, example).add_argument
     add("embeddings", metavar="EMBEDDINGS", help="of `stmga embed`, of known persons and, better, cameras")
     add("-o", "--out", metavar="FILE", help="write them here with their calibration (default: into the same file)")
-    add("--for", dest="target", metavar="FILE", help="store it in these embeddings of the same weights instead")
+    add(
+        "--for",
+        dest="target",
+        metavar="FILE",
+        help="write the thresholds into these embeddings instead; they must be of the same weights",
+    )
     add(
         "--rates", type=float, nargs="+", metavar="RATE",
         help="shares of the pairs of different persons that may pass (default: those of 0.01 0.001 0.0001 for which "

@@ -20,8 +20,8 @@ def add_model(add: Callable[..., Any]) -> None:
     """The arguments that name a network."""
     add(
         "--model", metavar="NAME", default="stmga_resnet18_c4",
-        help="an architecture, architecture.tag, a folder of save_pretrained, a Hub id, or a file of `stmga export` "
-        "where a network only computes (default: stmga_resnet18_c4)",
+        help="an architecture, architecture.tag, a folder of save_pretrained, a Hub id, or a file of `stmga export`, "
+        "for embedding and scoring only (default: stmga_resnet18_c4)",
     )  # fmt: skip
     add("--revision", help="branch, tag or commit of a Hub id")
     add(
@@ -29,7 +29,7 @@ def add_model(add: Callable[..., Any]) -> None:
     )
     add(
         "--backbone-missing", metavar="STAGE", action="append", default=[],
-        help="a stage that this file is known to lack, such as layer4",
+        help="a stage that the file of --backbone-weights lacks, such as layer4",
     )  # fmt: skip
 
 
@@ -45,15 +45,21 @@ def add_computing(add: Callable[..., Any]) -> None:
         default="host",
         help="where JPEG files are decoded; device: on the GPU (default: host)",
     )
-    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that read images (default: 0: read in the main process)",
+    )
 
 
 def add_trust_content(add: Callable[..., Any]) -> None:
     """The argument that says what identifies the files of an input."""
     add(
         "--trust-content", action="store_true",
-        help="on resuming, compare the contents of input files with those of the first call, which must have had this "
-        "too, instead of their paths, sizes and modification times: for files that are copied in between",
+        help="recognise input files by their contents, not by path, size and time, so that copied files are accepted "
+        "on resuming; give it from the first call on",
     )  # fmt: skip
 
 
@@ -162,7 +168,7 @@ def add_source(add: Callable[..., Any]) -> None:
         "--layout", default="{person}/{tracklet}",
         help='what folders mean, as "{role}/{person}/{camera}/{tracklet}" (default: "{person}/{tracklet}")',
     )  # fmt: skip
-    add("--split", type=int, default=0, metavar="N", help="of iLIDS-VID and PRID-2011, 0 to 9 (default: 0)")
+    add("--split", type=int, default=0, metavar="N", help="which split of iLIDS-VID or PRID-2011, 0 to 9 (default: 0)")
     add(
         "--holdout", type=float, default=0.0, metavar="SHARE",
         help="set aside this share of the persons as a test, where the data has none (default: 0)",
@@ -177,7 +183,7 @@ def add_training_data(add: Callable[..., Any]) -> None:
         "--data", metavar="SOURCE", required=True, nargs="+",
         help="a folder, a .jsonl manifest, or a pack of `stmga pack`; several train side by side",
     )  # fmt: skip
-    add("--test", metavar="SOURCE", help="validate on the queries and gallery of this one instead")
+    add("--test", metavar="SOURCE", help="validate on the queries and gallery of this data set, not of --data")
     add_source(add)
 
 

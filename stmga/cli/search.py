@@ -61,6 +61,8 @@ def search(args: argparse.Namespace) -> None:
     print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {made_by}")
     if gallery.calibration is not None:
         print(f"verdict: {gallery.calibration.describe()}")
+    else:
+        print("verdict: none, because the gallery has no calibration; `stmga calibrate` measures one")
     rows = report.answers(queries, matches, gallery.calibration)
     print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
     if len(rows) > 10:

@@ -40,7 +40,7 @@ def add_arguments(commands: Any) -> None:
     add(
         "--after",
         metavar="RUN",
-        help="continue from this run with another network on its trunk: a second stage",
+        help="start a second stage: a new network on the trunk of this run",
     )
     add("--teacher", metavar="FILE", help="learn from this network too: a file of `stmga teacher` for the same data")
     _add_shared(parser)
@@ -49,7 +49,7 @@ def add_arguments(commands: Any) -> None:
     example = """  stmga ablate table8 --data MARS/ --backbone-weights imagenet -o runs/table8
   stmga ablate table8 --data walkers/manifest.jsonl --rows baseline s-mga --backbone resnet18 --stage c4 \\
       --size 128 64 --recipe cpu --seeds 3 -o runs/table8"""
-    parser = command(commands, "ablate", "train the rows of a table of the paper, show it beside the paper's", example)
+    parser = command(commands, "ablate", "repeat an ablation table of the paper and print both results", example)
     add = parser.add_argument
     add("table", metavar="TABLE", help="table4, table5, table6, table7 or table8")
     add("--rows", nargs="+", default=[], metavar="ROW", help="only these rows, as baseline s-mga (default: all)")
@@ -67,20 +67,36 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "--backbone-weights", metavar="FILE",
         help='"imagenet", or a safetensors file of a trunk or of a saved network (default: random)',
     )  # fmt: skip
-    add("--backbone-missing", metavar="STAGE", action="append", default=[], help="a stage that this file lacks")
+    add(
+        "--backbone-missing",
+        metavar="STAGE",
+        action="append",
+        default=[],
+        help="a stage that the file of --backbone-weights lacks",
+    )
     add = parser.add_argument_group("network and recipe").add_argument
     add(
         "--net", dest="network", metavar="KEY=VALUE", action="append", default=[],
         help="a setting of the untrained network, as attend=scaled; see stmga.STMGAConfig",
     )  # fmt: skip
-    add("--recipe", default="paper", help="paper, small, cpu, crops or clips (default: paper)")
+    add(
+        "--recipe",
+        default="paper",
+        help="paper: MARS on GPUs; small: hundreds of tracklets; cpu: from scratch in minutes; crops: still crops; "
+        "clips: fine-tuning (default: paper)",
+    )
     add(
         "--size", type=int, nargs=2, metavar=("H", "W"),
-        help="input size in pixels (default: 256 128; cpu, crops and clips: 128 64)",
+        help="input size in pixels (default: that of --from; else 256 128; cpu, crops and clips: 128 64)",
     )  # fmt: skip
-    add("--clip-length", type=count, metavar="T", help="frames of a clip (default: 8; cpu and clips: 4; crops: 1)")
-    add("--epochs", type=count, help="instead of the recipe's")
-    add("--lr", type=float, help="instead of the recipe's")
+    add(
+        "--clip-length",
+        type=count,
+        metavar="T",
+        help="frames of a clip (default: that of --from; else 8; cpu and clips: 4; crops: 1)",
+    )
+    add("--epochs", type=count, help="number of epochs (default: the recipe's)")
+    add("--lr", type=float, help="learning rate (default: the recipe's)")
     add("--seed", type=int, help="of weights, sampling and augmentation (default: 0)")
     add("--precision", choices=("fp32", "bf16", "fp16"), help="default: fp32")
     add(
@@ -92,7 +108,13 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; resumed if it is there"
     )
     add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that read images (default: 0: read in the main process)",
+    )
     add_trust_content(add)
     add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
     add("-q", "--quiet", action="store_true", help="no progress bar")

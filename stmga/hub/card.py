@@ -12,6 +12,7 @@ from stmga.calibration import Calibration
 from stmga.hub.markdown import WIDTH, cell, code, code_block, inline, wrapped
 from stmga.hub.metadata import card_data, title
 from stmga.hub.records import WeightRecord
+from stmga.utils.text import counted
 
 LIMITS = """\
 - **Camera angle.** The public data sets are filmed from head height to a few metres up, and show standing persons
@@ -74,7 +75,7 @@ def _what(record: WeightRecord) -> str:
     return (
         f"{WHAT}\n\n"
         f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
-        f"- Input: clips of {config.clip_length} frames, {height} x {width} pixels\n"
+        f"- Input: clips of {counted(config.clip_length, 'frame')}, {height} x {width} pixels\n"
         f"- File: {code(record.file)}{size}, sha256 `{record.sha256}`\n"
         f"- Written by stmga {__version__}"
     )
@@ -97,7 +98,9 @@ def _data(record: WeightRecord) -> str:
     data = inline(record.training_data) or "The record of this weight does not say what it was trained on."
     terms = f"**Terms:** {inline(record.terms)}" if record.terms else ""
     asked = "not stated; ask whoever published them before you use them"
-    licence = f"Licence of the weights: {inline(record.licence) or asked}."
+    licence = inline(record.licence).removeprefix("other: ")
+    licence += " (not a standard licence)" if record.licence.startswith("other: ") else ""
+    licence = f"Licence of the weights: {licence or asked}."
     parent = f"Started from {code(record.parent)}, whose terms and licence hold here too." if record.parent else ""
     stages = [{"stage": i, **row} for i, row in enumerate(record.stages, start=1)]
     table = _table(stages) if stages else ""

@@ -68,7 +68,7 @@ class Identities:
         return iter(self.rows)
 
     def __repr__(self) -> str:
-        return f"Identities({len(self):,} of {len(self.rows):,} tracklets, {self.alone:,} of one tracklet)"
+        return f"Identities({len(self):,} from {len(self.rows):,} tracklets, {self.alone:,} with one tracklet)"
 
     @property
     def alone(self) -> int:

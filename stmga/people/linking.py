@@ -57,7 +57,7 @@ def link(
     >>> items = [{"tracklet": "a", "camera": 1}, {"tracklet": "b", "camera": 2}, {"tracklet": "c", "camera": 2}]
     >>> people = link(Embeddings(vectors, items, digest="1f0c"), threshold=0.6)
     >>> people, [row.identity for row in people]
-    (Identities(2 of 3 tracklets, 1 of one tracklet), [1, 1, 2])
+    (Identities(2 from 3 tracklets, 1 with one tracklet), [1, 1, 2])
     """
     if not len(embeddings):
         raise ValueError("there are no tracklets to link")

@@ -110,7 +110,9 @@ def test_calibrated_weights_give_verdicts_with_no_further_step(place, run, tmp_p
     assert "measured on figures" in text
     line = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])
     assert {match["verdict"] for match in line["matches"]} == {"same"}
-    assert "verdict" not in run("search", place / "all.safetensors", place / "all.safetensors")[1]
+    text = run("search", place / "all.safetensors", place / "all.safetensors")[1]
+    assert text.count("verdict") == 1
+    assert "verdict: none" in text
 
 
 def test_persons_and_cameras_compare_as_text(run, tmp_path):

@@ -3,15 +3,19 @@
 import csv
 import json
 import logging
+import shlex
 
 import pytest
 import torch
+from PIL import Image
 
 import stmga
 from stmga import Embeddings
 from stmga.calibration import Calibration, Threshold
 from stmga.cli.main import main
+from stmga.data.walkers.render import render_walkers
 from stmga.people import link, read_known
+from tests.support.paths import ROOT
 from tests.support.vectors import people
 
 RATES = {1e-2: 0.4, 1e-3: 0.6, 1e-4: 0.8}
@@ -41,7 +45,7 @@ def test_persons_are_found_and_numbered_by_their_first_tracklet():
     assert identities(found) == [1 + i // 5 for i in range(60)]
     assert len(found) == 12
     assert found.alone == 0
-    assert repr(found) == "Identities(12 of 60 tracklets, 0 of one tracklet)"
+    assert repr(found) == "Identities(12 from 60 tracklets, 0 with one tracklet)"
 
 
 def test_the_order_of_tracklets_does_not_matter():
@@ -211,3 +215,21 @@ def test_the_command_refuses_before_it_works(tmp_path, capsys):
         assert main(command) == 1
         assert words in capsys.readouterr().err
     assert not (tmp_path / "p").exists()
+
+
+def test_the_first_commands_of_the_page_run(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "use" / "linking.md").read_text("utf-8")
+    commands = page.split("```bash\n")[1].split("```")[0].splitlines()
+    assert [shlex.split(line)[:2] for line in commands] == [["stmga", "embed"], ["stmga", "link"]]
+    for tracklet in render_walkers(2, cameras=2, tracklets=1, frames=(2, 2), seed=3):
+        folder = tmp_path / "cameras" / ("door", "hall")[tracklet.camera] / str(tracklet.person)
+        folder.mkdir(parents=True)
+        for i, frame in enumerate(tracklet.load()):
+            Image.fromarray(frame.permute(1, 2, 0).numpy()).save(folder / f"{i}.jpg")
+    monkeypatch.chdir(tmp_path)
+    for line in commands:
+        assert main(shlex.split(line)[1:]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "people" / "identities.jsonl").read_text().splitlines()]
+    assert [row["camera"] for row in rows] == ["door", "door", "hall", "hall"]
+    assert {tuple(row) for row in rows} <= {("identity", "tracklet", "camera", "similarity", "confidence"),
+                                            ("identity", "tracklet", "camera", "confidence")}  # fmt: skip
