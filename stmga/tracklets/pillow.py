@@ -45,6 +45,7 @@ def opened(source: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
             if image.format not in FORMATS:
                 raise ValueError(f"files of the format {image.format} are not read; convert it to PNG or JPEG")
             check_image(image, max_pixels)
+            check_single(image)
             yield image
 
 
@@ -75,6 +76,18 @@ def check_image(image: Image.Image, max_pixels: int) -> None:
         raise ValueError(
             f"an image of mode {image.mode!r} has no 8-bit colours; scale it to 0..255 by the range of its values "
             "and convert it to 'L' or 'RGB'"
+        )
+
+
+def check_single(image: Image.Image) -> None:
+    """Raise `ValueError` for an animation, or a file of several pages: nobody said which picture is meant.
+
+    Not for MPO, a JPEG file of a camera whose other pictures belong to the first.
+    """
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise ValueError(
+            f"the {image.format} file holds several pictures; save the one you mean as PNG or JPEG, "
+            "or pass the file as the video of a track file"
         )
 
 

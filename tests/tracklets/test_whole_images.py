@@ -13,6 +13,7 @@ from stmga.embedding.jpeg import encoded_clip
 from stmga.tracklets.image_ends import check_jpeg
 from stmga.tracklets.images import decoded
 from stmga.tracklets.limits import MAX_PIXELS
+from stmga.tracklets.readers import read_tracklets
 from stmga.tracklets.tracklet import Frame, Tracklet, load_cover
 from tests.support.tracklets import faults_of
 
@@ -176,3 +177,24 @@ def test_a_whole_picture_that_ends_in_grey_is_read_without_a_word(tmp_path, capf
     Image.new("RGB", (32, 64), (128, 128, 128)).save(file)
     assert decoded(file.read_bytes())[-1, -1].tolist() == [128, 128, 128]
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_a_file_of_several_pictures_is_refused(tmp_path, form):
+    """Nobody said which of them is the frame."""
+    pictures = [Image.new("RGB", (8, 16), (80 * i, 9, 9)) for i in range(3)]
+    for count in (1, 3):
+        file = tmp_path / f"{count}.{form.lower()}"
+        pictures[0].save(file, form, save_all=True, append_images=pictures[1:count])
+    assert Tracklet("one", [tmp_path / f"1.{form.lower()}"]).load()[0].shape == (3, 16, 8)
+    several = Tracklet("several", [tmp_path / f"3.{form.lower()}"])
+    words = f"the {form} file holds several pictures"
+    assert words in faults_of(several.load)[0]
+    assert words in faults_of(lambda: load_cover(several.row()))[0]
+    assert words in faults_of(read_tracklets, [several])[0]
+
+
+def test_a_camera_s_file_of_several_pictures_is_its_first(tmp_path):
+    pictures = [Image.new("RGB", (8, 16), (80 * i, 9, 9)) for i in range(2)]
+    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    assert Tracklet("a", [tmp_path / "a.jpg"]).load()[0][0].max() < 20  # red is 80 in the second
