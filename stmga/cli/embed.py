@@ -46,20 +46,7 @@ def add_arguments(commands: Any) -> None:
         default="{tracklet}",
         help='what folders mean, as "{person}/{camera}/{tracklet}" (default: "{tracklet}")',
     )
-    add("--mot-frames", metavar="PATH", help="SOURCE is a track file over this folder of frames or video")
-    add("--camera", help="label of the camera; only with --mot-frames")
-    add(
-        "--first-index",
-        type=int,
-        metavar="N",
-        help="the number of the first frame in a track file (default: 1; 0 where its format says so)",
-    )
-    add(
-        "--stride", type=count, metavar="N", help="the tracker saw every N-th frame and counted only those (default: 1)"
-    )
-    add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a track file (default: 1)")
-    add("--classes", type=_names, metavar="A,B", help="read only these classes of a track file (default: all)")
-    add("--columns", metavar="A,B,...", help='columns of a track file without names, as "frame,id,x1,y1,x2,y2"')
+    _add_tracks(add)
     add_max_pixels(add)
     add_computing(add)
     add(
@@ -75,6 +62,24 @@ def add_arguments(commands: Any) -> None:
         help="stop at an unreadable tracklet (raise) or leave it out (skip); default: raise",
     )
     add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _add_tracks(add: Callable[..., Any]) -> None:
+    """The arguments of a track file."""
+    add("--mot-frames", metavar="PATH", help="SOURCE is a track file over this folder of frames or video")
+    add("--camera", help="label of the camera; only with --mot-frames")
+    add(
+        "--first-index",
+        type=int,
+        metavar="N",
+        help="the number of the first frame in a track file (default: 1; 0 where its format says so)",
+    )
+    add(
+        "--stride", type=count, metavar="N", help="the tracker saw every N-th frame and counted only those (default: 1)"
+    )
+    add("--min-frames", type=count, metavar="N", help="leave out shorter tracks of a track file (default: 1)")
+    add("--classes", type=_names, metavar="A,B", help="read only these classes of a track file (default: all)")
+    add("--columns", metavar="A,B,...", help='columns of a track file without names, as "frame,id,x1,y1,x2,y2"')
 
 
 def embed(args: argparse.Namespace) -> None:

@@ -37,11 +37,7 @@ def add_arguments(commands: Any) -> None:
         "--from", dest="start", metavar="WEIGHTS",
         help="fine-tune these: a name, a folder, a run's best/, a Hub id; --size and --clip-length default to theirs",
     )  # fmt: skip
-    add(
-        "--after",
-        metavar="RUN",
-        help="start a second stage: a new network on the trunk of this run",
-    )
+    add("--after", metavar="RUN", help="start a second stage: a new network on the trunk of this run")
     add("--teacher", metavar="FILE", help="learn from this network too: a file of `stmga teacher` for the same data")
     _add_shared(parser)
     add("--tensorboard", action="store_true", help="write curves for TensorBoard into the run folder")
@@ -74,7 +70,26 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a stage that the file of --backbone-weights lacks",
     )
-    add = parser.add_argument_group("network and recipe").add_argument
+    _add_recipe(parser.add_argument_group("network and recipe").add_argument)
+    add = parser.add_argument_group("run").add_argument
+    add(
+        "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; resumed if it is there"
+    )
+    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that read images (default: 0: read in the main process)",
+    )
+    add_trust_content(add)
+    add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _add_recipe(add: Callable[..., Any]) -> None:
+    """What is trained, and how."""
     add(
         "--net", dest="network", metavar="KEY=VALUE", action="append", default=[],
         help="a setting of the untrained network, as attend=scaled; see stmga.STMGAConfig",
@@ -103,21 +118,6 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "--set", dest="changes", metavar="KEY=VALUE", action="append", default=[],
         help="any other setting of the recipe, as persons=8 or margin=null; see stmga.train.TrainConfig",
     )  # fmt: skip
-    add = parser.add_argument_group("run").add_argument
-    add(
-        "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; resumed if it is there"
-    )
-    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
-    add(
-        "--workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that read images (default: 0: read in the main process)",
-    )
-    add_trust_content(add)
-    add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
-    add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
 # ---- train
