@@ -37,9 +37,9 @@ def processor() -> str:
 
 
 def keep_or_refuse(parser: argparse.ArgumentParser, wanted: bool = True) -> None:
-    """Keep freed memory in this process, if that is wanted; an error of the command line where it cannot be kept."""
+    """Keep freed memory in this process if ``wanted``; a command line error if the C library cannot."""
     if wanted and not keep_freed_memory():
-        parser.error("there is no glibc here that could keep freed memory")
+        parser.error("keeping freed memory needs glibc")
 
 
 def seconds(run: Side, device: str = "cpu", *, launched: bool = False) -> float:

@@ -23,8 +23,8 @@ STAGES = {
     "128 x 64": (["--size", 128, 64, "--epochs", 36], [*COMMON, 'frozen=["conv1","bn1","layer1"]']),
     "192 x 96": (["--size", 192, 96, "--epochs", 24], [*COMMON, "trunk_lr=0.6"]),
 }
-# The baseline keeps the triplet loss of its first stage. With the triplet loss of the whole network, seed 0 of the
-# baseline is no better at 128 x 64; 192 x 96 was not tried (docs/train/trials.md).
+# The baseline keeps the triplet loss of its first stage. The triplet loss of the whole network did not improve it
+# (seed 0, 128 x 64). At 192 x 96 this was not tried (docs/train/trials.md).
 ARMS = {
     "baseline": ["--model", "stmga_resnet18_c4_baseline", "--set", "distance=euclidean", "--set", "triplet_on=pre_bn"],
     "whole": ["--model", "stmga_resnet18_c4"],

@@ -41,6 +41,7 @@ def link(args: argparse.Namespace) -> None:
     from stmga.embedding.embeddings_file import find_file
     from stmga.people import link as link_
     from stmga.people import read_known
+    from stmga.utils.foreign import escaped
 
     for path in args.embeddings:
         find_file(path)
@@ -57,7 +58,8 @@ def link(args: argparse.Namespace) -> None:
         people.save(folder / name)
     rate = "" if people.false_match_rate is None else f" (false-match rate {people.false_match_rate:g})"
     cameras = len({row.camera for row in people} - {None})
-    print(f"{len(embeddings):,} tracklets of {cameras:,} cameras; vectors by {embeddings.model or 'unnamed weights'}")
+    model = escaped(embeddings.model) or "unnamed weights"
+    print(f"{len(embeddings):,} tracklets of {cameras:,} cameras; vectors by {model}")
     print(f"linked    from a score of {people.threshold:.3f}{rate}")
     print(f"persons   {len(people):,}, {people.alone:,} of them with one tracklet")
     print(f"wrote     {folder / FILES[0]} and {FILES[1]}")

@@ -35,7 +35,7 @@ def add_model(add: Callable[..., Any]) -> None:
 
 def add_computing(add: Callable[..., Any]) -> None:
     """The arguments that say where and how it computes."""
-    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add_device(add)
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
     add("--compile", action="store_true", help="torch.compile the network: a minute first, then faster")
     add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
@@ -45,6 +45,16 @@ def add_computing(add: Callable[..., Any]) -> None:
         default="host",
         help="where JPEG files are decoded; device: on the GPU (default: host)",
     )
+    add_workers(add)
+
+
+def add_device(add: Callable[..., Any]) -> None:
+    """The argument that says where it computes."""
+    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+
+
+def add_workers(add: Callable[..., Any]) -> None:
+    """The argument that says how many processes read images."""
     add(
         "--workers",
         type=int,

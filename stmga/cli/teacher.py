@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.options import add_training_data, add_trust_content, trained, training_data
+from stmga.cli.options import add_device, add_training_data, add_trust_content, add_workers, trained, training_data
 from stmga.cli.parser import check_writable, command, count, say
 
 
@@ -24,10 +24,10 @@ Killed? Run the same command again: it resumes."""
     add("-o", "--out", metavar="FILE", required=True, help="the vectors, a .safetensors file")
     add_training_data(parser.add_argument_group("data").add_argument)
     add = parser.add_argument_group("computing").add_argument
-    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add_device(add)
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
     add("--batch-size", type=count, metavar="N", help="frames computed at once (default: 4 on a CPU, 32 on a GPU)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, this one)")
+    add_workers(add)
     add_trust_content(add)
     add("-q", "--quiet", action="store_true", help="no progress bar")
 

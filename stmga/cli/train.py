@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.options import add_training_data, add_trust_content, trained, training_data
+from stmga.cli.options import add_device, add_training_data, add_trust_content, add_workers, trained, training_data
 from stmga.cli.parser import command, count, say
 from stmga.utils.foreign import fast_json
 
@@ -75,14 +75,8 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     add(
         "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; resumed if it is there"
     )
-    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
-    add(
-        "--workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that read images (default: 0: read in the main process)",
-    )
+    add_device(add)
+    add_workers(add)
     add_trust_content(add)
     add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
     add("-q", "--quiet", action="store_true", help="no progress bar")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+PAIRS = 1 << 16  # pairs of rows gathered at once
 
 
 @dataclass(eq=False)
@@ -29,6 +30,16 @@ class SparseRows:
         lengths = self.starts[wanted + 1] - self.starts[wanted]
         owner = np.repeat(np.arange(len(wanted)), lengths)
         return owner, np.arange(len(owner)) + np.repeat(self.starts[wanted] - (np.cumsum(lengths) - lengths), lengths)
+
+
+def products(x: Floats, rows: Ints, y: Floats, columns: Ints) -> Floats:
+    """The products of pairs of rows, ``x[rows[i]] @ y[columns[i]]``, in bounded memory.
+
+    >>> products(np.eye(2, dtype=np.float32), np.array([0, 1]), np.full((1, 2), 3, np.float32), np.array([0, 0]))
+    array([3., 3.], dtype=float32)
+    """
+    blocks = range(0, max(1, len(rows)), PAIRS)
+    return np.concatenate([np.einsum("nc,nc->n", x[rows[i : i + PAIRS]], y[columns[i : i + PAIRS]]) for i in blocks])
 
 
 def summed(codes: Ints, values: NDArray[np.floating]) -> tuple[Ints, NDArray[np.floating]]:

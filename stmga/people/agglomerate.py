@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stmga.metrics.shared_neighbours import Pairs
+from stmga.metrics.sparse_rows import products
 
 
 class Constraint(Protocol):
@@ -70,11 +71,7 @@ class _Clusters:
         triples = zip(pairs.rows.tolist(), pairs.columns.tolist(), pairs.shared.tolist(), strict=True)
         for a, b, share in triples:
             self.shared[a][b] = self.shared[b][a] = share
-        cosines = np.concatenate([
-            np.einsum("nc,nc->n", vectors[pairs.rows[i : i + 65536]], vectors[pairs.columns[i : i + 65536]])
-            for i in range(0, max(1, len(pairs)), 65536)
-        ])  # fmt: skip
-        scores = cosines + pairs.shared
+        scores = products(vectors, pairs.rows, vectors, pairs.columns) + pairs.shared
         good = np.flatnonzero(scores >= cut)
         rows, columns = pairs.rows[good].tolist(), pairs.columns[good].tolist()
         self.heap = [(-s, a, b, 0, 0) for s, a, b in zip(scores[good].tolist(), rows, columns, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.shared_neighbours import Pairs, shared_neighbours
-from stmga.metrics.sparse_rows import summed
+from stmga.metrics.sparse_rows import products, summed
 from stmga.people.agglomerate import agglomerate
 from stmga.people.constraints import KnownPersons, NoOverlap, Span
 from stmga.people.identities import Identities, Membership
@@ -19,7 +19,6 @@ from stmga.utils.isolation import isolated
 from stmga.utils.text import did_you_mean
 
 logger = logging.getLogger(__name__)
-ENTRIES = 1 << 16  # products of two vectors at once
 
 
 @isolated
@@ -130,7 +129,7 @@ def _by_frame(item: Mapping[str, Any]) -> Span | None:
     return (item.get("camera"), item["video"]), (item["start"], item["end"])
 
 
-def _spans(embeddings: Embeddings, span: Any) -> dict[int, Span]:
+def _spans(embeddings: Embeddings, span: Callable[[Mapping[str, Any]], Span | None]) -> dict[int, Span]:
     found = {}
     for row, item in enumerate(embeddings.items):
         if (one := span(item)) is None:
@@ -155,14 +154,10 @@ def _memberships(embeddings: Embeddings, labels: NDArray[np.int64], pairs: Pairs
     codes = np.concatenate([ends[0] * n + which[ends[1]], np.arange(n) * n + which])
     codes, shared = summed(codes, np.concatenate([pairs.shared, pairs.shared, np.zeros(n, dtype=np.float32)]))
     rows, clusters = np.divmod(codes, n)
-    products = np.concatenate([
-        np.einsum("nc,nc->n", vectors[rows[i : i + ENTRIES]], sums[clusters[i : i + ENTRIES]])
-        for i in range(0, len(rows), ENTRIES)
-    ])  # fmt: skip
     own = which[rows] == clusters
     lengths = np.einsum("nc,nc->n", vectors, vectors)
     others = sizes[clusters] - own  # a tracklet is not compared with itself
-    cosines = (products - own * lengths[rows]) / np.maximum(others, 1)
+    cosines = (products(vectors, rows, sums, clusters) - own * lengths[rows]) / np.maximum(others, 1)
     scores = np.where(others > 0, cosines + shared / np.maximum(others, 1), cut)
     best_other = np.full(n, -1.0)
     np.maximum.at(best_other, rows[~own], scores[~own])

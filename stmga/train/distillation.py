@@ -224,7 +224,6 @@ def _read_vectors(path: Path) -> tuple[dict[str, Any], Tensor, Tensor]:
                     f"{path} has format {shown(about['format'], 20)}, written by stmga {writer}; "
                     f"this is stmga {__version__}, which reads format {FORMAT}. Write it again: {_COMMAND}"
                 )
-            _check_about(about)
             plain, mirrored = file.get_tensor("plain"), file.get_tensor("mirrored")
         _check_about(about)
         _check_vectors(plain, mirrored, about["data"]["frames"])
