@@ -64,6 +64,27 @@ class Calibration:
                 return point
         raise ValueError(f"no threshold for the false-match rate {false_match_rate:g}; measured are {rates}")
 
+    def similarity_at(self, false_match_rate: float) -> float:
+        """The threshold of any rate, between those measured by the logarithm of the rate; at the ends, the nearest one.
+
+        >>> points = [(1e-2, 0.4), (1e-4, 0.8)]
+        >>> calibration = Calibration(
+        ...     thresholds=tuple(Threshold(false_match_rate=r, similarity=s, true_match_rate=0.5) for r, s in points),
+        ...     lower=0.2, impostor_pairs=10**5, genuine_pairs=90, persons=40,
+        ... )
+        >>> round(calibration.similarity_at(1e-3), 3)
+        0.6
+        """
+        points = [(rate, similarity) for similarity, rate, _ in self.roc if rate > 0]
+        points += [(point.false_match_rate, point.similarity) for point in self.thresholds]
+        points.sort(key=lambda point: (point[0], -point[1]))
+        above = next((i for i, (rate, _) in enumerate(points) if rate >= false_match_rate), len(points) - 1)
+        (low, one), (high, other) = points[max(above - 1, 0)], points[above]
+        if not low < false_match_rate < high:
+            return other if false_match_rate >= high or low == high else one
+        share = math.log(false_match_rate / low) / math.log(high / low)
+        return one + share * (other - one)
+
     def verdict(self, similarity: float, *, false_match_rate: float | None = None) -> str:
         """``"same"`` at or above the threshold, ``"other"`` below ``lower``, else ``"unsure"``."""
         same = self.threshold(false_match_rate).similarity

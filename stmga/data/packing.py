@@ -166,8 +166,7 @@ def _parts(source: Benchmark | Sequence[Tracklet], tracklets: list[Tracklet]) ->
     if isinstance(source, Benchmark):
         yield json.dumps([source.terms, source.protocol.to_dict()], sort_keys=True)
     for tracklet in tracklets:
-        row = {key: value for key, value in tracklet.row().items() if key != "cover"}
-        yield json.dumps(row, sort_keys=True)
+        yield json.dumps(tracklet.labels(), sort_keys=True)
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -132,7 +132,7 @@ def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[st
     """What the vectors depend on, except the input files. A folder of pieces belongs to one such description."""
     digest = hashlib.sha256()
     for tracklet in tracklets:
-        row = json.dumps(tracklet.row() | {"cover": None}, default=str, sort_keys=True)
+        row = json.dumps(tracklet.labels() | {"video": None}, default=str, sort_keys=True)  # files have a digest
         digest.update(f"{row} {len(tracklet)}\n".encode(errors="backslashreplace"))
     return {
         "weights": embedder.digest(),

@@ -26,31 +26,51 @@ class Pairs:
         return len(self.rows)
 
 
-def shared_neighbours(vectors: Tensor, *, floor: float, k: int = 10, expand: int = 4) -> Pairs:
-    """``(n, c)`` vectors of length one, or zero -> all pairs that are neighbours, or have a neighbour in common.
+def shared_neighbours(vectors: Tensor, *, match: float, floor: float, most: int = 10, expand: int = 4) -> Pairs:
+    """``(n, c)`` vectors of length one, or zero -> pairs of rows that are neighbours or have a neighbour in common.
 
     Neighbours of a row are the rows among its ``k`` nearest that have it among their own, with a cosine of at least
     ``floor``. Each has the weight exp(cosine - 1). The weights of a row are averaged with those of its ``expand - 1``
     nearest neighbours, and sum to one. ``shared`` is the Jaccard similarity of two rows, ``s / (2 - s)`` with ``s`` the
     sum of the smaller weights. The two rows themselves do not count: two vectors that are only neighbours of each other
-    share nothing.
+    share nothing. A row and each of its ``most`` nearest with a cosine of at least ``floor`` are a pair in any case.
+
+    ``k`` is 1.5 times the mean number of rows that match a row, from 1 to ``most``: with three vectors per person, the
+    ten nearest are mostly other people, who would be shared too.
+
+    Args:
+        match: cosine from which two rows match, at least ``floor``.
+        floor: cosine from which a row is a neighbour.
+        most: the largest ``k``.
+        expand: over how many rows weights are averaged.
 
     Source: the k-reciprocal sets, weights and local expansion of Zhong et al., CVPR 2017 (as in
-    :func:`stmga.metrics.reranking.rerank`), with a floor and without the pair itself.
+    :func:`stmga.metrics.reranking.rerank`), with a floor, without the pair itself, and with ``k`` from the data.
 
     >>> import torch
     >>> x = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0]]))
-    >>> pairs = shared_neighbours(x, floor=0.9)
+    >>> pairs = shared_neighbours(x, match=0.9, floor=0.9)
     >>> pairs.rows, pairs.columns, pairs.shared.round(2)
     (array([0, 0, 1]), array([1, 2, 2]), array([0.2, 0.2, 0.2], dtype=float32))
     """
     n = len(vectors)
-    near = nearest(vectors, min(k + 1, n))
-    rows, columns, values = _neighbours(vectors, near.indices.numpy(), near.squares.numpy(), floor)
-    weights = _expanded(rows, columns, values, n, expand)
-    found = list(_sums(weights, n))
-    codes, least = (np.concatenate(part) for part in zip(*found, strict=True))
+    near = nearest(vectors, min(2 * most + 1, n))
+    rows, indices, squares = np.arange(n)[:, None], near.indices.numpy(), near.squares.numpy()
+    cosines = _cosines(vectors, indices, squares)
+    others = indices != rows
+    k = int(np.clip(round(1.5 * (others & (cosines >= match)).sum() / n), 1, most))
+    weights = _expanded(*_neighbours(vectors, indices[:, : k + 1], squares[:, : k + 1], floor), n, expand)
+    alike = others[:, : most + 1] & (cosines[:, : most + 1] >= floor)
+    codes = (np.minimum(rows, indices) * n + np.maximum(rows, indices))[:, : most + 1][alike]
+    found = [*_sums(weights, n), (codes, np.zeros(len(codes), dtype=np.float32))]
+    codes, least = summed(*(np.concatenate(part) for part in zip(*found, strict=True)))
     return Pairs(*np.divmod(codes, n), (least / (2 - least)).astype(np.float32))
+
+
+def _cosines(vectors: Tensor, indices: Ints, squares: Floats) -> Floats:
+    """Cosines of the k nearest ``(n, k)``, from their squared distances."""
+    lengths = vectors.square().sum(1).numpy()  # one, or zero
+    return (lengths[:, None] + lengths[indices] - squares) / 2
 
 
 def _neighbours(vectors: Tensor, indices: Ints, squares: Floats, floor: float) -> tuple[Ints, Ints, Floats]:
@@ -60,8 +80,7 @@ def _neighbours(vectors: Tensor, indices: Ints, squares: Floats, floor: float) -
     codes = np.sort(rows * n + columns)
     back = columns * n + rows
     mutual = codes[np.searchsorted(codes, back).clip(max=len(codes) - 1)] == back
-    lengths = vectors.square().sum(1).numpy()  # one, or zero
-    cosines = (lengths[rows] + lengths[columns] - squares.ravel()) / 2
+    cosines = _cosines(vectors, indices, squares).ravel()
     kept = mutual & (cosines >= floor) & (rows != columns)
     rows = np.concatenate([np.arange(n), rows[kept]])
     order = np.argsort(rows, kind="stable")

@@ -2,5 +2,6 @@
 
 from stmga.people.identities import Identities, Membership, read_known
 from stmga.people.linking import link
+from stmga.people.times import TravelTime
 
-__all__ = ["Identities", "Membership", "link", "read_known"]
+__all__ = ["Identities", "Membership", "TravelTime", "link", "read_known"]

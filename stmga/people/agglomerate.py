@@ -41,7 +41,8 @@ def agglomerate(
     Args:
         pairs: from :func:`stmga.metrics.shared_neighbours.shared_neighbours`.
         constraints: two clusters that one of them refuses are never merged.
-        together: pairs of rows that are merged before all others, whatever their score.
+        together: pairs of rows that are merged before all others, whatever their score. ``pairs`` may then name any
+            one row of such a group, with what all pairs of the rows of two groups share, summed.
 
     >>> x = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
     >>> every = Pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), np.zeros(3, np.float32))
@@ -51,6 +52,7 @@ def agglomerate(
     clusters = _Clusters(vectors, pairs, cut, list(constraints))
     for a, b in together:
         clusters.merge(clusters.of(a), clusters.of(b))
+    clusters.score_all()
     clusters.run()
     found = np.array([clusters.of(row) for row in range(len(vectors))], dtype=np.int64)
     _, first, which = np.unique(found, return_index=True, return_inverse=True)
@@ -71,17 +73,28 @@ class _Clusters:
         triples = zip(pairs.rows.tolist(), pairs.columns.tolist(), pairs.shared.tolist(), strict=True)
         for a, b, share in triples:
             self.shared[a][b] = self.shared[b][a] = share
-        scores = products(vectors, pairs.rows, vectors, pairs.columns) + pairs.shared
-        good = np.flatnonzero(scores >= cut)
-        rows, columns = pairs.rows[good].tolist(), pairs.columns[good].tolist()
-        self.heap = [(-s, a, b, 0, 0) for s, a, b in zip(scores[good].tolist(), rows, columns, strict=True)]
-        heapq.heapify(self.heap)
+        self.heap: list[tuple[float, int, int, int, int]] = []
 
     def of(self, row: int) -> int:
         """The cluster that a row is in."""
         while self.parent[row] != row:
             self.parent[row] = row = self.parent[self.parent[row]]
         return row
+
+    def score_all(self) -> None:
+        """Put all pairs that reach the cut on the heap, as they are before the first comparison."""
+        rows = np.array([(self.of(a), self.of(b)) for a in range(len(self.parent)) for b in self.shared[a] if a < b])
+        if not len(rows):
+            return
+        a, b = rows.T
+        shares = np.array([self.shared[x][y] for x, y in rows.tolist()])
+        scores = (products(self.sums, a, self.sums, b) + shares) / (self.sizes[a] * self.sizes[b])
+        good = np.flatnonzero(scores >= self.cut)
+        versions = np.array(self.version)
+        entries = zip((-scores[good]).tolist(), a[good].tolist(), b[good].tolist(),
+                      versions[a[good]].tolist(), versions[b[good]].tolist(), strict=True)  # fmt: skip
+        self.heap = list(entries)
+        heapq.heapify(self.heap)
 
     def run(self) -> None:
         """Merge the best pair again and again."""
@@ -90,12 +103,12 @@ class _Clusters:
             fresh = self.version[a] == version_a and self.version[b] == version_b
             fresh = fresh and self.parent[a] == a and self.parent[b] == b
             if fresh and all(constraint.allows(a, b) for constraint in self.constraints):
-                self.merge(a, b)
+                self._score(self.merge(a, b))
 
-    def merge(self, a: int, b: int) -> None:
-        """Make one cluster of two, under the name of the one with more neighbours."""
+    def merge(self, a: int, b: int) -> int:
+        """Make one cluster of two, under the name of the one with more neighbours; returns that name."""
         if a == b:
-            return
+            return a
         if len(self.shared[a]) < len(self.shared[b]):
             a, b = b, a
         self.parent[b] = a
@@ -113,7 +126,7 @@ class _Clusters:
         mine.pop(b, None)
         for other, share in mine.items():
             self.shared[other][a] = share
-        self._score(a)
+        return a
 
     def _score(self, a: int) -> None:
         """Put the pairs of a cluster that reach the cut on the heap."""

@@ -30,6 +30,7 @@ class Membership:
         similarity: mean cosine to the other tracklets of the identity; None if there is no other.
         confidence: 0..1; how much better its identity fits than the next one, or than a person of its own: 0.5 is no
             better. ``(1 + s) / 2`` with the silhouette coefficient ``s`` of the linkage score.
+        alternative: the next best identity that it could be, if any is similar at all.
     """
 
     identity: int
@@ -42,6 +43,7 @@ class Membership:
     end_time: float | None = None
     similarity: float | None = None
     confidence: float
+    alternative: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.shared_neighbours import Pairs, shared_neighbours
-from stmga.metrics.sparse_rows import products, summed
-from stmga.people.agglomerate import agglomerate
+from stmga.people.agglomerate import Constraint, agglomerate
 from stmga.people.constraints import KnownPersons, NoOverlap, Span
-from stmga.people.identities import Identities, Membership
+from stmga.people.duplicates import Groups, SameCamera, near_duplicates
+from stmga.people.evidence import camera_change, travel_change
+from stmga.people.identities import Identities
+from stmga.people.memberships import memberships
+from stmga.people.thresholds import link_thresholds
+from stmga.people.times import TravelTime, clock_spans, frame_spans
 from stmga.utils.isolation import isolated
 from stmga.utils.text import did_you_mean
 
@@ -28,13 +34,15 @@ def link(
     threshold: float | None = None,
     false_match_rate: float | None = None,
     known: Mapping[str, Any] | None = None,
+    travel: Sequence[TravelTime] = (),
 ) -> Identities:
     """Group tracklets into persons: average linkage on cosine + shared neighbours, under constraints.
 
     Two groups of tracklets become one person while the mean score of their pairs is at least the threshold. The score
     of a pair is its cosine plus the share of neighbours that both have (0..1, see
     :func:`stmga.metrics.shared_neighbours.shared_neighbours`), so a pair that many similar tracklets connect may be
-    less similar itself.
+    less similar itself. Near-duplicates, as pieces of one stay in one camera, count as one neighbour. Within one camera
+    the threshold is that of a tenth of the rate, where it was measured.
 
     Two tracklets of one camera that overlap in time are never one person. Times are read from the items: ``time`` and
     ``end_time`` in seconds on a clock that all videos of the camera share, or ``start`` and ``end`` in frames of one
@@ -42,14 +50,16 @@ def link(
 
     Args:
         embeddings: of one or more cameras, made by the same weights.
-        threshold: score from which two groups are one person.
+        threshold: score from which two groups are one person, also within a camera.
         false_match_rate: the threshold that the calibration of the embeddings gives for this rate; default: 1e-3.
         known: the person of some tracklets, by id, as corrected by hand. Tracklets of one known person are always
             together, those of two always apart. The known person wins over the times.
+        travel: how long people take between cameras. Nobody is faster; tracklets that fit may be less similar. It
+            needs ``time`` and ``end_time``.
 
     Raises:
         ValueError: no tracklets, no threshold and no calibration, both a threshold and a rate, a rate that was not
-            measured, or a known tracklet that is not there.
+            measured, a known tracklet that is not there, or a travel time of a camera without times.
 
     >>> import torch
     >>> vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]))
@@ -60,46 +70,79 @@ def link(
     """
     if not len(embeddings):
         raise ValueError("there are no tracklets to link")
-    cut, floor, rate = _thresholds(embeddings, threshold, false_match_rate)
+    thresholds = link_thresholds(embeddings.calibration, threshold, false_match_rate)
     persons = _known(embeddings, known or {})
-    clock, frames = _spans(embeddings, _by_clock), _spans(embeddings, _by_frame)
-    pairs = shared_neighbours(embeddings.vectors, floor=floor)
-    labels = agglomerate(
-        embeddings.vectors.numpy(),
-        pairs,
-        cut,
-        constraints=[KnownPersons(persons), NoOverlap(clock), NoOverlap(frames)],
-        together=_together(persons),
-    )
+    clock, frames = clock_spans(embeddings), frame_spans(embeddings)
+    least = _least_travel(embeddings, clock, travel)
     free = len(embeddings) - len(clock.keys() | frames.keys())
     if free:
         logger.warning("%s of %s tracklets have no times: nothing keeps those of one camera apart that overlap",
                        f"{free:,}", f"{len(embeddings):,}")  # fmt: skip
-    rows = list(_memberships(embeddings, labels, pairs, cut))
-    return Identities(rows, threshold=cut, false_match_rate=rate, without_times=free)
+    apart = _Constraints(persons, clock, frames, least)
+    vectors = embeddings.vectors.numpy()
+    pieces = near_duplicates(embeddings.vectors, [*apart.of_rows(), SameCamera(dict(enumerate(embeddings.cameras)))])
+    means = torch.nn.functional.normalize(torch.from_numpy(pieces.sums(vectors)))
+    pairs = shared_neighbours(means, match=min(thresholds.cut, 1.0), floor=thresholds.floor)
+    change = camera_change(pairs, [embeddings.cameras[row] for row in pieces.first], thresholds.camera_margin)
+    change += travel_change(pairs, _stays(pieces, clock), travel, embeddings.calibration, thresholds)
+    pairs = Pairs(pairs.rows, pairs.columns, (pairs.shared + change).astype(np.float32))
+    labels = agglomerate(
+        vectors, _of_rows(pairs, pieces), thresholds.cut,
+        constraints=apart.of_rows(), together=[*pieces.pairs(), *_together(persons)],
+    )  # fmt: skip
+    people, may_join = Groups.named(labels), apart.of_groups(labels)
+    rows = list(memberships(embeddings, people, pieces, pairs, thresholds.cut, may_join))
+    return Identities(rows, threshold=thresholds.cut, false_match_rate=thresholds.false_match_rate, without_times=free)
 
 
-def _thresholds(
-    embeddings: Embeddings, threshold: float | None, rate: float | None
-) -> tuple[float, float, float | None]:
-    """The cut, the cosine from which a neighbour counts, and the false-match rate of the cut."""
-    if threshold is not None and rate is not None:
-        raise ValueError("give a threshold or a false-match rate, not both")
-    if threshold is not None:
-        if not -1 <= threshold <= 2:
-            raise ValueError(f"threshold must be a score in -1..2, got {threshold}")
-        return threshold, min(threshold, 1.0), None
-    calibration = embeddings.calibration
-    if calibration is None:
-        raise ValueError(
-            "these embeddings have no calibration, so no score says that two tracklets are one person: "
-            "pass threshold=, or calibrate their weights (stmga calibrate)"
-        )
-    point = calibration.threshold(rate)
-    # A neighbour is less than a match: half way to the threshold of the next higher rate.
-    looser = [p for p in calibration.thresholds if p.false_match_rate > point.false_match_rate]
-    next_ = min(looser, key=lambda p: p.false_match_rate, default=point)
-    return point.similarity, (point.similarity + next_.similarity) / 2, point.false_match_rate
+def _of_rows(pairs: Pairs, pieces: Groups) -> Pairs:
+    """Pairs of pieces as pairs of their first rows, with the sum of what all their rows share."""
+    total = pairs.shared * (pieces.sizes[pairs.rows] * pieces.sizes[pairs.columns])
+    return Pairs(pieces.first[pairs.rows], pieces.first[pairs.columns], total.astype(np.float32))
+
+
+def _stays(pieces: Groups, clock: Mapping[int, Span]) -> dict[int, Span]:
+    """From the first second to the last of each group of near-duplicates, where all of its rows have times."""
+    found: dict[int, Span] = {}
+    missing = set()
+    for row, piece in enumerate(pieces.of.tolist()):
+        if row not in clock:
+            missing.add(piece)
+            continue
+        camera, (start, end) = clock[row]
+        _, (first, last) = found.get(piece, clock[row])
+        found[piece] = camera, (min(first, start), max(last, end))
+    return {piece: span for piece, span in found.items() if piece not in missing}
+
+
+@dataclass(frozen=True)
+class _Constraints:
+    """What is known to keep tracklets apart, by row."""
+
+    persons: Mapping[int, Any]
+    clock: Mapping[int, Span]
+    frames: Mapping[int, Span]
+    least: Mapping[tuple[Hashable, Hashable], float]
+
+    def of_rows(self) -> list[Constraint]:
+        """For linkage, which merges rows."""
+        return [KnownPersons(self.persons), NoOverlap(self.clock, self.least), NoOverlap(self.frames)]
+
+    def of_groups(self, labels: NDArray[np.int64]) -> Callable[[int, int], bool]:
+        """Whether a row could be in a group, when all rows are grouped; a group is named by its first row."""
+        n = len(labels)
+        persons, clock, frames = (_twice(one, n) for one in (self.persons, self.clock, self.frames))
+        apart = _Constraints(persons, clock, frames, self.least).of_rows()
+        for row, name in enumerate(labels.tolist()):
+            if row != name:
+                for one in apart:
+                    one.merge(n + name, n + row)
+        return lambda row, name: all(one.allows(row, n + name) for one in apart)
+
+
+def _twice(by_row: Mapping[int, Any], n: int) -> dict[int, Any]:
+    """Every row also as row + n, which is then grouped."""
+    return {**by_row, **{n + row: value for row, value in by_row.items()}}
 
 
 def _known(embeddings: Embeddings, known: Mapping[str, Any]) -> dict[int, Any]:
@@ -117,59 +160,18 @@ def _together(persons: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
             yield first[person], row
 
 
-def _by_clock(item: Mapping[str, Any]) -> Span | None:
-    if item.get("time") is None or item.get("end_time") is None:
-        return None
-    return item.get("camera"), (item["time"], item["end_time"])
-
-
-def _by_frame(item: Mapping[str, Any]) -> Span | None:
-    if item.get("video") is None or item.get("start") is None or item.get("end") is None:
-        return None
-    return (item.get("camera"), item["video"]), (item["start"], item["end"])
-
-
-def _spans(embeddings: Embeddings, span: Callable[[Mapping[str, Any]], Span | None]) -> dict[int, Span]:
-    found = {}
-    for row, item in enumerate(embeddings.items):
-        if (one := span(item)) is None:
-            continue
-        _, (start, end) = one
-        if not all(isinstance(t, (int, float)) and not isinstance(t, bool) for t in (start, end)) or not start <= end:
-            raise ValueError(f'tracklet "{item["tracklet"]}" ends at {end!r}, before it starts at {start!r}')
-        found[row] = one
+def _least_travel(
+    embeddings: Embeddings, clock: Mapping[int, Span], travel: Sequence[TravelTime]
+) -> dict[tuple[Hashable, Hashable], float]:
+    """The least time between two cameras, in both orders, by their labels."""
+    timed = {camera for camera, _ in clock.values()}
+    found: dict[tuple[Hashable, Hashable], float] = {}
+    for one in travel:
+        sides = [[camera for camera in timed if str(camera) == name] for name in one.cameras]
+        for name, side in zip(one.cameras, sides, strict=True):
+            if not side:
+                known = sorted({str(camera) for camera in embeddings.cameras})
+                reason = "its tracklets have no time and end_time" if name in known else did_you_mean(name, known)
+                raise ValueError(f"a travel time is given for camera {name!r}: {reason or 'there is no such camera'}")
+        found |= {(x, y): one.least for a, b in (sides, sides[::-1]) for x in a for y in b}
     return found
-
-
-def _memberships(embeddings: Embeddings, labels: NDArray[np.int64], pairs: Pairs, cut: float) -> Iterator[Membership]:
-    """What links every tracklet to its own identity, and to the next best."""
-    n = len(embeddings)
-    vectors = embeddings.vectors.numpy()
-    _, which = np.unique(labels, return_inverse=True)  # clusters are named by their first row, so they are in order
-    sizes = np.bincount(which)
-    sums = np.zeros((len(sizes), vectors.shape[1]), dtype=np.float32)
-    np.add.at(sums, which, vectors)
-    # Every tracklet with every cluster that it has a pair in, and with its own.
-    ends = np.concatenate([pairs.rows, pairs.columns]), np.concatenate([pairs.columns, pairs.rows])
-    codes = np.concatenate([ends[0] * n + which[ends[1]], np.arange(n) * n + which])
-    codes, shared = summed(codes, np.concatenate([pairs.shared, pairs.shared, np.zeros(n, dtype=np.float32)]))
-    rows, clusters = np.divmod(codes, n)
-    own = which[rows] == clusters
-    lengths = np.einsum("nc,nc->n", vectors, vectors)
-    others = sizes[clusters] - own  # a tracklet is not compared with itself
-    cosines = (products(vectors, rows, sums, clusters) - own * lengths[rows]) / np.maximum(others, 1)
-    scores = np.where(others > 0, cosines + shared / np.maximum(others, 1), cut)
-    best_other = np.full(n, -1.0)
-    np.maximum.at(best_other, rows[~own], scores[~own])
-    alone = sizes[which] == 1
-    instead = np.where(alone, best_other, np.maximum(best_other, cut))
-    near, far = 2 - scores[own], 2 - instead  # as distances: a score is at most 2
-    confidence = (1 + (far - near) / np.maximum(np.maximum(near, far), 1e-12)) / 2
-    for row, item in enumerate(embeddings.items):
-        yield Membership(
-            identity=int(which[row]) + 1,
-            tracklet=item["tracklet"],
-            **{name: item.get(name) for name in ("camera", "person", "start", "end", "time", "end_time")},
-            similarity=None if alone[row] else round(float(cosines[own][row]), 4),
-            confidence=round(float(confidence[row]), 4),
-        )

@@ -94,7 +94,8 @@ class _Known(dict[Path, str]):
 
 
 def _row(tracklet: Tracklet, stamps: _Known, contents: _Known | None) -> dict[str, str]:
-    labels = [tracklet.person, tracklet.camera, tracklet.time, dict(tracklet.extra)]
+    extra = {key: value for key, value in tracklet.extra.items() if key != "video"}  # files are compared below
+    labels = [tracklet.person, tracklet.camera, tracklet.time, extra]
     row = {
         "tracklet": tracklet.id,
         "labels": _short(json.dumps(labels, sort_keys=True, default=str)),

@@ -59,7 +59,7 @@ def write_manifest(tracklets: Iterable[Tracklet], path: str | Path) -> None:
 
 def manifest_line(tracklet: Tracklet, base: Path) -> str:
     """The line, with its line end, of a tracklet on disk for a manifest in the folder `base`."""
-    row = {key: value for key, value in tracklet.row().items() if key != "cover"}
+    row = tracklet.labels()
     row["frames"] = _packed(tracklet, base) or [_written(frame, base) for frame in tracklet.frames]
     line = json.dumps(row, ensure_ascii=False) + "\n"
     try:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from stmga.tracklets.folders import list_folder
 from stmga.tracklets.frame_numbers import frame_numbers
@@ -73,7 +74,8 @@ def read_mot(
     name = tracks.stem if camera is None else camera
     tracklets, lines = [], []
     for track, rows in _long_enough(file, found, pictures, min_frames).items():
-        tracklets.append(Tracklet(f"{name}-{track}", tuple(pictures[row.line] for row in rows), camera=camera))
+        kept, when = tuple(pictures[row.line] for row in rows), _when(where, frames, rows, first, stride)
+        tracklets.append(Tracklet(f"{name}-{track}", kept, camera=camera, extra=when))
         lines.append([row.line for row in rows])
     _say(file)
     place = lambda n, i: f"{tracks}:{lines[n][i or 0]}"  # noqa: E731
@@ -126,6 +128,14 @@ def _frame(where: Frames, row: Row, first: int, stride: int) -> Frame | None:
         return Frame(where, row.box, index)
     image = where.get(first + index)
     return None if image is None else Frame(image, row.box)
+
+
+def _when(where: Frames, frames: Path, rows: list[Row], first: int, stride: int) -> dict[str, Any]:
+    """When a track is seen in a folder of images; frames of a video say it themselves."""
+    if isinstance(where, Path):
+        return {}
+    start, end = ((row.frame - first) * stride for row in (rows[0], rows[-1]))
+    return {"video": str(frames), "start": start, "end": end}
 
 
 def _say_absent(

@@ -165,16 +165,33 @@ class Tracklet:
             pixels.update(self._video_pixels(file, indices_of))
         return [pixels[i] for i in chosen]
 
-    def row(self) -> dict[str, Any]:
-        """The record without its frames, as plain values; `cover` is the middle frame on disk (see `load_cover`)."""
+    def labels(self) -> dict[str, Any]:
+        """The record without its frames, as plain values: what a manifest has beside `frames`."""
         row: dict[str, Any] = {"tracklet": self.id, "person": self.person, "camera": self.camera}
         if self.time is not None:
             row["time"] = self.time
-        row.update(self.extra)
+        return row | dict(self.extra)
+
+    def row(self) -> dict[str, Any]:
+        """`labels()`, and what the frames on disk add: `cover`, and for frames of a video when they are in it.
+
+        `cover` is the middle frame (see `load_cover`). `video` is the path of the video, `start` and `end` are its
+        first and last frame here, from 0; labels of these names are kept as they are.
+        """
         middle = self.frames[len(self) // 2] if len(self) else None
-        if isinstance(middle, Frame):
-            row["cover"] = middle.to_dict() | {"file": str(middle.file.absolute())}
-        return row
+        if not isinstance(middle, Frame):
+            return self.labels()
+        row = self.labels()
+        row |= {key: value for key, value in self._when().items() if key not in row}
+        return row | {"cover": middle.to_dict() | {"file": str(middle.file.absolute())}}
+
+    def _when(self) -> dict[str, Any]:
+        """Video, first and last frame, if all frames are of one video."""
+        first = self.frames[0]
+        if first.index is None or any(frame.index is None or frame.file != first.file for frame in self.frames):
+            return {}
+        indices = [frame.index for frame in self.frames]
+        return {"video": str(first.file.absolute()), "start": min(indices), "end": max(indices)}
 
     def _pixels(self, frame: Any, i: int) -> torch.Tensor:
         if not isinstance(frame, Frame):

@@ -9,10 +9,12 @@ from stmga.metrics.shared_neighbours import shared_neighbours
 from tests.support.vectors import people
 
 
-def dense(x, floor, k, expand):
+def dense(x, match, floor, most, expand):
     """The definition, entry by entry: (n, n) shared neighbours, zero where two rows have nothing in common."""
     x = x.double().numpy()
     n, cosines = len(x), x @ x.T
+    matches = sum(cosines[i, j] >= match for i in range(n) for j in range(n) if i != j)
+    k = min(max(round(1.5 * matches / n), 1), most)
     distances = ((x[:, None] - x[None]) ** 2).sum(2)
     np.fill_diagonal(distances, -1)  # every vector is its own nearest
     order = np.argsort(distances, axis=1, kind="stable")
@@ -34,30 +36,47 @@ def dense(x, floor, k, expand):
 
 
 @pytest.mark.parametrize(
-    ("n", "floor", "k", "expand"),
-    [(40, 0.5, 10, 4), (40, -1, 3, 1), (23, 0.7, 10, 2), (5, 0.0, 10, 4), (1, 0.5, 10, 4)],
-)
+    ("n", "match", "floor", "most", "expand"),
+    [(40, 0.5, 0.5, 10, 4), (40, 0.8, 0.5, 10, 4), (40, 0, -1, 3, 1), (23, 0.7, 0.7, 10, 2), (5, 0, 0, 10, 4),
+     (1, 0.5, 0.5, 10, 4)],
+)  # fmt: skip
 @pytest.mark.parametrize("entries", [8 << 20, 7])
-def test_it_is_the_definition(monkeypatch, n, floor, k, expand, entries):
+def test_it_is_the_definition(monkeypatch, n, match, floor, most, expand, entries):
     monkeypatch.setattr(module, "ENTRIES", entries)  # also in many small blocks
     x = people(n)
-    pairs = shared_neighbours(x, floor=floor, k=k, expand=expand)
+    pairs = shared_neighbours(x, match=match, floor=floor, most=most, expand=expand)
     codes = pairs.rows * n + pairs.columns
     assert (np.diff(codes) > 0).all()
     assert (pairs.rows < pairs.columns).all()
     found = np.zeros((n, n))
     found[pairs.rows, pairs.columns] = pairs.shared
-    wanted = np.triu(dense(x, floor, k, expand), 1)
+    wanted = np.triu(dense(x, match, floor, most, expand), 1)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+    paired = np.zeros((n, n), bool)
+    paired[pairs.rows, pairs.columns] = True
+    cosines = (x @ x.T).numpy()
+    assert n > most or (paired | paired.T)[(cosines >= floor) & ~np.eye(n, dtype=bool)].all()
 
 
 def test_two_that_only_have_each_other_share_nothing():
     x = people(6, each=2, noise=0.1)
-    assert shared_neighbours(x, floor=0.5, k=1).shared.tolist() == [0, 0, 0]
+    assert shared_neighbours(x, match=0.5, floor=0.5).shared.tolist() == [0, 0, 0]
 
 
 def test_equal_vectors_and_zeros_are_neighbours_of_nobody_else():
     x = torch.cat([people(1).expand(30, -1), torch.zeros(3, 16)])
-    pairs = shared_neighbours(x, floor=0.5)
+    pairs = shared_neighbours(x, match=0.5, floor=0.5)
     assert set(pairs.rows.tolist()) | set(pairs.columns.tolist()) <= set(range(30))
     assert 0 < pairs.shared.max() <= 1
+
+
+@pytest.mark.parametrize("each", [3, 10])
+def test_how_many_neighbours_count_comes_from_the_data(each):
+    """With three vectors per person, the nearest beyond them are other people, and they are not shared."""
+    x = people(60, each=each, noise=0.8)
+    pairs = shared_neighbours(x, match=0.5, floor=0.0)
+    person = np.arange(60) // each
+    other = person[pairs.rows] != person[pairs.columns]
+    fixed = shared_neighbours(x, match=-1, floor=0.0)  # everything matches: ten neighbours
+    wrong = person[fixed.rows] != person[fixed.columns]
+    assert pairs.shared[other].sum() <= fixed.shared[wrong].sum() * (0.5 if each == 3 else 1)

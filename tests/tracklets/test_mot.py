@@ -89,6 +89,9 @@ def test_tracks_over_a_folder_of_frames(tmp_path):
     named = read_mot(tracks, frames, camera=7)
     assert [(t.id, t.camera) for t in named] == [("7-3", 7), ("7-12", 7)]
     assert read_tracklets(named) == named
+    assert three.extra == {"video": str(frames), "start": 0, "end": 11}  # when it was seen
+    (late,) = read_mot(tracks_of(tmp_path / "t.txt", "5,1,0,0,9,9,1", "3,1,0,0,9,9,1"), frames, first_index=1, stride=1)
+    assert (late.row()["start"], late.row()["end"]) == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,9 @@ def test_a_folder_that_cannot_be_read_is_one_fault_among_others(tmp_path, monkey
             raise PermissionError(13, "Permission denied", str(folder))
         return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", locked)
-    one, two = faults_of(read_folder, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", locked)
+        one, two = faults_of(read_folder, tmp_path)
     assert one == f"{tmp_path / 'locked'} cannot be read: Permission denied"
     assert "has no images" in two
 

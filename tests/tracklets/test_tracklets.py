@@ -152,6 +152,17 @@ def test_float_frames_stay_float_and_nonsense_is_refused():
         assert words in fault
 
 
+def test_frames_of_one_video_say_when(tmp_path):
+    a, b = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    row = Tracklet("t", [Frame(a, index=7), Frame(a, (0, 0, 4, 4), 3)]).row()
+    assert (row["video"], row["start"], row["end"]) == (str(a), 3, 7)
+    assert "video" not in Tracklet("t", [Frame(a, index=7), Frame(b, index=8)]).row()
+    assert "video" not in Tracklet("t", [Frame(a)]).row()
+    own = Tracklet("t", [Frame(a, index=7)], extra={"video": "mine"})
+    assert own.row()["video"] == "mine"
+    assert own.labels() == {"tracklet": "t", "person": None, "camera": None, "video": "mine"}
+
+
 def test_row_and_cover(tmp_path, monkeypatch):
     files = [picture(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(3)]
     monkeypatch.chdir(tmp_path)
