@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from stmga.cli.parser import check_exists, command
+from stmga.utils.text import counted
+
+if TYPE_CHECKING:
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.people import Identities
 
 FILES = ("identities.jsonl", "identities.csv")
 
@@ -14,11 +19,22 @@ FILES = ("identities.jsonl", "identities.csv")
 def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
     example = """  stmga link door.safetensors hall.safetensors -o people
-  stmga link door.safetensors hall.safetensors -o people --known people/corrected.jsonl"""
+  stmga link all.safetensors --tracklets tracks/manifest.jsonl -o people
+  stmga link all.safetensors --known people/manifest.jsonl -o corrected
+  stmga link all.safetensors --travel door:hall=20..300 -o people"""
     summary = "give every person one identity, over all cameras"
     add = command(commands, "link", summary, example).add_argument
     add("embeddings", metavar="EMBEDDINGS", nargs="+", help="files of `stmga embed`, of the same weights")
     add("-o", "--out", metavar="DIR", required=True, help="folder for identities.jsonl and identities.csv")
+    add(
+        "--tracklets", metavar="MANIFEST", action="append", default=[],
+        help="the tracklets of these embeddings: writes them again with persons, and a track file for each camera",
+    )  # fmt: skip
+    add_linking(add)
+
+
+def add_linking(add: Callable[..., Any]) -> None:
+    """The arguments that decide who is one person."""
     add("--threshold", type=float, help="score from which two groups of tracklets are one person")
     add(
         "--false-match-rate",
@@ -29,7 +45,14 @@ def add_arguments(commands: Any) -> None:
     add(
         "--known",
         metavar="FILE",
-        help="identities.jsonl with `person` filled in by hand: those with one name stay together, others apart",
+        help="identities.jsonl or a manifest with `person` filled in by hand: one name stays together, others apart",
+    )
+    add(
+        "--travel",
+        metavar="A:B=20..300",
+        action="append",
+        default=[],
+        help="how many seconds people take between two cameras, in both directions; needs tracklets with times",
     )
 
 
@@ -39,30 +62,57 @@ def link(args: argparse.Namespace) -> None:
 
     from stmga.embedding.embeddings import Embeddings
     from stmga.embedding.embeddings_file import find_file
-    from stmga.people import link as link_
-    from stmga.people import read_known
-    from stmga.utils.foreign import escaped
+    from stmga.people import save_tracks, with_persons
+    from stmga.tracklets.manifest import read_manifest
 
     for path in args.embeddings:
         find_file(path)
-    if args.known:
-        check_exists(args.known)
     folder = Path(args.out)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give the name of a folder")
-    known = read_known(args.known) if args.known else None
+    options = linking_options(args)
+    tracklets = [t for path in args.tracklets for t in read_manifest(path, check_files=False)]
     embeddings = Embeddings.concatenate(map(Embeddings.load, args.embeddings))
-    people = link_(embeddings, threshold=args.threshold, false_match_rate=args.false_match_rate, known=known)
+    people = linked(embeddings, options)
+    if tracklets:
+        with_persons(people, tracklets)  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        people.save(folder / name)
-    rate = "" if people.false_match_rate is None else f" (false-match rate {people.false_match_rate:g})"
-    cameras = len({row.camera for row in people} - {None})
+    written = [people.save(folder / name) for name in FILES]
+    if tracklets:
+        written += save_tracks(people, tracklets, folder)
+    print(f"wrote     {', '.join(file.name for file in written)} in {folder}")
+
+
+def linking_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of :func:`stmga.link` that :func:`add_linking` asks for; files are read here."""
+    from stmga.people import TravelTime, read_known
+
+    if args.known:
+        check_exists(args.known)
+    return {
+        "threshold": args.threshold,
+        "false_match_rate": args.false_match_rate,
+        "known": read_known(args.known) if args.known else None,
+        "travel": [TravelTime.parse(text) for text in args.travel],
+    }
+
+
+def linked(embeddings: Embeddings, options: Mapping[str, Any]) -> Identities:
+    """Link, and print what was found and from which score."""
+    from stmga.people import link as link_
+    from stmga.utils.foreign import escaped
+
+    people = link_(embeddings, **options)
+    cameras = len({str(row.camera) for row in people if row.camera is not None})
     model = escaped(embeddings.model) or "unnamed weights"
-    print(f"{len(embeddings):,} tracklets of {cameras:,} cameras; vectors by {model}")
-    print(f"linked    from a score of {people.threshold:.3f}{rate}")
+    print(f"{counted(len(embeddings), 'tracklet')} of {counted(cameras, 'known camera')}; vectors by {model}")
+    rate, data = "", ""
+    if people.false_match_rate is not None and embeddings.calibration is not None:
+        rate = f" (false-match rate {people.false_match_rate:g})"
+        data = f"; measured on {escaped(embeddings.calibration.data)}" if embeddings.calibration.data else ""
+    print(f"linked    from a score of {people.threshold:.3f}{rate}{data}")
     print(f"persons   {len(people):,}, {people.alone:,} of them with one tracklet")
-    print(f"wrote     {folder / FILES[0]} and {FILES[1]}")
+    return people
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"link": link}

@@ -7,8 +7,8 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,14 @@ class Identities:
         false_match_rate: of that threshold by the calibration of the weights, or None if the threshold was given.
         without_times: how many tracklets could not be kept apart from others of their camera at the same time, because
             their times are unknown.
+        known: the persons that were known before, by identity.
     """
 
     rows: list[Membership]
     threshold: float
     false_match_rate: float | None = None
     without_times: int = 0
+    known: Mapping[int, str | int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len({row.identity for row in self.rows})
@@ -77,6 +79,21 @@ class Identities:
         """How many persons have one tracklet only."""
         return sum(count == 1 for count in Counter(row.identity for row in self.rows).values())
 
+    def name(self, identity: int) -> str | int:
+        """The known person of an identity, else ``"id-3"`` for identity 3, with another number if somebody has that.
+
+        >>> people = Identities([], threshold=0.5, known={2: "ann", 5: "id-3"})
+        >>> [people.name(i) for i in (1, 2, 3)]
+        ['id-1', 'ann', 'id-3-2']
+        """
+        if identity in self.known:
+            return self.known[identity]
+        name, taken, number = f"id-{identity}", set(map(str, self.known.values())), 1
+        while name in taken:
+            number += 1
+            name = f"id-{identity}-{number}"
+        return name
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the rows, ``.jsonl`` or ``.csv``, whole or not at all.
 
@@ -89,7 +106,7 @@ class Identities:
             atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
         elif path.suffix == ".csv":
             text = io.StringIO()
-            writer = csv.DictWriter(text, [field.name for field in fields(Membership)], lineterminator="\n")
+            writer = csv.DictWriter(text, [column.name for column in fields(Membership)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(map(asdict, self.rows))
             atomic_write(path, text.getvalue().encode("utf-8", "backslashreplace"))
@@ -99,7 +116,7 @@ class Identities:
 
 
 def read_known(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The persons that were filled in by hand, by tracklet, from a file as ``identities.jsonl``.
+    """The persons that were filled in by hand, by tracklet, from a file as ``identities.jsonl`` or a manifest.
 
     Every line is an object with ``tracklet``; those without ``person``, or with null or "", are not known.
 
@@ -122,6 +139,6 @@ def read_known(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"{path}:{number}: person must be text or an integer, got {str(person)[:60]!r}")
         if person in (None, ""):
             continue
-        if known.setdefault(row["tracklet"], person) != person:
+        if str(known.setdefault(row["tracklet"], person)) != str(person):
             raise ValueError(f'{path}:{number}: tracklet "{row["tracklet"]}" has two persons')
     return known

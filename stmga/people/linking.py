@@ -92,7 +92,13 @@ def link(
     )  # fmt: skip
     people, may_join = Groups.named(labels), apart.of_groups(labels)
     rows = list(memberships(embeddings, people, pieces, pairs, thresholds.cut, may_join))
-    return Identities(rows, threshold=thresholds.cut, false_match_rate=thresholds.false_match_rate, without_times=free)
+    return Identities(
+        rows,
+        threshold=thresholds.cut,
+        false_match_rate=thresholds.false_match_rate,
+        without_times=free,
+        known={int(people.of[row]) + 1: (known or {})[embeddings.ids[row]] for row in persons},
+    )
 
 
 def _of_rows(pairs: Pairs, pieces: Groups) -> Pairs:
@@ -145,12 +151,12 @@ def _twice(by_row: Mapping[int, Any], n: int) -> dict[int, Any]:
     return {**by_row, **{n + row: value for row, value in by_row.items()}}
 
 
-def _known(embeddings: Embeddings, known: Mapping[str, Any]) -> dict[int, Any]:
+def _known(embeddings: Embeddings, known: Mapping[str, Any]) -> dict[int, str]:
     rows = {name: row for row, name in enumerate(embeddings.ids)}
     for name in known:
         if name not in rows:
             raise ValueError(f'no tracklet "{name}" to know the person of. {did_you_mean(name, rows)}'.rstrip())
-    return {rows[name]: person for name, person in known.items() if person is not None}
+    return {rows[name]: str(person) for name, person in known.items() if person is not None}  # 7 and "7" are one
 
 
 def _together(persons: Mapping[int, Any]) -> Iterator[tuple[int, int]]:

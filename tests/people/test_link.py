@@ -168,7 +168,7 @@ def test_the_command_writes_both_files_and_takes_corrections(tmp_path, capsys):
     out = tmp_path / "new" / "people"
     assert main(["link", *files, "-o", str(out)]) == 0
     text = capsys.readouterr().out
-    assert "20 tracklets of 3 cameras" in text
+    assert "20 tracklets of 3 known cameras" in text
     assert "from a score of 0.600 (false-match rate 0.001)" in text
     assert "persons   5, 0 of them with one tracklet" in text
     lines = [json.loads(line) for line in (out / "identities.jsonl").read_text().splitlines()]
