@@ -54,6 +54,10 @@ def add_arguments(commands: Any) -> None:
         help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
     )  # fmt: skip
     add_flip(add)
+    add(
+        "--halves", action="store_true",
+        help="two vectors for each tracklet, of its first and its second half, for `stmga calibrate --unlabelled`",
+    )  # fmt: skip
     add_trust_content(add)
     add(
         "--on-error",
@@ -85,6 +89,7 @@ def _add_tracks(add: Callable[..., Any]) -> None:
 def embed(args: argparse.Namespace) -> None:
     """One vector for each tracklet, in a file; with torchrun by several processes."""
     from stmga.embedding.resumable import embed_in_pieces
+    from stmga.tracklets.split import halves
     from stmga.utils.distributed import process_group
 
     check_writable(args.out)
@@ -92,6 +97,8 @@ def embed(args: argparse.Namespace) -> None:
         check_exists(path)
     tell = print if is_main_process() else lambda _: None
     tracklets = _read(args)  # before the weights are loaded, or even downloaded
+    if args.halves:
+        tracklets = halves(tracklets)
     persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
     known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
     tell(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")

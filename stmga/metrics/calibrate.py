@@ -59,32 +59,49 @@ def calibrate(
     >>> calibration.impostor_pairs, calibration.genuine_pairs, calibration.verdict(0.9), calibration.verdict(0.2)
     (1710, 60, 'same', 'other')
     """
-    asked = RATES if false_match_rates is None else false_match_rates
-    rates = sorted({float(rate) for rate in asked}, reverse=True)
-    if not rates or not all(0 < rate < 1 for rate in rates):
-        raise ValueError(f"false-match rates must be between 0 and 1, such as 0.001; got {list(asked)}")
     known = labelled.select([person is not None for person in labelled.persons])
     persons = int(to_codes("persons", labels(known.items, "person"))[0].max(initial=0))
     impostors, genuine = _histograms(known, device, block)
-    pairs, true_pairs = int(impostors.sum()), int(genuine.sum())
     source = f"{counted(len(known), 'labelled tracklet')} of {counted(persons, 'person')}"
-    rates = _measurable(rates, pairs, source, strict=false_match_rates is not None)
-    if not true_pairs:
+    strict = false_match_rates is not None
+    rates = measurable(
+        RATES if false_match_rates is None else false_match_rates, int(impostors.sum()), source, strict=strict
+    )
+    if not genuine.sum():
         raise ValueError(_why_no_genuine_pair(known))
+    return calibration_of(impostors, genuine, rates, persons=persons, digest=labelled.digest)
+
+
+def calibration_of(
+    impostors: Counts, genuine: Counts, rates: Sequence[float], *, persons: int, digest: str
+) -> Calibration:
+    """Thresholds, the highest rate first, from how many pairs of two persons, and of one, have each similarity."""
     false, true = (_share_from(counts) for counts in (impostors, genuine))
     return Calibration(
         thresholds=tuple(_threshold(rate, false, true) for rate in rates),
         lower=_edge(int(np.flatnonzero(true >= TRUE_PAIRS_ABOVE)[-1])),
         roc=_roc(false, true),
-        impostor_pairs=pairs,
-        genuine_pairs=true_pairs,
+        impostor_pairs=int(impostors.sum()),
+        genuine_pairs=int(genuine.sum()),
         persons=persons,
-        digest=labelled.digest,
+        digest=digest,
     )
 
 
-def _measurable(rates: list[float], pairs: int, source: str, *, strict: bool) -> list[float]:
-    """The rates that ``pairs`` pairs can measure, at least one false match each; ``strict`` demands all of them."""
+def histogram(similarities: NDArray[np.floating]) -> Counts:
+    """How many of the similarities ``(n,)`` are in each bin of -1..1."""
+    bins = ((similarities + 1) * (BINS / 2)).clip(0, BINS).astype(np.int64)
+    return np.bincount(bins, minlength=BINS + 1)
+
+
+def measurable(asked: Sequence[float], pairs: int, source: str, *, strict: bool) -> list[float]:
+    """The rates that ``pairs`` pairs can measure, at least one false match each, the highest first.
+
+    ``strict`` demands all of them. ``source`` says where the pairs are from, for the error.
+    """
+    rates = sorted({float(rate) for rate in asked}, reverse=True)
+    if not rates or not all(0 < rate < 1 for rate in rates):
+        raise ValueError(f"false-match rates must be between 0 and 1, such as 0.001; got {list(asked)}")
     found = [rate for rate in rates if pairs * rate >= 1 - 1e-9]
     lost = [rate for rate in rates if rate not in found]
     if not lost:
