@@ -79,11 +79,11 @@ def link(
         logger.warning("%s of %s tracklets have no times: nothing keeps those of one camera apart that overlap",
                        f"{free:,}", f"{len(embeddings):,}")  # fmt: skip
     apart = _Constraints(persons, clock, frames, least)
-    vectors = embeddings.vectors.numpy()
-    pieces = near_duplicates(embeddings.vectors, [*apart.of_rows(), SameCamera(dict(enumerate(embeddings.cameras)))])
+    vectors, cameras, ids = embeddings.vectors.numpy(), embeddings.cameras, embeddings.ids
+    pieces = near_duplicates(embeddings.vectors, [*apart.of_rows(), SameCamera(dict(enumerate(cameras)))])
     means = torch.nn.functional.normalize(torch.from_numpy(pieces.sums(vectors)))
     pairs = shared_neighbours(means, match=min(thresholds.cut, 1.0), floor=thresholds.floor)
-    change = camera_change(pairs, [embeddings.cameras[row] for row in pieces.first], thresholds.camera_margin)
+    change = camera_change(pairs, [cameras[row] for row in pieces.first], thresholds.camera_margin)
     change += travel_change(pairs, _stays(pieces, clock), travel, embeddings.calibration, thresholds)
     pairs = Pairs(pairs.rows, pairs.columns, (pairs.shared + change).astype(np.float32))
     labels = agglomerate(
@@ -97,7 +97,7 @@ def link(
         threshold=thresholds.cut,
         false_match_rate=thresholds.false_match_rate,
         without_times=free,
-        known={int(people.of[row]) + 1: (known or {})[embeddings.ids[row]] for row in persons},
+        known={int(people.of[row]) + 1: (known or {})[ids[row]] for row in persons},
     )
 
 
