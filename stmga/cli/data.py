@@ -10,6 +10,7 @@ from typing import Any
 
 from stmga.cli.options import add_max_pixels, add_trust_content
 from stmga.cli.parser import command, count
+from stmga.utils.text import counted
 
 
 def add_arguments(commands: Any) -> None:
@@ -143,7 +144,8 @@ def _scenes(args: argparse.Namespace) -> None:
     )  # fmt: skip
     rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
     seen, cameras = {row["person"] for row in rows}, sorted(manifest.parent.glob("cam*.mp4"))
-    print(f"scenes    {len(cameras)} cameras, {len(seen)} persons in {len(rows):,} tracklets")
+    counts = counted(len(cameras), "camera"), counted(len(seen), "person"), counted(len(rows), "tracklet")
+    print("scenes    {}, {} in {}".format(*counts))
     print(f"written   {manifest.parent}: cam*.mp4, cam*.txt (true boxes), {manifest.name}")
     print(f"next      stmga embed {manifest} -o scenes.safetensors")
 
