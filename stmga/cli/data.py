@@ -10,6 +10,7 @@ from typing import Any
 
 from stmga.cli.options import add_max_pixels, add_trust_content
 from stmga.cli.parser import command, count
+from stmga.utils.text import counted
 
 
 def add_arguments(commands: Any) -> None:
@@ -67,44 +68,63 @@ def _add_walkers(commands: Any) -> None:
     example = """  stmga walkers walkers
   stmga walkers walkers --train-persons 200 --test-persons 100 --cameras 4 --difficulty hard --workers 4
   stmga walkers walkers --train-persons 16 --test-persons 8 --size 64 32 --difficulty easy --occlusion 1
+  stmga walkers scenes --scenes --workers 2
+  stmga walkers scenes --scenes --cameras 2 --persons 12 --seconds 20 --size 240 320 --seed 1
 
 Stopped? Run the same command again: it resumes where it stopped."""
-    words = "render a benchmark of walking figures: persons to train on and others to be found, nothing to download"
-    add = command(commands, "walkers", words, example).add_argument
+    words = "render a benchmark of walking figures, or the videos of several cameras with --scenes; nothing to download"
+    parser = command(commands, "walkers", words, example)
+    add = parser.add_argument
     add("out", metavar="OUT", help="a new folder; OUT/manifest.jsonl is a SOURCE for every command that takes data")
-    add("--train-persons", type=int, default=64, metavar="N", help="persons to train on (default: 64)")
-    add("--test-persons", type=int, default=32, metavar="N", help="other persons, to be found (default: 32)")
-    add("--distractors", type=int, default=0, metavar="N", help="persons more in the gallery (default: 0)")
-    add("--cameras", type=int, default=3, metavar="N", help="before which all of them walk (default: 3)")
-    add("--tracklets", type=int, default=2, metavar="N", help="of a person before a camera (default: 2)")
-    add("--frames", type=int, nargs="+", default=[8], metavar="N", help="of a tracklet, or least and most (default: 8)")
-    add("--size", type=int, nargs=2, default=[128, 64], metavar=("H", "W"), help="of a crop (default: 128 64)")
+    add("--cameras", type=int, metavar="N", help="how many (default: 3, with --scenes 4)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="of a crop (default: 128 64), or of the whole picture "
+        "with --scenes (default: 360 640)")  # fmt: skip
     add("--difficulty", choices=("easy", "medium", "hard"), default="medium", help="default: medium")
     add("--occlusion", type=float, metavar="P", help="instead: chance that something hides a walker, 0 to 1")
-    add("--shift", type=float, metavar="S", help="instead: how far boxes are off, 0 to 1")
     add(
         "--similar-clothes", type=float, metavar="P", help="instead: chance that a garment is one that all wear, 0 to 1"
     )
     add("--seed", type=int, default=0, metavar="N", help="of the population and the cameras (default: 0)")
     add("--workers", type=int, default=0, metavar="N", help="processes that render (default: 0, this one)")
     add("-q", "--quiet", action="store_true", help="no progress bar")
+    add = parser.add_argument_group("crops of single persons, in roles").add_argument
+    add("--train-persons", type=int, metavar="N", help="persons to train on (default: 64)")
+    add("--test-persons", type=int, metavar="N", help="other persons, to be found (default: 32)")
+    add("--distractors", type=int, metavar="N", help="more persons in the gallery (default: 0)")
+    add("--tracklets", type=int, metavar="N", help="of each person in each camera (default: 2)")
+    add("--frames", type=int, nargs="+", metavar="N", help="of a tracklet, or least and most (default: 8)")
+    add("--shift", type=float, metavar="S", help="instead of that of --difficulty: how far boxes are off, 0 to 1")
+    add = parser.add_argument_group("videos of fixed cameras").add_argument
+    add("--scenes", action="store_true", help="people who cross, hide each other, leave and return, with true boxes; "
+        'needs pip install "stmga[video]"')  # fmt: skip
+    add("--persons", type=int, metavar="N", help="how many walk about (default: 30)")
+    add("--seconds", type=float, metavar="S", help="length of each video (default: 60)")
+    add("--fps", type=int, metavar="N", help="frames per second (default: 12)")
+
+
+ONLY_CROPS = ("train_persons", "test_persons", "distractors", "tracklets", "frames", "shift")
+ONLY_SCENES = ("persons", "seconds", "fps")
 
 
 def walkers(args: argparse.Namespace) -> None:
-    """Rendered walkers as crops and a manifest."""
-    from dataclasses import replace
+    """Rendered walkers: crops, or the videos of several cameras."""
+    wrong = [name for name in (ONLY_CROPS if args.scenes else ONLY_SCENES) if getattr(args, name) is not None]
+    if wrong:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise ValueError(f"{flags} cannot be used with --scenes" if args.scenes else f"{flags}: add --scenes")
+    (_scenes if args.scenes else _crops)(args)
 
+
+def _crops(args: argparse.Namespace) -> None:
     from stmga.data.walkers.generate import write_benchmark
-    from stmga.data.walkers.spec import DIFFICULTIES
 
-    if len(args.frames) > 2:
-        raise ValueError(f"--frames takes one number, or least and most, got {len(args.frames)}")
-    own = {name: getattr(args, name) for name in ("occlusion", "shift", "similar_clothes")}
-    options = {name: getattr(args, name) for name in ("distractors", "cameras", "tracklets", "seed", "workers")}
+    frames = args.frames or [8]
+    if len(frames) > 2:
+        raise ValueError(f"--frames takes one number, or least and most, got {len(frames)}")
     manifest = write_benchmark(
-        args.out, args.train_persons, args.test_persons, **options, size=tuple(args.size), progress=not args.quiet,
-        frames=args.frames[0] if len(args.frames) == 1 else tuple(args.frames),
-        difficulty=replace(DIFFICULTIES[args.difficulty], **{k: v for k, v in own.items() if v is not None}),
+        args.out, **_given(args, "train_persons", "test_persons", "distractors", "cameras", "tracklets", "size"),
+        frames=frames[0] if len(frames) == 1 else tuple(frames), difficulty=_difficulty(args), seed=args.seed,
+        workers=args.workers, progress=not args.quiet,
     )  # fmt: skip
     rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
     roles = Counter(row["role"] for row in rows)
@@ -113,6 +133,35 @@ def walkers(args: argparse.Namespace) -> None:
     print(f"written   {manifest}")
     task = f"train --data {manifest} --recipe cpu -o runs/walkers" if roles["train"] else f"embed {manifest}"
     print(f"next      stmga {task}")
+
+
+def _scenes(args: argparse.Namespace) -> None:
+    from stmga.data.walkers.footage import write_scenes
+
+    manifest = write_scenes(
+        args.out, **_given(args, "cameras", "persons", "seconds", "fps", "size"), difficulty=_difficulty(args),
+        seed=args.seed, workers=args.workers, progress=not args.quiet,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+    seen, cameras = {row["person"] for row in rows}, sorted(manifest.parent.glob("cam*.mp4"))
+    counts = counted(len(cameras), "camera"), counted(len(seen), "person"), counted(len(rows), "tracklet")
+    print("scenes    {}, {} in {}".format(*counts))
+    print(f"written   {manifest.parent}: cam*.mp4, cam*.txt (true boxes), {manifest.name}")
+    print(f"next      stmga embed {manifest} -o scenes.safetensors")
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The arguments that were typed; the library has the defaults of the others."""
+    found = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _difficulty(args: argparse.Namespace) -> Any:
+    from dataclasses import replace
+
+    from stmga.data.walkers.spec import DIFFICULTIES
+
+    return replace(DIFFICULTIES[args.difficulty], **_given(args, "occlusion", "shift", "similar_clothes"))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"pack": pack, "walkers": walkers}

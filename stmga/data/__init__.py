@@ -16,6 +16,7 @@ from stmga.data.roles import benchmark_from
 from stmga.data.sampling import PKSampler
 from stmga.data.training_set import TrainingSet, collate, cut_pieces, train_clip
 from stmga.data.walkers.canvas import Label
+from stmga.data.walkers.footage import write_scenes
 from stmga.data.walkers.generate import walkers_benchmark, write_benchmark
 from stmga.data.walkers.labels import LabelledWalkers
 from stmga.data.walkers.render import render_labelled, render_tracklet, render_walkers, write_walkers
@@ -52,5 +53,6 @@ __all__ = [
     "train_clip",
     "walkers_benchmark",
     "write_benchmark",
+    "write_scenes",
     "write_walkers",
 ]

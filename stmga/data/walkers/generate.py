@@ -60,7 +60,7 @@ def walkers_benchmark(
     >>> made.protocol.data
     'walkers easy seed 0: 3 persons, 2 cameras, 2 tracklets each of 2 frames, 64x32'
     """
-    spec = spec_from(options, _named(difficulty))
+    spec = spec_from(options, named_difficulty(difficulty))
     plan = _Plan(train_persons, test_persons, distractors, cameras, tracklets, spec)
     parts: dict[str, list[Tracklet]] = {"train": [], "query": [], "gallery": []}
     for walk in plan.walks():
@@ -98,7 +98,7 @@ def write_benchmark(
     >>> write_benchmark(tempfile.mkdtemp(), 1, 1, cameras=2, tracklets=1, frames=2, size=(64, 32)).name
     'manifest.jsonl'
     """
-    spec = spec_from(options, _named(difficulty))
+    spec = spec_from(options, named_difficulty(difficulty))
     plan = _Plan(train_persons, test_persons, distractors, cameras, tracklets, spec)
     words = {"name": plan.name, "terms": TERMS, "protocol": plan.protocol().to_dict()}
     return Crops(Path(folder).absolute(), spec, "{role}/{tracklet}").write(
@@ -167,7 +167,7 @@ class _Plan:
                         yield Walk(role, person, camera, number, int(own.integers(shortest, longest + 1)))
 
 
-def _named(difficulty: str | Difficulty) -> Difficulty:
+def named_difficulty(difficulty: str | Difficulty) -> Difficulty:
     if isinstance(difficulty, Difficulty):
         return difficulty
     if difficulty not in DIFFICULTIES:

@@ -13,6 +13,7 @@ from stmga.data.walkers.looks import Colour, mix
 
 # The part of the world that a scene covers, in world units (1 = height of an average person, the ground at 0).
 LOWEST, HIGHEST = -0.9, 1.9
+HORIZON = (0.3, 0.62)  # where the ground ends, from the lowest to the highest
 PLACES = ("street", "park", "hall", "parking", "shops")
 
 
@@ -62,10 +63,14 @@ def photograph(camera: Camera, frames: np.ndarray, rng: np.random.Generator) -> 
 
 def _smooth(x: np.ndarray, axis: int, share: float) -> np.ndarray:
     first, last = [np.take(x, [i], axis) for i in (0, -1)]
-    padded = np.concatenate([first, x, last], axis)
-    n = x.shape[axis]
-    before, after = (padded.take(range(i, i + n), axis) for i in (0, 2))
-    return x * (1 - 2 * share) + (before + after) * share
+    padded = np.moveaxis(np.concatenate([first, x, last], axis), axis, 0)
+    beside = np.moveaxis(padded[:-2] + padded[2:], 0, axis)
+    return x * (1 - 2 * share) + beside * share
+
+
+def horizon(camera: Camera) -> float:
+    """Where the ground of this camera's scene ends: the first that its painter draws."""
+    return float(np.random.default_rng(camera.texture_seed).uniform(*HORIZON))
 
 
 def view(camera: Camera, box: Box, size: tuple[int, int], width: float) -> Image.Image:
@@ -74,7 +79,8 @@ def view(camera: Camera, box: Box, size: tuple[int, int], width: float) -> Image
     k = scene.height / (HIGHEST - LOWEST)
     left = min(max(box.left, 0.0), width - box.width) * k
     top = min(max(HIGHEST - box.top, 0.0), HIGHEST - LOWEST - box.height) * k
-    region = (left, top, left + box.width * k, top + box.height * k)
+    # The scene is a whole number of pixels: a box as large as the scene may exceed it by less than one.
+    region = (left, top, min(left + box.width * k, scene.width), min(top + box.height * k, scene.height))
     target = (size[1] * SUPERSAMPLING, size[0] * SUPERSAMPLING)
     return scene.resize(target, Image.Resampling.BILINEAR, box=region)
 
@@ -92,7 +98,7 @@ class _Painter:
 
     def __init__(self, rng: np.random.Generator, place: str, unit: int, width: float) -> None:
         self.rng, self.place, self.unit, self.width = rng, place, unit, width
-        self.horizon = rng.uniform(0.3, 0.62)
+        self.horizon = rng.uniform(*HORIZON)
         size = (round(width * unit), round((HIGHEST - LOWEST) * unit))
         self.image = Image.new("RGB", size)
         self.draw = ImageDraw.Draw(self.image, "RGBA")
