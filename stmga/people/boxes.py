@@ -13,6 +13,8 @@ from stmga.utils.arrays import to_numpy
 Found = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (n, 4) as x1, y1, x2, y2 in pixels, and scores (n,)
 FORM = "expected boxes (n, 4) as x1, y1, x2, y2 in pixels and scores (n,)"
 
+ROUNDING = 0.01  # pixels beyond the edge that are not worth a word
+
 
 class DetectorError(ValueError):
     """A detector that returned something else than boxes and scores."""
@@ -98,6 +100,6 @@ def _inside(boxes: NDArray[Any], scores: NDArray[Any], size: tuple[int, int], le
     keep = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(1)
     if not keep.all():
         left_out["outside"] += int((~keep).sum())
-    if over := int((clipped[keep] != boxes[keep].astype(np.float32)).any(1).sum()):
+    if over := int((np.abs(clipped[keep] - boxes[keep]) > ROUNDING).any(1).sum()):
         left_out["clipped"] += over
     return clipped[keep], scores[keep].astype(np.float32)

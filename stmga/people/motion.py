@@ -11,6 +11,7 @@ from stmga.people.libraries import require_cv2
 WIDTH = 320  # pixels of the picture that is compared; more cost time and find more noise
 SPECK = 0.0003  # share of the picture: smaller objects are noise
 SLENDER = 4.5  # the height of a person is at most so many times the width
+LOWEST = 0.5  # score; what is softer is a shadow, a reflection or a change of light
 GAP = 0.15  # of the height of both: how far apart two parts of one person may be, one above the other
 
 
@@ -18,10 +19,10 @@ class Motion:
     """Boxes of what moves, or has moved and stands still now, in the picture of a fixed camera.
 
     Called with one frame after the other: ``(h, w, 3)`` uint8 RGB -> boxes ``(n, 4)``, x1 y1 x2 y2 in pixels, and
-    scores ``(n,)``, 0 to 1 by contrast. A frame of another size starts the background again.
+    scores ``(n,)``, 0 to 1 by how sharp the outline is. A frame of another size starts the background again.
 
     Limits: the camera must not move. People who touch or hide each other are one box. Whatever moves is a person: cars,
-    dogs, doors and deep shadows too. Someone who sleeps is background after a minute. Someone who was there from the
+    dogs, doors and sharp shadows too. Someone who sleeps is background after a minute. Someone who was there from the
     beginning is found only after moving away.
 
     Args:
@@ -76,12 +77,19 @@ class Motion:
         for x1, y1, x2, y2, parts in groups:
             if y2 - y1 < self.min_height * h:
                 continue
-            inside = np.isin(labels[y1:y2, x1:x2], parts)
-            contrast = difference[y1:y2, x1:x2][inside].mean() / (2 * self.threshold)
-            boxes.append((x1, y1, x2, y2))
-            scores.append(min(1.0, float(contrast)))
+            score = min(1.0, self._outline(np.isin(labels[y1:y2, x1:x2], parts), difference[y1:y2, x1:x2]))
+            if score >= LOWEST:
+                boxes.append((x1, y1, x2, y2))
+                scores.append(score)
         scale = np.array([width / w, height / h] * 2, np.float32)
         return np.array(boxes, np.float32).reshape(-1, 4) * scale, np.array(scores, np.float32)
+
+    def _outline(self, own: NDArray[np.bool_], difference: NDArray[np.float32]) -> float:
+        """How sharp the outline of an object is, relative to the threshold: shadows and reflections are soft."""
+        band = self.cv2.morphologyEx(own.astype(np.uint8), self.cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        across, down = (self.cv2.Sobel(difference, self.cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+        step = np.asarray(self.cv2.magnitude(across, down))[band > 0] / 4  # grey levels from one pixel to the next
+        return float(step.mean() / self.threshold) if step.size else 0.0
 
 
 Part = tuple[int, int, int, int, list[int]]  # x1, y1, x2, y2, labels
