@@ -12,13 +12,25 @@ from contextlib import redirect_stdout
 from typing import Any, TextIO, cast
 
 from stmga._version import __version__
-from stmga.cli import data, demo, embed, evaluate, export, link, search, teacher, train, weights
+from stmga.cli import data, demo, embed, evaluate, export, link, search, teacher, track, train, weights
 from stmga.cli.flags import flags_of, in_flags
 from stmga.cli.parser import EXIT_CODES
 from stmga.utils.cpu import keep_freed_memory
 from stmga.utils.text import visible
 
-MODULES = (demo, embed, search, link, weights, data, evaluate, teacher, train, export)  # in the order of the help
+MODULES = (
+    demo,
+    track,
+    embed,
+    search,
+    link,
+    weights,
+    data,
+    evaluate,
+    teacher,
+    train,
+    export,
+)  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     name: run for module in MODULES for name, run in module.COMMANDS.items()
 }

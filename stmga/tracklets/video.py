@@ -121,9 +121,13 @@ class _Decoder:
 
 
 def _pictures(
-    container: Any, stream: Any, max_pixels: int, known: Callable[[Any], bool] = lambda packet: True
+    container: Any,
+    stream: Any,
+    max_pixels: int,
+    known: Callable[[Any], bool] = lambda packet: True,
+    skipped: Callable[[], None] = lambda: None,
 ) -> Iterator[Any]:
-    """All pictures from here on, up to an unknown packet.
+    """All pictures from here on, up to an unknown packet; `skipped` is called for every packet that is skipped.
 
     Packets that cannot be decoded are skipped, as players and OpenCV do. Pictures that are too large are not skipped,
     since this would change the numbers of all later ones.
@@ -139,6 +143,7 @@ def _pictures(
             refused = isinstance(error, av.error.ArgumentError) and not width  # FFmpeg sets the size to 0
             if refused or width * height > max_pixels:
                 raise VideoError(too_large(container.name, max_pixels)) from error
+            skipped()
             continue
         for picture in pictures:
             if picture.width * picture.height > max_pixels:

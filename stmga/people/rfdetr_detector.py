@@ -1,0 +1,43 @@
+"""RF-DETR by name, if the library is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stmga.people.boxes import Found
+
+SIZES = {"nano": "RFDETRNano", "small": "RFDETRSmall", "medium": "RFDETRMedium", "large": "RFDETRLarge"}
+LOWEST = 0.1
+
+
+class RFDETRDetector:
+    """RF-DETR, trained on COCO: frame ``(h, w, 3)`` uint8 RGB -> boxes ``(n, 4)`` and scores ``(n,)`` of persons.
+
+    Args:
+        size: nano, small, medium or large.
+        device: where it runs.
+
+    Raises:
+        ValueError: another size.
+        ImportError: the library ``rfdetr`` is not installed.
+    """
+
+    def __init__(self, size: str = "nano", device: str = "cpu") -> None:
+        if size not in SIZES:
+            raise ValueError(f"rfdetr has the sizes {', '.join(SIZES)}, got {size!r}")
+        try:
+            import rfdetr
+        except ImportError as error:
+            raise ImportError(f"the detector rfdetr needs its library ({error}): pip install rfdetr") from error
+        self.model = getattr(rfdetr, SIZES[size])(device=device)
+        names: Any = self.model.class_names
+        names = names if isinstance(names, dict) else dict(enumerate(names))
+        self.persons = [number for number, name in names.items() if name == "person"]
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Found:
+        found = self.model.predict(frame, threshold=LOWEST)
+        keep = np.isin(found.class_id, self.persons)
+        return found.xyxy[keep], found.confidence[keep]
