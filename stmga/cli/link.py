@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.pages import add_report, check_report, write_report
+from stmga.cli.pages import add_report, check_report, write_report, write_videos
 from stmga.cli.parser import check_exists, command
 
 FILES = ("identities.jsonl", "identities.csv")
@@ -71,6 +71,8 @@ def link(args: argparse.Namespace) -> None:
     print(f"wrote     {folder / FILES[0]} and {FILES[1]}")
     if has_report:
         write_report(args, people, embeddings, tracklets)
+    if args.video:
+        write_videos(args, people, embeddings, tracklets)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"link": link}

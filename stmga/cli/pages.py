@@ -23,6 +23,7 @@ def add_report(add: Callable[..., Any]) -> None:
         help="draw where the parts of the network look in these tracklets of --tracklets; needs --model",
     )  # fmt: skip
     add("--model", metavar="NAME", help="the weights that made the embeddings, for --parts")
+    add("--video", action="store_true", help="draw boxes and identities into the videos of --tracklets: DIR/CAMERA.mp4")
 
 
 def add_no_pictures(add: Callable[..., Any]) -> None:
@@ -42,6 +43,10 @@ def check_report(args: argparse.Namespace, embeddings: Embeddings, tracklets: Se
         raise ValueError("--parts needs --model NAME, the weights that made the embeddings")
     if args.model and not args.parts:
         raise ValueError("--model is the network of --parts; give --parts TRACKLET too")
+    if args.video and args.no_pictures:
+        raise ValueError("--video shows people, and --no-pictures does not; give one of them")
+    if args.video and not args.tracklets:
+        raise ValueError("--video needs --tracklets MANIFEST, with the boxes in the videos")
     try:
         check(embeddings, args.out, tracklets=tracklets, pictures=not args.no_pictures)
     except ImportError as error:
@@ -73,3 +78,13 @@ def print_report(report: Report, name: str = "") -> None:
     print(f"{name}{report.path} ({made}{reused}{replaced})")
     if report.failed:
         print(f"          no picture of {len(report.failed):,} tracklets: {preview(report.failed)}; the page says why")
+
+
+def write_videos(
+    args: argparse.Namespace, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]
+) -> None:
+    """Write the videos with boxes into the folder of --out, and print where they are."""
+    from stmga.report import draw_videos
+
+    for video in draw_videos(tracklets, people, args.out, calibration=embeddings.calibration, progress=True):
+        print(f"video     {video.path} ({video.frames:,} frames, {video.boxes:,} boxes)")
