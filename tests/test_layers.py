@@ -13,8 +13,9 @@ PACKAGE = ROOT / "stmga"
 # that need nothing else of stmga: _version, config and calibration.
 ALLOWED = {
     "__main__": "cli",
-    "cli": "train data people metrics gallery embedding deploy zoo model backbones hub transforms tracklets visualize "
-    "config utils",
+    "cli": "report train data people metrics gallery embedding deploy zoo model backbones hub transforms tracklets "
+    "visualize config utils",
+    "report": "people gallery embedding transforms tracklets visualize config utils",
     "stmga": "gallery embedding deploy zoo model blocks hub transforms tracklets config",  # __init__.py
     "train": "data metrics embedding model backbones blocks hub tracklets config utils",
     "data": "metrics tracklets utils",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli.pages import add_report, check_report, write_report, write_videos
 from stmga.cli.parser import check_exists, command
 from stmga.utils.text import counted
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
     from stmga.people import Identities
+    from stmga.tracklets.tracklet import Tracklet
 
 FILES = ("identities.jsonl", "identities.csv")
 
@@ -25,12 +28,13 @@ def add_arguments(commands: Any) -> None:
     summary = "give every person one identity, over all cameras"
     add = command(commands, "link", summary, example).add_argument
     add("embeddings", metavar="EMBEDDINGS", nargs="+", help="files of `stmga embed`, of the same weights")
-    add("-o", "--out", metavar="DIR", required=True, help="folder for identities.jsonl and identities.csv")
+    add("-o", "--out", metavar="DIR", required=True, help="folder for identities.jsonl, identities.csv and report.html")
     add(
         "--tracklets", metavar="MANIFEST", action="append", default=[],
         help="the tracklets of these embeddings: writes them again with persons, and a track file for each camera",
     )  # fmt: skip
     add_linking(add)
+    add_report(add)
 
 
 def add_linking(add: Callable[..., Any]) -> None:
@@ -58,11 +62,8 @@ def add_linking(add: Callable[..., Any]) -> None:
 
 def link(args: argparse.Namespace) -> None:
     """One identity for each person."""
-    from pathlib import Path
-
     from stmga.embedding.embeddings import Embeddings
     from stmga.embedding.embeddings_file import find_file
-    from stmga.people import save_tracks, with_persons
     from stmga.tracklets.manifest import read_manifest
 
     for path in args.embeddings:
@@ -73,9 +74,21 @@ def link(args: argparse.Namespace) -> None:
     options = linking_options(args)
     tracklets = [t for path in args.tracklets for t in read_manifest(path, check_files=False)]
     embeddings = Embeddings.concatenate(map(Embeddings.load, args.embeddings))
+    has_report = check_report(args, embeddings, tracklets)
     people = linked(embeddings, options)
+    write_people(folder, people, tracklets)
+    if has_report:
+        write_report(args, people, embeddings, tracklets)
+    if args.video:
+        write_videos(args, people, embeddings, tracklets)
+
+
+def write_people(folder: Path, people: Identities, tracklets: Sequence[Tracklet]) -> None:
+    """Write the identities, and if there are tracklets, their manifest and track files; print what was written."""
+    from stmga.people import save_tracks, with_persons
+
     if tracklets:
-        with_persons(people, tracklets)  # before anything is written
+        with_persons(people, tracklets)  # refuses other tracklets before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     written = [people.save(folder / name) for name in FILES]
     if tracklets:

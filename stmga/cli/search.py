@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_max_pixels
+from stmga.cli.pages import add_no_pictures, print_report
 from stmga.cli.parser import check_writable, command, count
 from stmga.utils.foreign import escaped
 from stmga.utils.text import preview, text_table
@@ -31,6 +32,8 @@ def add_arguments(commands: Any) -> None:
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
     add_max_pixels(add)
     add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
+    add("--html", metavar="DIR", help="write a page of all queries and matches with pictures, DIR/report.html")
+    add_no_pictures(add)
 
 
 def search(args: argparse.Namespace) -> None:
@@ -40,12 +43,7 @@ def search(args: argparse.Namespace) -> None:
     from stmga.embedding.embeddings_file import find_file
     from stmga.gallery.gallery import Gallery
 
-    for path in filter(None, (args.out, args.picture)):
-        check_writable(path)
-    if args.out:
-        report.check_suffix(args.out)
-    if args.picture:
-        report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
+    _check_outputs(args)
     for path in (args.queries, *args.gallery):  # all of them before the first is read
         find_file(path)
     for condition in (*args.where, *args.gallery_where):
@@ -74,6 +72,37 @@ def search(args: argparse.Namespace) -> None:
     if args.picture:
         _save_ranked(args.picture, queries, matches, gallery.embeddings, args.max_pixels)
         print(f"wrote {args.picture}")
+    if args.html:
+        _write_page(args, queries, matches, gallery.embeddings)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    from stmga.cli import report
+
+    for path in filter(None, (args.out, args.picture)):
+        check_writable(path)
+    if args.out:
+        report.check_suffix(args.out)
+    if args.picture:
+        report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
+    if args.html:
+        from stmga.report.page import require_jinja
+
+        require_jinja()
+    elif args.no_pictures:
+        raise ValueError("--no-pictures is for the page of --html DIR")
+
+
+def _write_page(args: argparse.Namespace, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings) -> None:
+    from stmga.report import write_search_page
+    from stmga.tracklets.limits import MAX_PIXELS
+
+    most = args.max_pixels or MAX_PIXELS
+    pictures = not args.no_pictures
+    print_report(
+        write_search_page(queries, matches, gallery, args.html, pictures=pictures, max_pixels=most, progress=True),
+        "wrote ",
+    )
 
 
 def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddings:

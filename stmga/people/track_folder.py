@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from stmga.people.sources import Source
 from stmga.people.tracks import Track
 from stmga.tracklets.manifest import manifest_line
+from stmga.tracklets.track_writer import track_line
 from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
@@ -102,10 +103,7 @@ class VideoWriter:
 
     def write(self, track: Track, tracklet: Tracklet) -> None:
         """A track that has ended."""
-        rows = (
-            f"{frame + 1},{track.number},{','.join(f'{value:g}' for value in box)},{score:g},-1,-1,-1\n"
-            for frame, box, score in track.rows()
-        )
+        rows = (track_line(frame, track.number, box, score, -1, -1, -1) for frame, box, score in track.rows())
         self.mot.write("".join(rows).encode())
         self.manifest.write(manifest_line(tracklet, self.folder).encode())
 

@@ -72,6 +72,25 @@ def frame_count(file: Path) -> int | None:
     return None if index.counted else len(index.shown)
 
 
+def pictures(file: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[float | None, np.ndarray]]:
+    """Yields (seconds or None, picture `(h, w, 3)` uint8 RGB, upright) for all frames from the beginning, in order.
+
+    The k-th is the one that :func:`decode` gives for k. Seconds are the time stamp of the file.
+
+    Raises:
+        VideoError: it cannot be opened, or not be read to its end; or larger pictures than `max_pixels`.
+        ImportError: PyAV is not installed.
+    """
+    av = require_av()
+    try:
+        container, stream = open_video(file, max_pixels)
+        with container:
+            for frame in _pictures(container, stream, max_pixels):
+                yield frame.time, _pixels(frame)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"cannot decode {file}: {error}; copy the file again, or convert it anew") from error
+
+
 class _Decoder:
     """An open video; `at` is the number of the picture decoded last, -1 before the first."""
 

@@ -117,13 +117,14 @@ def test_the_command_writes_all_files_and_takes_its_own_manifest(tracks, tmp_pat
         str(tmp_path / "all.safetensors"),
         "--threshold",
         "0.6",
+        "--no-pictures",
         "--tracklets",
         str(tmp_path / "tracks.jsonl"),
     ]
     assert main([*command, "-o", str(out)]) == 0
     names = ["identities.jsonl", "identities.csv", "manifest.jsonl", "door.txt", "hall.txt"]
     assert f"wrote     {', '.join(names)} in {out}" in capsys.readouterr().out
-    assert sorted(file.name for file in out.iterdir()) == sorted(names)
+    assert sorted(file.name for file in out.iterdir()) == sorted([*names, "report.html"])
     assert main([*command, "-o", str(tmp_path / "again"), "--known", str(out / "manifest.jsonl")]) == 0
     assert (tmp_path / "again" / "door.txt").read_bytes() == (out / "door.txt").read_bytes()
     assert main([*command, "-o", str(out), "--travel", "door:hall=5..9"]) == 1

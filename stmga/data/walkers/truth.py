@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stmga.data.walkers.filming import Sighting
+from stmga.tracklets.track_writer import track_line
 from stmga.tracklets.tracklet import Frame, Tracklet
 
 START = 1_767_258_000.0  # when all cameras start: 2026-01-01 09:00:00 UTC
@@ -15,7 +16,7 @@ LOST = 1.0  # seconds: a person who is not seen for longer begins another trackl
 
 def mot_line(seen: Sighting) -> str:
     """`frame,id,x,y,w,h,1,1,visibility`: frames from 1, and the person's number as id."""
-    return f"{seen.frame + 1},{seen.person},{seen.x},{seen.y},{seen.w},{seen.h},1,1,{seen.visible:.3f}\n"
+    return track_line(seen.frame, seen.person, (seen.x, seen.y, seen.w, seen.h), 1, 1, round(seen.visible, 3))
 
 
 def read_sightings(file: Path) -> Iterator[Sighting]:

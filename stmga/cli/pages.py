@@ -1,0 +1,90 @@
+"""The options of commands that write a page to look at, and what they print about it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stmga.utils.text import preview
+
+if TYPE_CHECKING:
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.people import Identities
+    from stmga.report import Report
+    from stmga.tracklets.tracklet import Tracklet
+
+
+def add_report(add: Callable[..., Any]) -> None:
+    """The options of the page of identities."""
+    add_no_pictures(add)
+    add(
+        "--parts", metavar="TRACKLET", nargs="+", default=[],
+        help="draw where the parts of the network look in these tracklets of --tracklets; needs --model",
+    )  # fmt: skip
+    add("--model", metavar="NAME", help="the weights that made the embeddings, for --parts")
+    add("--video", action="store_true", help="draw boxes and identities into the videos of --tracklets: DIR/CAMERA.mp4")
+
+
+def add_no_pictures(add: Callable[..., Any]) -> None:
+    """The option that leaves pictures of people out."""
+    add("--no-pictures", action="store_true", help="write no picture of anyone")
+
+
+def check_report(args: argparse.Namespace, embeddings: Embeddings, tracklets: Sequence[Tracklet]) -> bool:
+    """Whether a report can be written, before any work; if not, because Jinja2 is not installed, this is printed.
+
+    Raises:
+        ValueError: the folder cannot take it, or options contradict each other.
+    """
+    from stmga.report import check_report as check
+
+    if args.parts and not args.model:
+        raise ValueError("--parts needs --model NAME, the weights that made the embeddings")
+    if args.model and not args.parts:
+        raise ValueError("--model is the network of --parts; give --parts TRACKLET too")
+    if args.video and args.no_pictures:
+        raise ValueError("--video shows people, and --no-pictures does not; give one of them")
+    if args.video and not args.tracklets:
+        raise ValueError("--video needs --tracklets MANIFEST, with the boxes in the videos")
+    try:
+        check(embeddings, args.out, tracklets=tracklets, pictures=not args.no_pictures)
+    except ImportError as error:
+        print(f"report    left out: {error}")
+        return False
+    return True
+
+
+def write_report(
+    args: argparse.Namespace, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]
+) -> None:
+    """Write the page of identities into the folder of --out, and print where it is and what it lacks."""
+    from stmga.cli.options import trained
+    from stmga.report import write_report as write
+
+    model = trained(args.model)[0] if args.model else None
+    report = write(
+        people, embeddings, args.out, tracklets=tracklets, pictures=not args.no_pictures, parts=args.parts, model=model,
+        progress=True,
+    )  # fmt: skip
+    print_report(report, "report    ")
+
+
+def print_report(report: Report, name: str = "") -> None:
+    """Where a page is, and what it lacks."""
+    made = f"{report.pictures:,} pictures" if report.pictures else "no pictures"
+    reused = f", {report.reused:,} of them reused" if report.reused else ""
+    replaced = "; replaced an earlier page" if report.replaced else ""
+    print(f"{name}{report.path} ({made}{reused}{replaced})")
+    if report.failed:
+        print(f"          no picture of {len(report.failed):,} tracklets: {preview(report.failed)}; the page says why")
+
+
+def write_videos(
+    args: argparse.Namespace, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]
+) -> None:
+    """Write the videos with boxes into the folder of --out, and print where they are."""
+    from stmga.report import draw_videos
+
+    for video in draw_videos(tracklets, people, args.out, calibration=embeddings.calibration, progress=True):
+        print(f"video     {video.path} ({video.frames:,} frames, {video.boxes:,} boxes)")

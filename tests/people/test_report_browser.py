@@ -1,0 +1,169 @@
+"""The pages in headless Chromium, from disk: no console error, no request beyond the folder, everything works."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from stmga import Embeddings, Gallery, link
+from stmga.report import write_report, write_search_page
+from tests.people.test_report import HOSTILE, embeddings_of, tracklets_of
+from tests.support import chromium
+from tests.support.vectors import people
+
+pytestmark = pytest.mark.skipif(
+    chromium.find() is None or importlib.util.find_spec("websocket") is None,
+    reason="needs chromium (apt-get install chromium) and the extra docs",
+)
+WIDTHS = pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)], ids=["desktop", "phone"])
+SHOWN = "[...document.querySelectorAll('.row .title')].map(e => e.innerText)"
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = chromium.Chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Five identities of three cameras, two with unsure joins; times by the clock."""
+    folder = tmp_path_factory.mktemp("people")
+    tracklets = tracklets_of(folder, 15)
+    times = [1.79e9 + 60 * k for k in (7, 1, 2, 3, 4, 5, 6, 0, 8, 9, 10, 11, 12, 13, 14)]
+    e = embeddings_of(tracklets, noise=0.5, time=times, end_time=[t + 20 for t in times])
+    e.items[14]["camera"] = "gate"
+    found = link(e, threshold=0.45)
+    return write_report(found, e, folder / "people", tracklets=tracklets).path.as_uri(), found
+
+
+def opened(browser, address, width=1280, height=900):
+    browser.requests.clear()
+    browser.errors.clear()
+    browser.size(width, height)
+    browser.open("about:blank")
+    browser.open(address)
+    return browser
+
+
+def choose(browser, name, value):
+    browser.value(f"""(() => {{ const e = document.getElementById('{name}'); e.value = {value!r};
+        e.dispatchEvent(new Event('input', {{bubbles: true}})) }})()""")
+    return browser.value(SHOWN)
+
+
+def check_quiet(browser):
+    assert browser.errors == []
+    assert [r for r in browser.requests if not r.startswith(("file:", "about:"))] == []
+
+
+def names(numbers):
+    return [f"Identity {number}" for number in numbers]
+
+
+@WIDTHS
+def test_the_list_filters_sorts_and_searches(browser, page, width, height):
+    address, found = page
+    opened(browser, address, width, height)
+    members = {n: [row for row in found if row.identity == n] for n in sorted({row.identity for row in found})}
+    assert len(members) > 3
+    assert browser.value(SIDEWAYS) == 0
+    by = lambda key: names(sorted(members, key=lambda n: (key(members[n]), n)))  # noqa: E731
+    least = min(members, key=lambda n: len(members[n]))
+    shown = choose(browser, "sort", "first")
+    assert shown == by(lambda rows: min(row.time for row in rows))[: len(shown)]
+    shown = choose(browser, "sort", "confidence")
+    assert shown == by(lambda rows: min(row.confidence for row in rows))[: len(shown)]
+    shown = choose(browser, "sort", "tracklets")
+    assert shown == by(lambda rows: -len(rows))[: len(shown)]
+    gate = next(row.identity for row in found if row.camera == "gate")
+    assert choose(browser, "camera", "2") == names([gate])
+    choose(browser, "camera", "")
+    assert choose(browser, "find", f"#{least}") == names([least])
+    assert choose(browser, "find", "T4 cam0") == names([found.rows[4].identity])
+    assert choose(browser, "find", "nobody") == []
+    assert browser.value("document.getElementById('none').hidden") is False
+    browser.value("document.getElementById('reset').click()")
+    assert browser.value("document.getElementById('count').innerText") == f"{len(members)} identities"
+    check_quiet(browser)
+
+
+@WIDTHS
+def test_the_detail_shows_every_frame_and_the_keys_work(browser, page, width, height):
+    address, found = page
+    opened(browser, address, width, height)
+    choose(browser, "sort", "number")
+    browser.value("document.querySelector('.row .title').click()")
+    own = [row for row in found if row.identity == 1]
+    assert browser.value("document.querySelectorAll('#detail .tracklet').length") == len(own)
+    assert browser.value("document.querySelectorAll('#detail .frames img').length") == 4 * len(own)
+    browser.until("[...document.querySelectorAll('#detail .frames img')].slice(0, 4).every(i => i.naturalWidth > 0)")
+    assert browser.value("document.activeElement.id") == "detail-title"
+    assert browser.value("document.getElementById('detail').scrollWidth <= innerWidth") is True
+    press(browser, "ArrowRight", 39)
+    assert browser.value("location.hash") == "#identity-2"
+    assert browser.value("document.getElementById('detail-title').innerText").startswith("Identity 2")
+    press(browser, "Escape", 27)
+    browser.until("!document.getElementById('detail').open && !location.hash.startsWith('#identity')")
+    browser.open(f"{address}#identity-3")
+    assert browser.value("document.getElementById('detail').open") is True
+    check_quiet(browser)
+
+
+def press(browser, key, code):
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+
+@WIDTHS
+def test_the_search_page_works(browser, tmp_path, width, height):
+    tracklets = tracklets_of(tmp_path, 12)
+    e = embeddings_of(tracklets)
+    e.items[3]["cover"] = {"file": str(tmp_path / "gone.jpg")}
+    path = write_search_page(e, Gallery(e).search(e, 4), e, tmp_path / "page").path
+    opened(browser, path.as_uri(), width, height)
+    assert browser.value(SIDEWAYS) == 0
+    assert browser.value("document.querySelector('.row h2').innerText") == "t0"
+    assert browser.value("document.querySelectorAll('.row:first-child .match').length") == 4
+    choose(browser, "find", "t3")
+    assert browser.value("document.querySelectorAll('.row .empty').length") > 0
+    choose(browser, "find", "nobody")
+    assert browser.value("document.querySelectorAll('.row').length") == 0
+    check_quiet(browser)
+
+
+def test_hostile_names_run_nothing(browser, tmp_path):
+    items = [{"tracklet": f"{name}{k}", "camera": name, "person": name} for k, name in enumerate(HOSTILE)]
+    e = Embeddings(torch.eye(len(items)), items, digest="1f0c", model=HOSTILE[0])
+    for path in (
+        write_report(link(e, threshold=0.5), e, tmp_path / "people").path,
+        write_search_page(e, Gallery(e).search(e, 2), e, tmp_path / "search").path,
+    ):
+        opened(browser, path.as_uri())
+        assert browser.value("document.querySelectorAll('.row').length") == len(items)
+        assert browser.value("document.querySelectorAll('img').length") == 0
+        assert browser.value("document.body.innerText.includes('<script>alert(1)')") is True
+        check_quiet(browser)
+
+
+def test_of_ten_thousand_tracklets_few_rows_are_in_the_page_and_all_can_be_reached(browser, tmp_path):
+    items = [{"tracklet": f"t{i}", "camera": i % 7, "cover": {"file": "/nowhere.jpg"}} for i in range(10_000)]
+    e = Embeddings(people(10_000, each=4, noise=0.2), items, digest="1f0c")
+    found = link(e, threshold=0.7)
+    opened(browser, write_report(found, e, tmp_path / "people", pictures=False).path.as_uri())
+    choose(browser, "sort", "number")
+    assert 5 < browser.value("document.querySelectorAll('.row').length") < 40
+    browser.value("scrollTo(0, document.documentElement.scrollHeight)")
+    browser.until(f"[...document.querySelectorAll('.title')].at(-1).innerText === 'Identity {len(found)}'")
+    assert browser.value("document.querySelectorAll('.row').length") < 40
+    check_quiet(browser)
+
+
+def test_a_printed_page_has_the_rows_that_are_not_in_the_window(browser, page):
+    address, found = page
+    opened(browser, address, 1280, 300)
+    browser.value("dispatchEvent(new Event('beforeprint'))")
+    assert browser.value("document.querySelectorAll('.row').length") == len(found)
+    check_quiet(browser)
