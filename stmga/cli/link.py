@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.pages import add_report, check_report, write_report, write_videos
+from stmga.cli.pages import add_report, can_report, check_options, write_report, write_videos
 from stmga.cli.parser import check_exists, command
 from stmga.utils.text import counted
 
@@ -71,16 +71,18 @@ def link(args: argparse.Namespace) -> None:
     folder = Path(args.out)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give the name of a folder")
+    check_options(args)
     options = linking_options(args)
     tracklets = [t for path in args.tracklets for t in read_manifest(path, check_files=False)]
     embeddings = Embeddings.concatenate(map(Embeddings.load, args.embeddings))
-    has_report = check_report(args, embeddings, tracklets)
+    pictures = not args.no_pictures
+    has_report = can_report(folder, embeddings, tracklets, pictures=pictures)
     people = linked(embeddings, options)
     write_people(folder, people, tracklets)
     if has_report:
-        write_report(args, people, embeddings, tracklets)
+        write_report(folder, people, embeddings, tracklets, pictures=pictures, parts=args.parts, model=args.model)
     if args.video:
-        write_videos(args, people, embeddings, tracklets)
+        write_videos(folder, people, embeddings, tracklets)
 
 
 def write_people(folder: Path, people: Identities, tracklets: Sequence[Tracklet]) -> None:

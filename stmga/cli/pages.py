@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.utils.text import preview
@@ -31,24 +32,33 @@ def add_no_pictures(add: Callable[..., Any]) -> None:
     add("--no-pictures", action="store_true", help="write no picture of anyone")
 
 
-def check_report(args: argparse.Namespace, embeddings: Embeddings, tracklets: Sequence[Tracklet]) -> bool:
-    """Whether a report can be written, before any work; if not, because Jinja2 is not installed, this is printed.
-
-    Raises:
-        ValueError: the folder cannot take it, or options contradict each other.
-    """
-    from stmga.report import check_report as check
-
+def check_options(args: argparse.Namespace) -> None:
+    """Raise ValueError for options of :func:`add_report` that contradict each other."""
     if args.parts and not args.model:
         raise ValueError("--parts needs --model NAME, the weights that made the embeddings")
     if args.model and not args.parts:
         raise ValueError("--model is the network of --parts; give --parts TRACKLET too")
-    if args.video and args.no_pictures:
-        raise ValueError("--video shows people, and --no-pictures does not; give one of them")
     if args.video and not args.tracklets:
         raise ValueError("--video needs --tracklets MANIFEST, with the boxes in the videos")
+    check_shown(args)
+
+
+def check_shown(args: argparse.Namespace) -> None:
+    """Raise ValueError if people are to be shown, and not to be shown."""
+    if args.video and args.no_pictures:
+        raise ValueError("--video shows people, and --no-pictures does not; give one of them")
+
+
+def can_report(folder: str | Path, embeddings: Embeddings, tracklets: Sequence[Tracklet], *, pictures: bool) -> bool:
+    """Whether a report can be written, before any work; if not, because Jinja2 is not installed, this is printed.
+
+    Raises:
+        ValueError: the folder cannot take it.
+    """
+    from stmga.report import check_report
+
     try:
-        check(embeddings, args.out, tracklets=tracklets, pictures=not args.no_pictures)
+        check_report(embeddings, folder, tracklets=tracklets, pictures=pictures)
     except ImportError as error:
         print(f"report    left out: {error}")
         return False
@@ -56,17 +66,23 @@ def check_report(args: argparse.Namespace, embeddings: Embeddings, tracklets: Se
 
 
 def write_report(
-    args: argparse.Namespace, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]
+    folder: str | Path,
+    people: Identities,
+    embeddings: Embeddings,
+    tracklets: Sequence[Tracklet],
+    *,
+    pictures: bool,
+    parts: Sequence[str] = (),
+    model: str | None = None,
 ) -> None:
-    """Write the page of identities into the folder of --out, and print where it is and what it lacks."""
+    """Write the page of identities into a folder, and print where it is and what it lacks."""
     from stmga.cli.options import trained
     from stmga.report import write_report as write
 
-    model = trained(args.model)[0] if args.model else None
+    network = trained(model)[0] if model else None
     report = write(
-        people, embeddings, args.out, tracklets=tracklets, pictures=not args.no_pictures, parts=args.parts, model=model,
-        progress=True,
-    )  # fmt: skip
+        people, embeddings, folder, tracklets=tracklets, pictures=pictures, parts=parts, model=network, progress=True
+    )
     print_report(report, "report    ")
 
 
@@ -80,11 +96,9 @@ def print_report(report: Report, name: str = "") -> None:
         print(f"          no picture of {len(report.failed):,} tracklets: {preview(report.failed)}; the page says why")
 
 
-def write_videos(
-    args: argparse.Namespace, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]
-) -> None:
-    """Write the videos with boxes into the folder of --out, and print where they are."""
+def write_videos(folder: str | Path, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]) -> None:
+    """Write the videos with boxes into a folder, and print where they are."""
     from stmga.report import draw_videos
 
-    for video in draw_videos(tracklets, people, args.out, calibration=embeddings.calibration, progress=True):
+    for video in draw_videos(tracklets, people, folder, calibration=embeddings.calibration, progress=True):
         print(f"video     {video.path} ({video.frames:,} frames, {video.boxes:,} boxes)")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_max_pixels
 from stmga.cli.parser import command, count
+from stmga.utils.text import counted
 
 if TYPE_CHECKING:
     from stmga.people.track_folder import VideoSummary
@@ -26,8 +28,14 @@ then: stmga embed tracks/manifest.jsonl -o tracks.safetensors
 
 """
     add = command(commands, "track", "find and follow the persons in videos", example + NOTE).add_argument
-    add("videos", metavar="VIDEO", nargs="+", help="file, NAME=file, camera (0, /dev/video0) or address (rtsp://...)")
     add("-o", "--out", metavar="DIR", required=True, help="folder for manifest.jsonl and a MOT file for each camera")
+    add_tracking(add)
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def add_tracking(add: Callable[..., Any]) -> None:
+    """The videos, and the arguments that decide what is found in them."""
+    add("videos", metavar="VIDEO", nargs="+", help="file, NAME=file, camera (0, /dev/video0) or address (rtsp://...)")
     add(
         "--detector",
         metavar="NAME",
@@ -48,19 +56,20 @@ then: stmga embed tracks/manifest.jsonl -o tracks.safetensors
     )  # fmt: skip
     add("--min-frames", type=count, metavar="N", help="leave out shorter tracks (default: half a second)")
     add("--seconds", type=float, metavar="S", help="read a live source for so long (default: until it ends or Ctrl-C)")
-    add("--device", default="cpu", help="where the network of a detector runs (default: cpu)")
+    add("--device", default="cpu", help="where networks run (default: cpu)")
     add_max_pixels(add)
-    add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
 def track(args: argparse.Namespace) -> None:
     """One tracklet for each stay of a person in the picture of a camera."""
-    from pathlib import Path
+    tracked(args, Path(args.out))
 
+
+def tracked(args: argparse.Namespace, folder: Path) -> list[VideoSummary]:
+    """Track into a folder, and print what was found in each video."""
     from stmga.people.tracking import Job, TrackSettings, write_tracks
     from stmga.tracklets.limits import MAX_PIXELS
 
-    folder = Path(args.out)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give the name of a folder")
     settings = TrackSettings(
@@ -78,13 +87,12 @@ def track(args: argparse.Namespace) -> None:
     print(f"detector  {job.detectors.name}{notice}")
     summaries = write_tracks(job, folder, progress=not args.quiet, tell=_tell)
     tracks = sum(summary.tracks for summary in summaries)
-    print(f"wrote     {folder / 'manifest.jsonl'}: {tracks:,} tracklets of {len(summaries):,} cameras")
+    print(f"wrote     {folder / 'manifest.jsonl'}: {tracks:,} tracklets of {counted(len(summaries), 'camera')}")
+    return summaries
 
 
 def _tell(summary: VideoSummary, again: bool) -> None:
     """What came out of one video."""
-    from stmga.utils.text import counted
-
     dropped = f", {counted(summary.dropped, 'shorter track')} left out" if summary.dropped else ""
     known = " (done before)" if again else ""
     print(f"{summary.camera}: {counted(summary.tracks, 'track')} in {counted(summary.frames, 'frame')}{dropped}{known}")

@@ -54,7 +54,7 @@ def calibrate_unlabelled(halves: Embeddings, *, false_match_rates: Sequence[floa
     if not any(name is not None for name in whole):
         raise ValueError("these embeddings are not of halves of tracklets; make them with: stmga embed --halves")
     _, number = np.unique([str(name) for name in whole], return_inverse=True)
-    rows, columns = _seen_together(halves)
+    rows, columns = seen_together(halves)
     apart = number[rows] != number[columns]
     rows, columns = rows[apart], columns[apart]
     first, second = _halves_of(number)
@@ -83,7 +83,7 @@ def _halves_of(number: Rows) -> tuple[Rows, Rows]:
     return order[both], order[both + 1]
 
 
-def _seen_together(embeddings: Embeddings) -> tuple[Rows, Rows]:
+def seen_together(embeddings: Embeddings) -> tuple[Rows, Rows]:
     """Pairs of rows that overlap in time in one camera, each once."""
     parts = []
     for spans in (clock_spans(embeddings), frame_spans(embeddings)):

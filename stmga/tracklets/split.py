@@ -39,6 +39,8 @@ def halves(tracklets: Iterable[Tracklet]) -> list[Tracklet]:
 def evenly(tracklet: Tracklet, most: int) -> Tracklet:
     """At most ``most`` frames of a tracklet, spread evenly over it; itself if it has no more.
 
+    When it is seen stays: ``video``, ``start`` and ``end`` are those of the whole tracklet.
+
     >>> import numpy as np
     >>> frames = np.zeros((8, 8, 4, 3), np.uint8)
     >>> frames[:, 0, 0, 0] = range(8)

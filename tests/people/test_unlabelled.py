@@ -107,7 +107,9 @@ def test_halves_of_tracklets(tmp_path, caplog):
     ]
     assert [(t.row()["start"], t.row()["end"]) for t in (first, second)] == [(0, 1), (2, 4)]
     assert evenly(whole, 5) is whole
-    assert [frame.index for frame in evenly(whole, 2).frames] == [1, 3]
+    some = evenly(whole, 2)
+    assert [frame.index for frame in some.frames] == [1, 3]
+    assert (some.row()["start"], some.row()["end"]) == (0, 4)  # of the whole
     assert [frame.index for frame in evenly(whole, 1).frames] == [2]
     clip = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 3, 8, 4)
     assert evenly(Tracklet("c", clip), 3).frames[:, 0, 0, 0].tolist() == [1, 3, 5]
