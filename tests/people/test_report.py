@@ -219,7 +219,7 @@ def test_no_pictures_writes_none(tmp_path):
     report = write_report(link(e), e, tmp_path / "people", pictures=False)
     assert [file.name for file in (tmp_path / "people").iterdir()] == ["report.html"]
     assert "pictures" not in data_in(report.path)
-    assert "none were wanted" in report.path.read_text("utf-8")
+    assert "has no pictures, as asked" in report.path.read_text("utf-8")
 
 
 def test_part_attentions_are_drawn_by_the_network_that_made_the_embeddings(tmp_path):
