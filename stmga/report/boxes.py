@@ -110,7 +110,7 @@ def draw_box(image: Image.Image, box: list[float], identity: int, unsure: bool) 
             _dashed(draw, line, colour, width)
     else:
         draw.rectangle((left, top, right, bottom), outline=colour, width=width)
-    font = _font(max(12, round(image.height / 32)))
+    font = _font(max(12, round(image.height / 27)))
     text = f"{identity}?" if unsure else f"{identity}"
     size = round(font.getlength(text)) + 8, font.size + 6
     below = top - size[1] if top >= size[1] else top  # inside the box where it begins at the edge of the picture

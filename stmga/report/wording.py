@@ -113,7 +113,7 @@ def skipped(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def pictures_left_out(shown: PictureFolder | None) -> Iterator[str]:
     """The tracklets without a picture."""
     if shown is None:
-        yield "Pictures: none were wanted."
+        yield "This page has no pictures, as asked."
     elif shown.failed:
         name, reason = next(iter(shown.failed.items()))
         yield (

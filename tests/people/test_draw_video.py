@@ -95,7 +95,7 @@ def test_what_cannot_be_drawn_leaves_an_old_file(video, tmp_path):
 
 def test_the_command_draws_all_videos_of_a_manifest(tmp_path, capsys):
     from stmga.cli.main import main
-    from tests.people.test_report import embeddings_of
+    from tests.support.report import embeddings_of
 
     one, two = (video_of(tmp_path / f"{name}.mp4", range(12), "mpeg4") for name in ("one", "two"))
     tracklets = [

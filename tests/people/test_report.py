@@ -1,7 +1,5 @@
 """The pages of people and of a ranked search: their data, pictures, folders and refusals."""
 
-import json
-import re
 import sys
 from dataclasses import replace
 
@@ -11,56 +9,15 @@ import torch
 from PIL import Image
 
 from stmga import Embeddings, Gallery, link
-from stmga.calibration import Calibration, Threshold
 from stmga.cli.main import main
-from stmga.data.walkers.render import render_tracklet
 from stmga.people.identities import Identities, Membership
 from stmga.report import write_report, write_search_page
 from stmga.report.identities import UNSURE, other_identities, page_data
 from stmga.tracklets.manifest import write_manifest
 from stmga.tracklets.tracklet import Frame, Tracklet
+from tests.support.report import HOSTILE, calibration, data_in, embeddings_of, tracklets_of
 from tests.support.vectors import people
 from tests.support.videos import numbered, video_of
-
-HOSTILE = (
-    "</script><script>alert(1)</script><!--",
-    '"><img src=x onerror=alert(1)>',
-    "../../etc/passwd",
-    "\udcff\u2028&amp;",
-)
-
-
-def calibration(lower=0.3):
-    point = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.5)
-    return Calibration(
-        thresholds=(point,), lower=lower, impostor_pairs=9000, genuine_pairs=90, persons=40, digest="1f0c"
-    )
-
-
-def tracklets_of(folder, n=12, frames=6):
-    """Tracklets of rendered walkers on disk, three of each of them by two cameras."""
-    found = []
-    for i in range(n):
-        files = []
-        for k, pixels in enumerate(render_tracklet(i // 3, i % 2, frames=frames, size=(64, 32))):
-            file = folder / f"t{i}" / f"{k}.jpg"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(file)
-            files.append(Frame(file))
-        found.append(Tracklet(f"t{i}", files, camera=f"cam{i % 2}"))
-    return found
-
-
-def embeddings_of(tracklets, noise=0.3, **columns):
-    items = [tracklet.row() for tracklet in tracklets]
-    for name, values in columns.items():
-        for item, value in zip(items, values, strict=True):
-            item[name] = value
-    return Embeddings(people(len(items), each=3, noise=noise), items, digest="1f0c", calibration=calibration())
-
-
-def data_in(page):
-    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[1])
 
 
 @pytest.fixture
@@ -221,7 +178,7 @@ def test_no_pictures_writes_none(tmp_path):
     report = write_report(link(e), e, tmp_path / "people", pictures=False)
     assert [file.name for file in (tmp_path / "people").iterdir()] == ["report.html"]
     assert "pictures" not in data_in(report.path)
-    assert "none were wanted" in report.path.read_text("utf-8")
+    assert "has no pictures, as asked" in report.path.read_text("utf-8")
 
 
 def test_part_attentions_are_drawn_by_the_network_that_made_the_embeddings(tmp_path):

@@ -7,8 +7,8 @@ import torch
 
 from stmga import Embeddings, Gallery, link
 from stmga.report import write_report, write_search_page
-from tests.people.test_report import HOSTILE, embeddings_of, tracklets_of
 from tests.support import chromium
+from tests.support.report import HOSTILE, embeddings_of, tracklets_of
 from tests.support.vectors import people
 
 pytestmark = pytest.mark.skipif(
@@ -107,8 +107,11 @@ def test_the_detail_shows_every_frame_and_the_keys_work(browser, page, width, he
     assert browser.value("document.getElementById('detail-title').innerText").startswith("Identity 2")
     press(browser, "Escape", 27)
     browser.until("!document.getElementById('detail').open && !location.hash.startsWith('#identity')")
-    browser.open(f"{address}#identity-3")
+    check_quiet(browser)
+    opened(browser, f"{address}#identity-3", width, height)
     assert browser.value("document.getElementById('detail').open") is True
+    browser.value("document.getElementById('detail').close()")  # as a browser may do of its own
+    browser.until("location.hash === ''")
     check_quiet(browser)
 
 
@@ -141,8 +144,9 @@ def test_hostile_names_run_nothing(browser, tmp_path):
         write_report(link(e, threshold=0.5), e, tmp_path / "people").path,
         write_search_page(e, Gallery(e).search(e, 2), e, tmp_path / "search").path,
     ):
-        opened(browser, path.as_uri())
+        opened(browser, path.as_uri(), 390, 4000)
         assert browser.value("document.querySelectorAll('.row').length") == len(items)
+        assert browser.value(SIDEWAYS) == 0  # the longest name is cut
         assert browser.value("document.querySelectorAll('img').length") == 0
         assert browser.value("document.body.innerText.includes('<script>alert(1)')") is True
         check_quiet(browser)

@@ -1,5 +1,6 @@
 // One identity in full, in a dialog. Its number is in the address, so that "back" closes it and a link opens it.
 const dialog = get("detail");
+let closing = false; // by us, for an address without an identity
 const numberIn = () => Number(/^#identity-(\d+)$/.exec(location.hash)?.[1] ?? 0);
 
 function open(number) {
@@ -18,12 +19,14 @@ function close() {
 
 function sync() {
   const person = numbered.get(numberIn());
-  if (!person) return dialog.open && dialog.close();
+  if (!person) {
+    closing ||= dialog.open;
+    return dialog.close();
+  }
   dialog.replaceChildren(detail(person));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   get("detail-title").focus();
-  return true;
 }
 
 function step(by) {
@@ -96,6 +99,10 @@ function compared(person) {
 }
 
 dialog.addEventListener("cancel", (event) => (event.preventDefault(), close()));
+dialog.addEventListener("close", () => {
+  if (!closing) close(); // a browser may close it whatever "cancel" says
+  closing = false;
+});
 dialog.addEventListener("click", (event) => event.target === dialog && close());
 dialog.addEventListener("keydown", (event) => {
   if (event.key === "ArrowLeft") step(-1);
