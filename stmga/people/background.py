@@ -43,8 +43,7 @@ class Background:
         now = image.astype(np.float32)
         if self.mean is None or self.mean.shape != now.shape:
             self._restart(now)
-        now /= self._gain(now)
-        self.now = now
+        self.now = now = self.cv2.multiply(now, (*(1 / self._gain(now)).tolist(), 1.0))
         change = self._largest(now, self.recent)
         self._learn(now, self.recent, RECENT)
         self._learn(change, self.flicker, ADAPT)

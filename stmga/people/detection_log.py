@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ class DetectionLog:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "log"
     ...     with DetectionLog(file) as log:
-    ...         log.append((np.array([[1, 2, 3, 4]], np.float32), np.array([0.5], np.float32)))
+    ...         log.append((np.array([[1, 2, 3, 4]], np.float32), np.array([0.5], np.float32)), {"clipped": 1})
     ...     with DetectionLog(file) as log:
-    ...         [(boxes.tolist(), scores.tolist()) for boxes, scores in log.earlier()]
-    [([[1.0, 2.0, 3.0, 4.0]], [0.5])]
+    ...         [(boxes.tolist(), scores.tolist(), left_out) for (boxes, scores), left_out in log.earlier()]
+    [([[1.0, 2.0, 3.0, 4.0]], [0.5], {'clipped': 1})]
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,17 +29,18 @@ class DetectionLog:
         _cut(path)
         self.file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed on exit
 
-    def earlier(self) -> Iterator[Found]:
-        """Detections of the first frames, from an earlier attempt."""
+    def earlier(self) -> Iterator[tuple[Found, dict[str, int]]]:
+        """Detections of the first frames, from an earlier attempt, and how many were clipped or left out."""
         with open(self.path, "rb") as lines:
             for line in lines:
-                table = np.array(json.loads(line), np.float32).reshape(-1, 5)
-                yield table[:, :4], table[:, 4]
+                rows, left_out = json.loads(line)
+                table = np.array(rows, np.float32).reshape(-1, 5)
+                yield (table[:, :4], table[:, 4]), left_out
 
-    def append(self, found: Found) -> None:
+    def append(self, found: Found, left_out: Mapping[str, int]) -> None:
         """Detections of the next frame."""
         table = np.concatenate([found[0], found[1][:, None]], axis=1).astype(float)
-        self.file.write((json.dumps(table.tolist()) + "\n").encode())
+        self.file.write((json.dumps([table.tolist(), left_out]) + "\n").encode())
 
     def __enter__(self) -> DetectionLog:
         return self

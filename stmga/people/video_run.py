@@ -113,7 +113,8 @@ class VideoRun:
         with bar:
             for index, picture, stamp in bar:
                 seconds = self.clock(stamp)
-                found = next(earlier, None) or self._detect(index, picture)
+                found, left_out = next(earlier, None) or self._detect(index, picture)
+                self.left_out.update(left_out)
                 if self.region is not None:
                     inside = self.region.inside(found[0])
                     found = found[0][inside], found[1][inside]
@@ -122,15 +123,16 @@ class VideoRun:
                 if self.seconds is not None and self.source.live and time.monotonic() - begun >= self.seconds:
                     return
 
-    def _detect(self, index: int, picture: NDArray[np.uint8]) -> Found:
+    def _detect(self, index: int, picture: NDArray[np.uint8]) -> tuple[Found, Counter[str]]:
+        left_out = Counter[str]()
         height, width = picture.shape[:2]
         try:
-            found = persons_of(self.detector(picture), (width, height), self.left_out, self.person_class)
+            found = persons_of(self.detector(picture), (width, height), left_out, self.person_class)
         except DetectorError as error:
             raise DetectorError(f"{self.source.address}: frame {index}: {error}") from error
         if self.log is not None:
-            self.log.append(found)
-        return found
+            self.log.append(found, left_out)
+        return found, left_out
 
     def _named(self, track: Track) -> tuple[Track, Tracklet]:
         return track, track.tracklet(self.source.camera, Path(self.source.address).absolute(), self.start)
