@@ -74,6 +74,7 @@ def write_report(
     pictures: bool,
     parts: Sequence[str] = (),
     model: str | None = None,
+    progress: bool = True,
 ) -> None:
     """Write the page of identities into a folder, and print where it is and what it lacks."""
     from stmga.cli.options import trained
@@ -81,8 +82,9 @@ def write_report(
 
     network = trained(model)[0] if model else None
     report = write(
-        people, embeddings, folder, tracklets=tracklets, pictures=pictures, parts=parts, model=network, progress=True
-    )
+        people, embeddings, folder, tracklets=tracklets, pictures=pictures, parts=parts, model=network,
+        progress=progress,
+    )  # fmt: skip
     print_report(report, "report    ")
 
 
@@ -96,9 +98,16 @@ def print_report(report: Report, name: str = "") -> None:
         print(f"          no picture of {len(report.failed):,} tracklets: {preview(report.failed)}; the page says why")
 
 
-def write_videos(folder: str | Path, people: Identities, embeddings: Embeddings, tracklets: Sequence[Tracklet]) -> None:
+def write_videos(
+    folder: str | Path,
+    people: Identities,
+    embeddings: Embeddings,
+    tracklets: Sequence[Tracklet],
+    *,
+    progress: bool = True,
+) -> None:
     """Write the videos with boxes into a folder, and print where they are."""
     from stmga.report import draw_videos
 
-    for video in draw_videos(tracklets, people, folder, calibration=embeddings.calibration, progress=True):
+    for video in draw_videos(tracklets, people, folder, calibration=embeddings.calibration, progress=progress):
         print(f"video     {video.path} ({video.frames:,} frames, {video.boxes:,} boxes)")

@@ -69,9 +69,9 @@ def people(args: argparse.Namespace) -> None:
         write_people(folder, found, tracklets)
     with clock.stage("report"):
         if has_report:
-            write_report(folder, found, embeddings, tracklets, pictures=pictures)
+            write_report(folder, found, embeddings, tracklets, pictures=pictures, progress=not args.quiet)
         if args.video:
-            write_videos(folder, found, embeddings, tracklets)
+            write_videos(folder, found, embeddings, tracklets, progress=not args.quiet)
     clock.print(sum(summary.frames for summary in summaries))
 
 
@@ -117,6 +117,7 @@ def _made(
 ) -> Embeddings:
     from stmga.embedding.embeddings import Embeddings
     from stmga.embedding.resumable import embed_in_pieces
+    from stmga.tracklets.preload import preload
     from stmga.tracklets.split import evenly
 
     if file.exists():
@@ -124,7 +125,7 @@ def _made(
         return Embeddings.load(file)
     shorter = [evenly(tracklet, args.frames) for tracklet in tracklets]
     frames, used = sum(map(len, tracklets)), sum(map(len, shorter))
-    embeddings = embed_in_pieces(embedder, shorter, file, name=name)
+    embeddings = embed_in_pieces(embedder, shorter, file, name=name, load=preload)
     assert embeddings is not None  # this is the only process
     print(f"vectors   {file}: {counted(len(embeddings), 'tracklet')}, {used:,} of their {frames:,} frames; by {name}")
     return embeddings

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Load = Callable[[Sequence[Tracklet]], Sequence[Tracklet]]
+LOADED = 32  # tracklets in memory at once
 PIECE = 256  # tracklets in a piece, whatever the number of processes, so that the vectors are the same to the bit
 
 
@@ -52,6 +54,7 @@ def embed_in_pieces(
     name: str = "",
     trust_content: bool = False,
     source: Sequence[Tracklet] | None = None,
+    load: Load | None = None,
     write: Callable[[Embeddings, Path], object] = Embeddings.save,
 ) -> Embeddings | None:
     """Embed into ``out.parts/``, one file of :meth:`Embeddings.save` for each 256 tracklets; then into ``out``.
@@ -67,6 +70,7 @@ def embed_in_pieces(
         trust_content: compare the contents of files with those of the interrupted run, instead of their paths, sizes
             and modification times; the interrupted run must have set it too.
         source: the tracklets whose files identify the input, where they are not ``tracklets`` themselves.
+        load: reads tracklets into memory, 32 at a time, such as :func:`stmga.tracklets.preload.preload`.
         write: writes ``out``.
 
     Returns:
@@ -83,7 +87,7 @@ def embed_in_pieces(
     of_leader = (tracklets if source is None else source) if world.is_main else ()  # only it compares inputs
     inputs = InputRecord(of_leader, contents=trust_content)
     with embedder.fixed_weights():
-        return _embed_in_pieces(embedder, tracklets, inputs, Path(out), world, name, write)
+        return _embed_in_pieces(embedder, tracklets, inputs, Path(out), world, name, load, write)
 
 
 def _embed_in_pieces(
@@ -93,6 +97,7 @@ def _embed_in_pieces(
     out: Path,
     world: World,
     name: str,
+    load: Load | None,
     write: Callable[[Embeddings, Path], object],
 ) -> Embeddings | None:
     folder = out.with_name(f"{out.name}.parts")
@@ -104,7 +109,7 @@ def _embed_in_pieces(
         with CLAIM.hold(folder, about, inputs) if world.is_main else nullcontext():
             all_gather_objects(None)  # the folder exists before any process writes into it
             pieces = [tracklets[start : start + PIECE] for start in range(0, len(tracklets), PIECE)]
-            _compute(embedder, folder, pieces, world)
+            _compute(embedder, folder, pieces, world, load)
             all_gather_objects(None)  # all are done
             if not world.is_main:
                 return None
@@ -117,7 +122,9 @@ def _embed_in_pieces(
     return whole
 
 
-def _compute(embedder: TrackletEmbedder, folder: Path, pieces: Sequence[Sequence[Tracklet]], world: World) -> None:
+def _compute(
+    embedder: TrackletEmbedder, folder: Path, pieces: Sequence[Sequence[Tracklet]], world: World, load: Load | None
+) -> None:
     """Compute this process's share of the missing pieces."""
     todo = [i for i in range(len(pieces)) if _read(_file(folder, i), pieces[i]) is None]
     if len(todo) < len(pieces):
@@ -125,7 +132,9 @@ def _compute(embedder: TrackletEmbedder, folder: Path, pieces: Sequence[Sequence
     own = todo[world.rank :: world.size]
     with embedder.one_run(tracklet for i in own for tracklet in pieces[i]):
         for i in own:
-            embedder.embed(pieces[i]).save(_file(folder, i))
+            few = [pieces[i]] if load is None else [pieces[i][n : n + LOADED] for n in range(0, len(pieces[i]), LOADED)]
+            parts = [embedder.embed(part if load is None else load(part)) for part in few]
+            Embeddings.concatenate(parts).save(_file(folder, i))
 
 
 def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from stmga.tracklets import video
 from stmga.tracklets.manifest import read_manifest, write_manifest
 from stmga.tracklets.mot import read_mot
 from stmga.tracklets.orientation import upright
+from stmga.tracklets.preload import preload
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.tracklets.video_index import video_index
 from tests.support.video_kinds import COUNT, COUNTED, CUT, ORDINARY, PLAIN
@@ -220,3 +221,24 @@ def test_a_file_without_pictures_is_named(tmp_path):
 def read_mot_of(folder: Path, file: Path) -> list[Tracklet]:
     (folder / "t.txt").write_text("1,1,0,0,9,9,1\n")
     return read_mot(folder / "t.txt", file)
+
+
+def test_preloaded_tracklets_have_the_same_pixels_and_each_video_is_read_once(tmp_path, decoded):
+    file = video_of(tmp_path / "a.mp4", range(30), "mpeg4")
+    box = (2.0, 3.0, 20.0, 30.0)
+    tracklets = [
+        Tracklet("a", [Frame(file, box, k) for k in (3, 9, 20)], camera="door"),
+        Tracklet("b", [Frame(file, None, k) for k in (9, 4, 9)]),
+        Tracklet("c", np.zeros((2, 8, 4, 3), np.uint8)),
+    ]
+    wanted = [t.load() for t in tracklets]
+    forget()
+    decoded.clear()
+    one, two, three = preload(tracklets)
+    assert len(decoded) <= 21
+    assert (one.id, one.camera, three) == ("a", "door", tracklets[2])
+    assert all(not isinstance(frame, Frame) for frame in (*one.frames, *two.frames))
+    for loaded, pixels in zip((one, two), wanted, strict=False):
+        assert all((a == b).all() for a, b in zip(loaded.load(), pixels, strict=True))
+    with pytest.raises(ValueError, match="no frame 77"):
+        preload([Tracklet("d", [Frame(file, None, 77)])])
