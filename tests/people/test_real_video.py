@@ -1,5 +1,6 @@
 """The detector motion on a real video: six people come one after the other, stand at a table, and leave."""
 
+import json
 import re
 
 import numpy as np
@@ -7,7 +8,12 @@ import pytest
 
 pytest.importorskip("trackers")
 
+from stmga import TrackletEmbedder, create_model, link
+from stmga.cli.main import main
+from stmga.cli.people import MODEL
 from stmga.people import track
+from stmga.tracklets.manifest import read_manifest
+from stmga.tracklets.split import evenly, halves
 from tests.support.paths import DATA
 
 FOLDER = DATA / "video"
@@ -57,3 +63,13 @@ def test_six_people_are_six_tracks_with_the_right_boxes():
     assert sorted(by_person) == sorted(stays)
     found = {frame: iou(by_person[person][frame], box) for frame, (person, box) in boxes.items()}
     assert min(found.values()) >= 0.5, found
+
+
+def test_six_people_are_six_identities_and_so_are_halves_of_their_stays(tmp_path):
+    out = tmp_path / "who"
+    assert main(["people", str(VIDEO), "-o", str(out), "--detector", "motion", "-q", "--no-pictures"]) == 0
+    rows = [json.loads(line) for line in (out / "people" / "identities.jsonl").read_text().splitlines()]
+    assert sorted(row["identity"] for row in rows) == [1, 2, 3, 4, 5, 6]
+    tracklets = [evenly(t, 16) for t in halves(read_manifest(out / "tracks" / "manifest.jsonl"))]
+    people = link(TrackletEmbedder(create_model(MODEL, pretrained=True))(tracklets))
+    assert [row.identity for row in people] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
