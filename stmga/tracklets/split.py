@@ -51,7 +51,7 @@ def evenly(tracklet: Tracklet, most: int) -> Tracklet:
     if n <= most:
         return tracklet
     chosen = [(2 * i + 1) * n // (2 * most) for i in range(most)]
-    frames = tracklet.frames
-    return replace(
-        tracklet, frames=[frames[i] for i in chosen] if isinstance(frames, (list, tuple)) else frames[chosen]
-    )
+    frames, row = tracklet.frames, tracklet.row()
+    when = {key: row[key] for key in ("video", "start", "end") if key in row}
+    some = [frames[i] for i in chosen] if isinstance(frames, (list, tuple)) else frames[chosen]
+    return replace(tracklet, frames=some, extra={**tracklet.extra, **when})
