@@ -98,7 +98,7 @@ def embedded(manifest: Path, weight: str) -> tuple[list[Tracklet], Embeddings]:
     if file.exists():
         return tracklets, Embeddings.load(file)
     few = [replace(t, frames=t.frames[:: -(-len(t) // FRAMES)]) for t in tracklets]
-    made = TrackletEmbedder(create_model(weight), progress=True)(few)
+    made = TrackletEmbedder(create_model(weight, pretrained=True), progress=True)(few)
     made.save(file)
     return tracklets, made
 
