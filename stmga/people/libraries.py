@@ -17,8 +17,12 @@ def require_cv2() -> Any:
         import cv2
     except ModuleNotFoundError as error:
         raise ImportError(f"the detector `motion` needs OpenCV: {EXTRA}") from error
-    except ImportError as error:  # a bare Debian has no libGL
-        hint = "apt-get install libgl1" if "libGL" in str(error) else "see that its system libraries are installed"
+    except ImportError as error:  # a bare Debian lacks libGL and GLib
+        hint = (
+            "apt-get install libgl1 libglib2.0-0"
+            if "cannot open shared object" in str(error)
+            else "see that its system libraries are installed"
+        )
         raise ImportError(f"OpenCV cannot be loaded ({error}): {hint}") from error
     return cv2
 
