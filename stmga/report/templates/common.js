@@ -98,7 +98,9 @@ class Rows {
   }
 
   print() {
-    for (let index = Math.min(PRINTED, this.items.length) - 1, next = null; index >= 0; index--) {
+    const [all, some] = [this.items.length, Math.min(PRINTED, this.items.length)];
+    get("cut").textContent = some < all ? `Printed are the first ${some} of ${all.toLocaleString("en")} rows; search or filter for others.` : "";
+    for (let index = some - 1, next = null; index >= 0; index--) {
       next = this.drawn.get(index) ?? this.insert(index, next);
     }
     for (const image of this.box.querySelectorAll("img")) image.loading = "eager";
