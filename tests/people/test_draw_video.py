@@ -109,6 +109,7 @@ def test_the_command_draws_all_videos_of_a_manifest(tmp_path, capsys):
     assert {file.name for file in (tmp_path / "out").glob("*.mp4")} == {"_up.mp4", "hall.mp4"}
     assert "hall.mp4 (12 frames, 12 boxes)" in capsys.readouterr().out
     assert len(list(pictures(tmp_path / "out" / "hall.mp4"))) == 12
-    for more, words in (([], "--video needs --tracklets"), (["--no-pictures"], "--video shows people")):
+    manifest = ["--tracklets", str(tmp_path / "m.jsonl")]
+    for more, words in (([], "--video needs --tracklets"), (["--no-pictures", *manifest], "--video shows people")):
         assert main([*command, *more]) == 1
         assert words in capsys.readouterr().err

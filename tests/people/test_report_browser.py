@@ -162,6 +162,8 @@ def test_of_ten_thousand_tracklets_few_rows_are_in_the_page_and_all_can_be_reach
     browser.value("scrollTo(0, document.documentElement.scrollHeight)")
     browser.until(f"[...document.querySelectorAll('.title')].at(-1).innerText === 'Identity {len(found)}'")
     assert browser.value("document.querySelectorAll('.row').length") < 40
+    browser.value("dispatchEvent(new Event('beforeprint'))")
+    assert f"the first 300 of {len(found):,} rows" in browser.value("document.getElementById('cut').textContent")
     check_quiet(browser)
 
 

@@ -3,7 +3,8 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const get = (id) => document.getElementById(id);
-const counted = (n, what) => `${n.toLocaleString("en")} ${n === 1 ? what : what.endsWith("y") ? `${what.slice(0, -1)}ies` : `${what}s`}`;
+const plural = (what) => (what.endsWith("y") ? `${what.slice(0, -1)}ies` : what.endsWith("ch") ? `${what}es` : `${what}s`);
+const counted = (n, what) => `${n.toLocaleString("en")} ${n === 1 ? what : plural(what)}`;
 const rounded = (x) => x.toFixed(2);
 const EXTRA = 600; // pixels above and below the window in which rows are drawn
 const PRINTED = 300; // rows of a printed page at most
@@ -23,7 +24,8 @@ const file = (row, ending = "") => `pictures/${String(row).padStart(6, "0")}${en
 
 /** A picture of a tracklet, or an empty box where there is none; `which` is 0 for the middle frame. */
 function picture(row, alt, which = 0) {
-  if (!((mask(row) >> which) & 1)) return make("span", { class: "picture empty", role: "img", "aria-label": `${alt}: no picture` });
+  const there = (mask(row) >> which) & 1;
+  if (!there) return make("span", { class: "picture empty", role: "img", "aria-label": `${alt}: no picture` });
   const source = file(row, which ? `-${which}` : "");
   return make("img", { class: "picture", loading: "lazy", decoding: "async", alt, src: source });
 }
@@ -96,7 +98,9 @@ class Rows {
   }
 
   print() {
-    for (let index = Math.min(PRINTED, this.items.length) - 1, next = null; index >= 0; index--) {
+    const [all, some] = [this.items.length, Math.min(PRINTED, this.items.length)];
+    get("cut").textContent = some < all ? `Printed are the first ${some} of ${all.toLocaleString("en")} rows; search or filter for others.` : "";
+    for (let index = some - 1, next = null; index >= 0; index--) {
       next = this.drawn.get(index) ?? this.insert(index, next);
     }
     for (const image of this.box.querySelectorAll("img")) image.loading = "eager";

@@ -37,7 +37,8 @@ function step(by) {
 
 function detail(person) {
   const index = current.indexOf(person);
-  const button = (label, sign, act, disabled) => make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act, disabled }, sign);
+  const button = (label, sign, act, disabled) =>
+    make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act, disabled }, sign);
   const span = person.lanes.length ? period(person.span) : "time unknown";
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera"), DATA.times ? span : null];
   const labels = person.labels.length ? `labelled ${person.labels.join(", ")}` : null;
@@ -45,8 +46,17 @@ function detail(person) {
     "div", { class: "detail" },
     make(
       "header", {},
-      make("div", {}, make("h2", { id: "detail-title", tabindex: -1 }, `Identity ${person.number} `, badge(person.verdict)), make("p", {}, [...facts, labels].filter(Boolean).join(" · "))),
-      make("nav", { "aria-label": "Identities" }, button("Previous identity (left arrow)", "‹", () => step(-1), index <= 0), button("Next identity (right arrow)", "›", () => step(1), index < 0 || index + 1 >= current.length), button("Close (Escape)", "×", close)),
+      make(
+        "div", {},
+        make("h2", { id: "detail-title", tabindex: -1 }, `Identity ${person.number} `, badge(person.verdict)),
+        make("p", {}, [...facts, labels].filter(Boolean).join(" · ")),
+      ),
+      make(
+        "nav", { "aria-label": "Identities" },
+        button("Previous identity (left arrow)", "‹", () => step(-1), index <= 0),
+        button("Next identity (right arrow)", "›", () => step(1), index < 0 || index + 1 >= current.length),
+        button("Close (Escape)", "×", close),
+      ),
     ),
     DATA.times && person.lanes.length ? make("section", {}, make("h3", {}, "When"), whenOf(person)) : null,
     make("section", {}, make("h3", {}, "Tracklets"), make("div", { class: "tracklets" }, person.rows.map(tracklet))),
@@ -57,7 +67,8 @@ function detail(person) {
 /** Time line of one identity: by clock over its own time, else over the whole video. */
 function whenOf(person) {
   const own = DATA.times === "frames" ? [0, range[1]] : person.span;
-  return make("div", { class: "when" }, timeline(person, own), make("p", { class: "axis", "aria-hidden": "true" }, make("span", {}, moment(own[0])), make("span", {}, moment(own[1]))));
+  const axis = make("p", { class: "axis", "aria-hidden": "true" }, own.map((t) => make("span", {}, moment(t))));
+  return make("div", { class: "when" }, timeline(person, own), axis);
 }
 
 function tracklet(row) {
@@ -84,17 +95,23 @@ function tracklet(row) {
 }
 
 function parts(row, t) {
-  const image = make("img", { loading: "lazy", alt: `Part attentions of ${t[ID]}: its frames, then a row of heat for each part`, src: file(row, "-parts") });
+  const alt = `Part attentions of ${t[ID]}: its frames, then a row of heat for each part`;
+  const image = make("img", { loading: "lazy", alt, src: file(row, "-parts") });
   return make("figure", { class: "parts" }, image, make("figcaption", {}, "Where the network's parts look."));
 }
 
 function compared(person) {
   const other = numbered.get(person.other);
-  const side = (one, name) => make("figure", {}, make("div", { class: "covers" }, one.rows.slice(0, 6).map((row) => picture(row, TRACKLETS[row][ID]))), make("figcaption", {}, name));
+  const covers = (one) => one.rows.slice(0, 6).map((row) => picture(row, TRACKLETS[row][ID]));
+  const side = (one, name) => make("figure", {}, make("div", { class: "covers" }, covers(one)), make("figcaption", {}, name));
+  const there = link(other.number, `identity ${other.number}`);
   return make(
     "div", { class: "compared" },
-    make("p", {}, `Mean similarity ${rounded(person.cosine)}. If both are one person, fill in the same `, make("code", {}, "person"), " for their tracklets and link again."),
-    DATA.pictures ? make("div", { class: "sides" }, side(person, `identity ${person.number}`), side(other, link(other.number, `identity ${other.number}`))) : link(other.number, `identity ${other.number}`),
+    make(
+      "p", {}, `Mean similarity ${rounded(person.cosine)}. If both are one person, fill in the same `,
+      make("code", {}, "person"), " for their tracklets and link again.",
+    ),
+    DATA.pictures ? make("div", { class: "sides" }, side(person, `identity ${person.number}`), side(other, there)) : there,
   );
 }
 

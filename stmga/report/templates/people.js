@@ -33,7 +33,9 @@ for (const person of people) {
 // ---- times
 
 const days = new Date(range[0] * 1000).toDateString() !== new Date(range[1] * 1000).toDateString();
-const clock = new Intl.DateTimeFormat("en-GB", { ...(days && { day: "numeric", month: "short" }), hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat("en-GB", {
+  ...(days && { day: "numeric", month: "short" }), hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
 function moment(t) {
   if (DATA.times === "clock") return clock.format(new Date(t * 1000));
   if (DATA.times === "frames") return Math.round(t).toLocaleString("en");
@@ -58,18 +60,22 @@ function timeline(person, [from, to], most = Infinity) {
     }
     const name = named(DATA.lanes[lane]);
     const label = `${name}: ${bars.map(when).join(", ")}`;
-    return make("div", { class: "line", role: "img", "aria-label": label }, make("span", { class: "lane", title: name }, name), track);
+    const shown = make("span", { class: "lane", title: name }, name);
+    return make("div", { class: "line", role: "img", "aria-label": label }, shown, track);
   });
   const more = person.lanes.length - lines.length;
-  return make("div", { class: "timeline" }, lines, more > 0 ? make("p", { class: "faint" }, `and ${counted(more, "line")} more`) : null);
+  const rest = more > 0 ? make("p", { class: "faint" }, `and ${counted(more, "line")} more`) : null;
+  return make("div", { class: "timeline" }, lines, rest);
 }
 
 // ---- the list
 
 const badge = (verdict) => make("span", { class: `badge ${VERDICTS[verdict][0]}` }, VERDICTS[verdict][1]);
 const meter = (x) => make("meter", { min: 0, max: 1, low: 0.5, value: x, "aria-label": `confidence ${rounded(x)}` });
-const link = (number, text) => make("button", { type: "button", class: "link", onclick: (event) => (event.stopPropagation(), open(number)) }, text);
-const alternative = (person) => (person.other ? [link(person.other, `Closest: identity ${person.other}`), ` ${rounded(person.cosine)}`] : "No other identity");
+const link = (number, text) =>
+  make("button", { type: "button", class: "link", onclick: (event) => (event.stopPropagation(), open(number)) }, text);
+const alternative = (person) =>
+  person.other ? [link(person.other, `Closest: identity ${person.other}`), ` ${rounded(person.cosine)}`] : "No other identity";
 
 const shown = (person) => Math.min(person.lanes.length, LINES) + (person.lanes.length > LINES ? 1 : 0);
 function height(person) {
@@ -87,7 +93,8 @@ function strip(person) {
     const doubt = t[VERDICT] === UNSURE ? " unsure" : "";
     const title = `${t[ID]}, ${cameraOf(t)}, ${when(t)}`;
     if (!DATA.pictures) return make("span", { class: `chip${doubt}`, title }, t[ID]);
-    return make("figure", { class: `cell${doubt}`, title }, picture(row, title), make("figcaption", {}, cameraOf(t).replace(/^camera (?=\d+$)/, "cam ")));
+    const caption = make("figcaption", {}, cameraOf(t).replace(/^camera (?=\d+$)/, "cam "));
+    return make("figure", { class: `cell${doubt}`, title }, picture(row, title), caption);
   });
   const more = person.rows.length - some.length;
   if (more) cells.push(make("span", { class: DATA.pictures ? "cell more" : "chip more" }, `+${more.toLocaleString("en")}`));
@@ -96,15 +103,17 @@ function strip(person) {
 
 function drawRow(person) {
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera")];
+  const title = make("button", { type: "button", class: "title", "aria-haspopup": "dialog" }, `Identity ${person.number}`);
   const meta = make(
     "div", { class: "meta" },
-    make("h2", {}, make("button", { type: "button", class: "title", "aria-haspopup": "dialog" }, `Identity ${person.number}`), badge(person.verdict)),
+    make("h2", {}, title, badge(person.verdict)),
     make("p", {}, facts.join(" · ")),
     make("p", { class: "sure" }, meter(person.confidence), ` confidence ${rounded(person.confidence)}`),
     make("p", {}, alternative(person)),
     person.labels.length ? make("p", { title: person.labels.join(", ") }, `Labelled ${person.labels.join(", ")}`) : null,
   );
-  const inside = make("article", { class: `card ${VERDICTS[person.verdict][0]}${DATA.times ? "" : " timeless"}`, onclick: () => open(person.number) }, meta, strip(person));
+  const kind = `card ${VERDICTS[person.verdict][0]}${DATA.times ? "" : " timeless"}`;
+  const inside = make("article", { class: kind, onclick: () => open(person.number) }, meta, strip(person));
   if (DATA.times) inside.append(timeline(person, range, LINES));
   return make("div", { class: "row" }, inside);
 }
@@ -133,7 +142,8 @@ function show() {
   const exact = /^#\d+$/.test(sought[0] ?? "") && sought.length === 1 ? Number(sought[0].slice(1)) : 0;
   const camera = get("camera").value;
   const match = (person) => (exact ? person.number === exact : sought.every((word) => person.text.includes(word)));
-  current = people.filter((person) => KINDS[get("show").value](person) && (camera === "" || person.cameras.has(Number(camera))) && match(person));
+  const seen = (person) => camera === "" || person.cameras.has(Number(camera));
+  current = people.filter((person) => KINDS[get("show").value](person) && seen(person) && match(person));
   current.sort(ORDERS[get("sort").value]);
   list.show(current);
   get("none").hidden = current.length > 0;
@@ -150,8 +160,10 @@ if (!DATA.times) get("sort").querySelector("[value=first]").remove();
 const unsure = people.filter((person) => person.verdict === UNSURE).length;
 const alone = people.filter((person) => person.rows.length === 1).length;
 get("lead").append(
-  make("strong", {}, counted(people.length, "identity")), ` in ${counted(TRACKLETS.length, "tracklet")} of ${counted(DATA.cameras.length, "camera")}`,
-  `. ${unsure ? counted(unsure, "identity") : "None"} with unsure joins, ${alone ? alone.toLocaleString("en") : "none"} with one tracklet.`,
+  make("strong", {}, counted(people.length, "identity")),
+  ` in ${counted(TRACKLETS.length, "tracklet")} of ${counted(DATA.cameras.length, "camera")}. `,
+  `${unsure ? counted(unsure, "identity") : "None"} with unsure joins, `,
+  `${alone ? alone.toLocaleString("en") : "none"} with one tracklet.`,
   DATA.times && range[1] > range[0] ? ` Time lines: ${DATA.times === "frames" ? "frames " : ""}${period(range)}.` : "",
 );
 controls(["camera", "show", "sort"], show);

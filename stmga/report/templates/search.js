@@ -16,14 +16,16 @@ function drawMatch([row, similarity, verdict], rank, asked) {
   const item = DATA.items[row];
   const known = item[PERSON] !== null && asked[PERSON] !== null;
   const right = known ? (item[PERSON] === asked[PERSON] ? "right person" : "another person") : null;
-  const title = `${rank + 1}. ${item[ID]}, ${named(item[CAMERA])}, similarity ${similarity.toFixed(3)}${right ? `, ${right} by its label` : ""}`;
+  const label = right ? `, ${right} by its label` : "";
+  const title = `${rank + 1}. ${item[ID]}, ${named(item[CAMERA])}, similarity ${similarity.toFixed(3)}${label}`;
   return make(
     "li", { class: `match ${verdict ?? ""}`, title },
     DATA.pictures ? picture(row, title) : null,
     make("p", {}, make("strong", {}, similarity.toFixed(3)), " ", verdict ? badge(verdict) : null),
     make("p", {}, item[ID]),
     make("p", {}, named(item[CAMERA])),
-    right ? make("p", { class: item[PERSON] === asked[PERSON] ? "right" : "wrong" }, `${item[PERSON] === asked[PERSON] ? "✓" : "✗"} ${item[PERSON]}`) : null,
+    right && item[PERSON] === asked[PERSON] ? make("p", { class: "right" }, `✓ ${item[PERSON]}`) : null,
+    right && item[PERSON] !== asked[PERSON] ? make("p", { class: "wrong" }, `✗ ${item[PERSON]}`) : null,
   );
 }
 
@@ -34,10 +36,11 @@ function drawRow(query) {
     make("h2", { title: item[ID] }, item[ID]),
     make("p", {}, named(item[CAMERA])),
     item[PERSON] === null ? null : make("p", {}, `person ${item[PERSON]}`),
-    make("p", {}, query.found.length ? counted(query.found.length, "match").replace("matchs", "matches") : "no match"),
+    make("p", {}, query.found.length ? counted(query.found.length, "match") : "no match"),
   );
-  const matches = query.found.length
-    ? make("ol", { class: "matches", tabindex: 0, "aria-label": `Matches of ${item[ID]}` }, query.found.map((match, rank) => drawMatch(match, rank, item)))
+  const drawn = query.found.map((match, rank) => drawMatch(match, rank, item));
+  const matches = drawn.length
+    ? make("ol", { class: "matches", tabindex: 0, "aria-label": `Matches of ${item[ID]}` }, drawn)
     : make("p", { class: "faint" }, "Nothing in the gallery is similar enough, or none may match.");
   const asked = make("div", { class: "asked" }, DATA.pictures ? picture(query.row, item[ID]) : null, facts);
   return make("div", { class: "row" }, make("article", { class: "card answer" }, asked, matches));
@@ -71,7 +74,8 @@ function show() {
 }
 
 const cameras = [...new Set(queries.map((query) => named(DATA.items[query.row][CAMERA])))];
-for (const name of cameras.sort(new Intl.Collator("en", { numeric: true }).compare)) get("camera").append(make("option", { value: name }, name));
+cameras.sort(new Intl.Collator("en", { numeric: true }).compare);
+for (const name of cameras) get("camera").append(make("option", { value: name }, name));
 if (!DATA.verdicts) get("show").closest("label").remove();
 get("lead").append(make("strong", {}, counted(queries.length, "query")), ` in ${counted(DATA.gallery, "tracklet")}.`);
 controls(DATA.verdicts ? ["camera", "show", "sort"] : ["camera", "sort"], show);
