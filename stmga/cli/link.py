@@ -125,6 +125,8 @@ def linked(embeddings: Embeddings, options: Mapping[str, Any]) -> Identities:
     if people.false_match_rate is not None and embeddings.calibration is not None:
         rate = f" (false-match rate {people.false_match_rate:g})"
         data = f"; measured on {escaped(embeddings.calibration.data)}" if embeddings.calibration.data else ""
+    if unclocked := sum(row.time is None or row.end_time is None for row in people) - people.without_times:
+        print(f"clocks    unknown for {counted(unclocked, 'tracklet')}: time keeps them apart within one video only")
     print(f"linked    from a score of {people.threshold:.3f}{rate}{data}")
     print(f"persons   {len(people):,}, {people.alone:,} of them with one tracklet")
     return people

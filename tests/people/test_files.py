@@ -123,7 +123,9 @@ def test_the_command_writes_all_files_and_takes_its_own_manifest(tracks, tmp_pat
     ]
     assert main([*command, "-o", str(out)]) == 0
     names = ["identities.jsonl", "identities.csv", "manifest.jsonl", "door.txt", "hall.txt"]
-    assert f"wrote     {', '.join(names)} in {out}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"wrote     {', '.join(names)} in {out}" in text
+    assert "clocks    unknown for 4 tracklets" in text
     assert sorted(file.name for file in out.iterdir()) == sorted([*names, "report.html"])
     assert main([*command, "-o", str(tmp_path / "again"), "--known", str(out / "manifest.jsonl")]) == 0
     assert (tmp_path / "again" / "door.txt").read_bytes() == (out / "door.txt").read_bytes()

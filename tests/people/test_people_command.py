@@ -45,6 +45,7 @@ def test_two_people_before_two_cameras_are_two_persons(run):
     } <= files  # fmt: skip
     assert {row.track for row in read_track_file(run.out / "people" / "door.txt").rows} == {1, 2}
     assert "threshold of the weights: one camera saw 2 pairs" in text
+    assert "clocks    unknown for 4 tracklets: time keeps them apart within one video only" in text
     assert "frames/s" in text
     persons = [json.loads(line)["person"] for line in (run.out / "people" / "manifest.jsonl").read_text().splitlines()]
     assert sorted(persons) == ["id-1", "id-1", "id-2", "id-2"]
