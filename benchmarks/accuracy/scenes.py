@@ -2,14 +2,20 @@
 
     python -m benchmarks.accuracy.scenes --seeds 0 1 2
 
-For each seed, `write_scenes` renders 4 cameras, 30 persons and a minute (or FOLDER/SEED is used if it is there). The
-true tracklets are embedded, a shipped weight reads up to 32 frames of each, and `stmga.link` with default settings
-gives them identities. The cameras are joined into one sequence, one after the other, so that an identity counts as
-right only if it is the same person in all cameras.
+For each seed, `write_scenes` renders 4 cameras, 30 persons and a minute (or FOLDER/SEED is used if it is there). Up to
+16 frames of each tracklet are embedded by a shipped weight, and `stmga.link` gives them identities, with its default
+threshold. The cameras are joined into one sequence, one after the other, so that an identity counts as right only if it
+is the same person in all cameras. With the true tracklets:
 
-- `link`: as described
+- `link`: the times of the common clock keep apart who is seen at the same time by one camera
+- `link, travel`: and nobody is in two cameras within 2 seconds, which the scenes guarantee
+- `link, no times`: by similarity alone
 - `apart`: every tracklet is a person of its own, what a tracker within single cameras gives
 - `truth`: the true persons; it must be 1
+
+And with the tracklets that the detector `motion` and ByteTrack find in the videos:
+
+- `motion, link`, `motion, travel`, `motion, apart`: as above
 
 The truth has the frames in which at least half of the person is seen: those that the true tracklets have. IDF1, IDP
 and IDR are `trackeval.metrics.Identity`, HOTA is `trackeval.metrics.HOTA`, both on boxes with an IoU of 0.5 or more.
@@ -20,12 +26,14 @@ Results are written to benchmarks/results/scenes.json.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import trackeval
@@ -33,14 +41,19 @@ import trackeval
 from benchmarks.turns import where
 from stmga import Embeddings, Tracklet, TrackletEmbedder, create_model, link, read_tracklets
 from stmga.data import write_scenes
-from stmga.data.walkers.truth import SEEN
+from stmga.data.walkers.truth import SEEN, START
+from stmga.embedding.resumable import embed_in_pieces
+from stmga.people import TravelTime, track
+from stmga.tracklets.preload import preload
+from stmga.tracklets.split import evenly
 from stmga.utils.files import atomic_write
 from stmga.utils.text import text_table
 
 Line = tuple[int, int, str]  # frame from 1, id, the other columns of MOT
 
 FIGURES = ("IDF1", "IDP", "IDR", "HOTA")
-FRAMES = 32  # of a tracklet that are embedded
+FRAMES = 16  # of a tracklet that are embedded, as `stmga people` does
+TRAVEL = (2.0, 60.0)  # seconds between two cameras
 
 
 def score(truth: Mapping[str, Iterable[Line]], found: Mapping[str, Iterable[Line]], frames: int) -> dict[str, float]:
@@ -91,23 +104,47 @@ def lines_of(tracklets: Sequence[Tracklet], identities: Sequence[int]) -> dict[s
     return found
 
 
-def embedded(manifest: Path, weight: str) -> tuple[list[Tracklet], Embeddings]:
-    """The true tracklets, and vectors of up to `FRAMES` of their frames, evenly spaced; kept beside the manifest."""
-    tracklets = read_tracklets(manifest)
-    file = manifest.with_name(f".{weight}.safetensors")
+def embedded(tracklets: Sequence[Tracklet], weight: str, file: Path) -> Embeddings:
+    """Vectors of up to `FRAMES` frames of each tracklet, evenly spaced; kept in a file."""
     if file.exists():
-        return tracklets, Embeddings.load(file)
-    few = [replace(t, frames=t.frames[:: -(-len(t) // FRAMES)]) for t in tracklets]
-    made = TrackletEmbedder(create_model(weight, pretrained=True), progress=True)(few)
-    made.save(file)
-    return tracklets, made
+        return Embeddings.load(file)
+    made = embed_in_pieces(
+        TrackletEmbedder(create_model(weight, pretrained=True), progress=True),
+        [evenly(tracklet, FRAMES) for tracklet in tracklets], file, name=weight, load=preload,
+    )  # fmt: skip
+    assert made is not None
+    return made
+
+
+def tracked(folder: Path) -> list[Tracklet]:
+    """What `motion` and ByteTrack find in the videos, on the clock of the scenes."""
+    videos = sorted(folder.glob("cam*.mp4"))
+    start = datetime.fromtimestamp(START, timezone.utc).isoformat()
+    return track(videos, detector="motion", start=[f"{video.stem}={start}" for video in videos], progress=True)
+
+
+def linked(embeddings: Embeddings) -> dict[str, list[int]]:
+    """The identities by the ways of linking that need no truth."""
+    cameras = sorted({str(camera) for camera in embeddings.cameras})
+    travel = [TravelTime(pair, *TRAVEL) for pair in itertools.combinations(cameras, 2)]
+    return {
+        "link": [row.identity for row in link(embeddings)],
+        "travel": [row.identity for row in link(embeddings, travel=travel)],
+        "apart": list(range(1, len(embeddings) + 1)),
+    }
 
 
 def ways(tracklets: Sequence[Tracklet], embeddings: Embeddings) -> dict[str, list[int]]:
-    """The identities of every way of linking."""
+    """The identities of the true tracklets, by every way."""
+    timeless = [
+        {k: v for k, v in item.items() if k not in ("time", "end_time", "start", "end")} for item in embeddings.items
+    ]
+    own = linked(embeddings)
     return {
-        "link": [row.identity for row in link(embeddings)],
-        "apart": list(range(1, len(tracklets) + 1)),
+        "link": own["link"],
+        "link, travel": own["travel"],
+        "link, no times": [row.identity for row in link(replace(embeddings, items=timeless))],
+        "apart": own["apart"],
         "truth": [int(tracklet.person) for tracklet in tracklets],
     }
 
@@ -122,14 +159,21 @@ def wrong(identities: Sequence[int], persons: Sequence[object]) -> dict[str, int
 
 def measured(folder: Path, seed: int, weight: str, options: Mapping[str, object]) -> dict[str, object]:
     manifest = write_scenes(folder / str(seed), seed=seed, progress=True, **options)
-    tracklets, embeddings = embedded(manifest, weight)
-    about = json.loads(manifest.with_name("scenes.json").read_text())
-    truth, frames = true_lines(manifest.parent), round(about["seconds"] * about["fps"])
+    scene, about = manifest.parent, json.loads(manifest.with_name("scenes.json").read_text())
+    tracklets = read_tracklets(manifest)
+    embeddings = embedded(tracklets, weight, scene / f".{weight}.safetensors")
+    truth, frames = true_lines(scene), round(about["seconds"] * about["fps"])
     persons = [tracklet.person for tracklet in tracklets]
     found = {}
     for way, identities in ways(tracklets, embeddings).items():
         found[way] = {**score(truth, lines_of(tracklets, identities), frames), **wrong(identities, persons)}
-    return {"seed": seed, "tracklets": len(tracklets), "persons": len(set(persons)), "ways": found}
+    moving = tracked(scene)
+    for way, identities in linked(embedded(moving, weight, scene / f".motion-{weight}.safetensors")).items():
+        found[f"motion, {way}"] = score(truth, lines_of(moving, identities), frames)
+    return {
+        "seed": seed, "tracklets": len(tracklets), "motion tracklets": len(moving), "persons": len(set(persons)),
+        "ways": found,
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.text import counted
@@ -52,6 +53,6 @@ def evenly(tracklet: Tracklet, most: int) -> Tracklet:
         return tracklet
     chosen = [(2 * i + 1) * n // (2 * most) for i in range(most)]
     frames, row = tracklet.frames, tracklet.row()
-    when = {key: row[key] for key in ("video", "start", "end") if key in row}
+    when: dict[str, Any] = {key: row[key] for key in ("video", "start", "end") if key in row}
     some = [frames[i] for i in chosen] if isinstance(frames, (list, tuple)) else frames[chosen]
     return replace(tracklet, frames=some, extra={**tracklet.extra, **when})
