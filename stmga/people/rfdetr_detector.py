@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from stmga.people.boxes import Found
+from stmga.people.boxes import DetectorError, Found
 
 SIZES = {"nano": "RFDETRNano", "small": "RFDETRSmall", "medium": "RFDETRMedium", "large": "RFDETRLarge"}
+EXTRA = 'pip install "stmga[rfdetr]"'
 LOWEST = 0.1
 
 
@@ -31,13 +30,13 @@ class RFDETRDetector:
         try:
             import rfdetr
         except ImportError as error:
-            raise ImportError(f"the detector rfdetr needs its library ({error}): pip install rfdetr") from error
+            raise ImportError(f"the detector rfdetr needs its library ({error}): {EXTRA}") from error
         self.model = getattr(rfdetr, SIZES[size])(device=device)
-        names: Any = self.model.class_names
-        names = names if isinstance(names, dict) else dict(enumerate(names))
-        self.persons = [number for number, name in names.items() if name == "person"]
 
     def __call__(self, frame: NDArray[np.uint8]) -> Found:
         found = self.model.predict(frame, threshold=LOWEST)
-        keep = np.isin(found.class_id, self.persons)
+        names = found.data.get("class_name")
+        if names is None:  # its numbers of classes are COCO's with gaps, or a list's: only names are certain
+            raise DetectorError("rfdetr returned no names of classes; install a newer version: " + EXTRA)
+        keep = np.asarray(names) == "person"
         return found.xyxy[keep], found.confidence[keep]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from stmga.people.boxes import DetectorError
 from stmga.people.detectors import Detectors
 from stmga.people.sources import Source
 from stmga.people.torchvision_detector import BEST, TorchvisionDetector, on_disk, weight_file
@@ -62,25 +63,30 @@ def test_weights_on_the_disk_are_the_default_and_find_persons(hub):
 
 def test_rfdetr_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "rfdetr", None)
-    with pytest.raises(ImportError, match="pip install rfdetr"):
+    with pytest.raises(ImportError, match=r"stmga\[rfdetr\]"):
         Detectors("rfdetr")
 
 
-def test_of_rfdetr_only_persons_count(monkeypatch):
-    """Against a stand-in with the interface of the library: class_names, and predict."""
+@pytest.mark.parametrize("named", [True, False])
+def test_of_rfdetr_only_persons_count(monkeypatch, named):
+    """Against a stand-in with the interface of the library: numbers of COCO with gaps, and names beside them."""
     supervision = pytest.importorskip("supervision")
 
     class Nano:
-        class_names = {1: "person", 3: "car"}  # noqa: RUF012 - as the library has it
-
         def __init__(self, device):
             assert device == "cpu"
 
         def predict(self, frame, threshold):
             assert frame.shape == EMPTY.shape and threshold < 0.5
             boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
-            return supervision.Detections(boxes, confidence=np.array([0.9, 0.8]), class_id=np.array([3, 1]))
+            data = {"class_name": np.array(["car", "person"], dtype=object)} if named else {}
+            return supervision.Detections(boxes, confidence=np.array([0.9, 0.8]), class_id=np.array([3, 1]), data=data)
 
     monkeypatch.setitem(sys.modules, "rfdetr", SimpleNamespace(RFDETRNano=Nano))
-    boxes, scores = Detectors("rfdetr").of(Source("a", "a.mp4"), 25)(EMPTY)
-    assert boxes.tolist() == [[5, 6, 7, 8]] and scores.tolist() == [0.8]
+    detector = Detectors("rfdetr").of(Source("a", "a.mp4"), 25)
+    if named:
+        boxes, scores = detector(EMPTY)
+        assert boxes.tolist() == [[5, 6, 7, 8]] and scores.tolist() == [0.8]
+    else:  # person is 1 in COCO's numbers and 0 in the library's list of names: never guessed
+        with pytest.raises(DetectorError, match="no names of classes"):
+            detector(EMPTY)
