@@ -33,7 +33,7 @@ class TrackSettings:
     Args:
         detector: a name, a file or folder of detections, or a function ``frame (h, w, 3) uint8 RGB -> boxes (n, 4),
             scores (n,)``, boxes as x1, y1, x2, y2 in pixels; default: torchvision's if its weights are on the disk,
-            otherwise ``motion``.
+            otherwise ``motion``. A folder knows a function by its name only: name another one if the function changes.
         tracker: a name of :data:`stmga.people.trackers.TRACKERS`, or an object with its ``update``.
         start: time of the first frame, with time zone: ``"2026-11-28T10:00:00+01:00"``, ``"NAME=..."`` where there are
             several cameras, or ``{camera: text}``.
