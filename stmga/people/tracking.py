@@ -152,7 +152,7 @@ def track(
         write_tracks(job, folder, progress=progress)
         return read_manifest(Path(folder) / MANIFEST, check_files=False)
     if live := next((source for source in job.sources if source.live), None):
-        raise ValueError(f"{live.address} can be read only once, so its crops must be written: pass folder=")
+        raise ValueError(f"{live.public_address} can be read only once, so its crops must be written: pass folder=")
     tracklets = []
     for source in job.sources:
         with job.run(source, progress) as run:
@@ -218,7 +218,7 @@ def _texts(value: str | Iterable[str] | Mapping[str, str]) -> Iterable[str] | Ma
 
 def _identity(source: Source) -> dict[str, Any]:
     if source.live:
-        return {"address": source.address}
+        return {"address": source.public_address}
     return {"file": str(Path(source.address).absolute()), **_state(Path(source.address))}
 
 

@@ -253,6 +253,7 @@ def test_names_of_cameras_and_addresses():
     assert Source.parse("rtsp://me:secret@10.0.0.7:554/a/b?x=1") == Source(
         "10-0-0-7-554-a-b", "rtsp://me:secret@10.0.0.7:554/a/b?x=1", live=True
     )
+    assert Source.parse("a=rtsp://me:secret@10.0.0.7/a").public_address == "rtsp://10.0.0.7/a"
     assert Source.parse("a/b=x.mp4") == Source("b=x", "a/b=x.mp4")
     with pytest.raises(ValueError, match="NAME="):
         Source.parse("..=x.mp4")
