@@ -9,6 +9,7 @@ from stmga.people.background import Background
 from stmga.people.libraries import require_cv2
 
 WIDTH = 384  # pixels, or more, of the reduced picture that is compared; more cost time and find more noise
+SMALLEST = 8  # pixels of a picture in which there can be a person
 SPECK = 0.0003  # share of the picture: smaller objects are noise
 SLENDER = 4.5  # the height of a person is at most so many times the width
 LOWEST = 0.5  # score; what is softer is a shadow, a reflection or a change of light
@@ -66,6 +67,8 @@ class Motion:
         height, width = frame.shape[:2]
         factor = max(1, width // WIDTH)  # whole: any other is ten times slower
         h, w = height // factor, width // factor
+        if min(h, w) < SMALLEST:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         small = frame[: h * factor, : w * factor]
         if factor > 1:
             small = self.cv2.resize(small, (w, h), interpolation=self.cv2.INTER_AREA)

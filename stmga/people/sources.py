@@ -27,6 +27,11 @@ class Source:
     address: str
     live: bool = False
 
+    @property
+    def public_address(self) -> str:
+        """The address without user and password, for files and messages."""
+        return re.sub(r"://[^/@]*@", "://", self.address)
+
     @classmethod
     def parse(cls, text: str | os.PathLike[str]) -> Source:
         """``video.mp4``, ``NAME=video.mp4``, ``0``, ``/dev/video0`` or ``rtsp://...``, with a name before it or not.

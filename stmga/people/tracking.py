@@ -33,7 +33,7 @@ class TrackSettings:
     Args:
         detector: a name, a file or folder of detections, or a function ``frame (h, w, 3) uint8 RGB -> boxes (n, 4),
             scores (n,)``, boxes as x1, y1, x2, y2 in pixels; default: torchvision's if its weights are on the disk,
-            otherwise ``motion``.
+            otherwise ``motion``. A folder knows a function by its name only: name another one if the function changes.
         tracker: a name of :data:`stmga.people.trackers.TRACKERS`, or an object with its ``update``.
         start: time of the first frame, with time zone: ``"2026-11-28T10:00:00+01:00"``, ``"NAME=..."`` where there are
             several cameras, or ``{camera: text}``.
@@ -152,7 +152,7 @@ def track(
         write_tracks(job, folder, progress=progress)
         return read_manifest(Path(folder) / MANIFEST, check_files=False)
     if live := next((source for source in job.sources if source.live), None):
-        raise ValueError(f"{live.address} can be read only once, so its crops must be written: pass folder=")
+        raise ValueError(f"{live.public_address} can be read only once, so its crops must be written: pass folder=")
     tracklets = []
     for source in job.sources:
         with job.run(source, progress) as run:
@@ -218,7 +218,7 @@ def _texts(value: str | Iterable[str] | Mapping[str, str]) -> Iterable[str] | Ma
 
 def _identity(source: Source) -> dict[str, Any]:
     if source.live:
-        return {"address": source.address}
+        return {"address": source.public_address}
     return {"file": str(Path(source.address).absolute()), **_state(Path(source.address))}
 
 

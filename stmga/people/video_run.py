@@ -92,7 +92,7 @@ class VideoRun:
             damage = f"{damage}; {unread}" if damage else unread
         return VideoSummary(
             camera=self.source.camera,
-            address=self.source.address,
+            address=self.source.public_address,
             frames=self.clock.frames,
             fps=round(self.video.fps, 3),
             tracks=self.found.kept,

@@ -71,7 +71,7 @@ class VideoFrames:
         """What could not be read, as text; "" if nothing is known to be missing."""
         found = []
         if self.expected is not None and self.read < self.expected:
-            found.append(f"{self.read:,} of {self.expected:,} frames could be read")
+            found.append(f"{self.read:,} of {self.expected:,} frames that its header counts could be read")
         if self.skipped:
             found.append(f"{self.skipped:,} damaged packets were skipped")
         if self.corrupt:

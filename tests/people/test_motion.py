@@ -107,6 +107,16 @@ def test_another_size_starts_again_and_large_pictures_are_reduced():
     assert np.abs(np.array(box) - 9 * np.array(PERSON)).max() <= 6
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 300), (300, 2), (8, 9), (64, 2000), (431, 767)])
+def test_pictures_of_any_size_give_boxes_inside_of_them(size):
+    motion, dice = Motion(FPS), np.random.default_rng(0)
+    for number in range(12):
+        picture = dice.integers(0, 256, (*size, 3), np.uint8) if number % 3 else np.full((*size, 3), 90, np.uint8)
+        boxes, scores = motion(picture)
+        assert boxes.shape == (len(scores), 4) and (boxes >= 0).all()
+        assert (boxes[:, 2:] <= size[::-1]).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+
+
 @pytest.mark.parametrize("setting", [{"fps": 0}, {"fps": float("nan")}, {"threshold": 300}, {"min_height": 0}])
 def test_settings_are_checked(setting):
     (name,) = setting

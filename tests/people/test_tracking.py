@@ -152,7 +152,7 @@ def test_a_video_that_ends_in_damage_gives_what_was_read(tmp_path):
     video.write_bytes(video.read_bytes()[: int(video.stat().st_size * 0.75)])
     tracklets = track(video, detector="motion", folder=tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "videos.json").read_text())["cut"]
-    assert 25 < summary["frames"] < 50 and "of 50 frames could be read" in summary["damage"]
+    assert 25 < summary["frames"] < 50 and "of 50 frames that its header counts could be read" in summary["damage"]
     assert len(tracklets) == 2
     for tracklet in read_manifest(tmp_path / "out" / "manifest.jsonl"):
         assert tracklet.load([len(tracklet) - 1])[0].shape[0] == 3  # its last frame can be read again
@@ -253,6 +253,7 @@ def test_names_of_cameras_and_addresses():
     assert Source.parse("rtsp://me:secret@10.0.0.7:554/a/b?x=1") == Source(
         "10-0-0-7-554-a-b", "rtsp://me:secret@10.0.0.7:554/a/b?x=1", live=True
     )
+    assert Source.parse("a=rtsp://me:secret@10.0.0.7/a").public_address == "rtsp://10.0.0.7/a"
     assert Source.parse("a/b=x.mp4") == Source("b=x", "a/b=x.mp4")
     with pytest.raises(ValueError, match="NAME="):
         Source.parse("..=x.mp4")
