@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.scenes --seeds 0 1 2
 
 For each seed, `write_scenes` renders 4 cameras, 30 persons and a minute (or FOLDER/SEED is used if it is there). Up to
-16 frames of each tracklet are embedded by a shipped weight, and `stmga.link` gives them identities, with its default
+8 frames of each tracklet are embedded by a shipped weight, and `stmga.link` gives them identities, with its default
 threshold. The cameras are joined into one sequence, one after the other, so that an identity counts as right only if it
 is the same person in all cameras. With the true tracklets:
 
@@ -52,7 +52,7 @@ from stmga.utils.text import text_table
 Line = tuple[int, int, str]  # frame from 1, id, the other columns of MOT
 
 FIGURES = ("IDF1", "IDP", "IDR", "HOTA")
-FRAMES = 16  # of a tracklet that are embedded, as `stmga people` does
+FRAMES = 8  # of a tracklet that are embedded, as `stmga people` does
 TRAVEL = (2.0, 60.0)  # seconds between two cameras
 
 

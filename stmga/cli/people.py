@@ -41,8 +41,8 @@ DIR/people/report.html is the page to look at. DIR/tracks and DIR/vectors stay, 
     add_tracking(add)
     add("--model", metavar="NAME", default=MODEL, help=f"the weights that make the vectors (default: {MODEL})")
     add(
-        "--frames", type=count, default=16, metavar="N",
-        help="of each tracklet, spread evenly over it, that make its vector (default: 16)",
+        "--frames", type=count, default=8, metavar="N",
+        help="of each tracklet, spread evenly over it, that make its vector (default: 8, as the thresholds of the weights were measured)",
     )  # fmt: skip
     add_linking(add)
     add_no_pictures(add)

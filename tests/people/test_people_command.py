@@ -63,7 +63,7 @@ def test_the_same_command_uses_what_is_there_and_others_are_refused(run):
     assert not (run.out / "people" / "pictures").exists()
     code, text = run("--frames", "3")
     assert code == 1
-    assert "frames was 16, now 3" in text
+    assert "frames was 8, now 3" in text
     code, text = run("--min-frames", "9")
     assert code == 1
     assert "--min-frames was None, now 9" in text

@@ -70,6 +70,6 @@ def test_six_people_are_six_identities_and_so_are_halves_of_their_stays(tmp_path
     assert main(["people", str(VIDEO), "-o", str(out), "--detector", "motion", "-q", "--no-pictures"]) == 0
     rows = [json.loads(line) for line in (out / "people" / "identities.jsonl").read_text().splitlines()]
     assert sorted(row["identity"] for row in rows) == [1, 2, 3, 4, 5, 6]
-    tracklets = [evenly(t, 16) for t in halves(read_manifest(out / "tracks" / "manifest.jsonl"))]
+    tracklets = [evenly(t, 8) for t in halves(read_manifest(out / "tracks" / "manifest.jsonl"))]
     people = link(TrackletEmbedder(create_model(MODEL, pretrained=True))(tracklets))
     assert [row.identity for row in people] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
