@@ -9,7 +9,6 @@ is the same person in all cameras. With the true tracklets:
 
 - `link`: the times of the common clock keep apart who is seen at the same time by one camera
 - `link, travel`: and nobody is in two cameras within 2 seconds, which the scenes guarantee
-- `link, no times`: by similarity alone
 - `apart`: every tracklet is a person of its own, what a tracker within single cameras gives
 - `truth`: the true persons; it must be 1
 
@@ -32,7 +31,6 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -136,14 +134,10 @@ def linked(embeddings: Embeddings) -> dict[str, list[int]]:
 
 def ways(tracklets: Sequence[Tracklet], embeddings: Embeddings) -> dict[str, list[int]]:
     """The identities of the true tracklets, by every way."""
-    timeless = [
-        {k: v for k, v in item.items() if k not in ("time", "end_time", "start", "end")} for item in embeddings.items
-    ]
     own = linked(embeddings)
     return {
         "link": own["link"],
         "link, travel": own["travel"],
-        "link, no times": [row.identity for row in link(replace(embeddings, items=timeless))],
         "apart": own["apart"],
         "truth": [int(tracklet.person) for tracklet in tracklets],
     }

@@ -53,6 +53,7 @@ def add_arguments(commands: Any) -> None:
         "--sampling", choices=("all", "evenly"), default="all",
         help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
     )  # fmt: skip
+    add("--frames", type=count, metavar="N", help="of each tracklet, spread evenly over it (default: all)")
     add_flip(add)
     add(
         "--halves", action="store_true",
@@ -89,7 +90,7 @@ def _add_tracks(add: Callable[..., Any]) -> None:
 def embed(args: argparse.Namespace) -> None:
     """One vector for each tracklet, in a file; with torchrun by several processes."""
     from stmga.embedding.resumable import embed_in_pieces
-    from stmga.tracklets.split import halves
+    from stmga.tracklets.split import evenly, halves
     from stmga.utils.distributed import process_group
 
     check_writable(args.out)
@@ -99,6 +100,8 @@ def embed(args: argparse.Namespace) -> None:
     tracklets = _read(args)  # before the weights are loaded, or even downloaded
     if args.halves:
         tracklets = halves(tracklets)
+    if args.frames is not None:
+        tracklets = [evenly(tracklet, args.frames) for tracklet in tracklets]
     persons, cameras = ({getattr(t, what) for t in tracklets} - {None} for what in ("person", "camera"))
     known = f"{len(persons) or 'unknown'} persons, {len(cameras) or 'unknown'} cameras"
     tell(f"read      {len(tracklets):,} tracklets, {sum(map(len, tracklets)):,} frames, {known} from {args.source}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.pages import add_report, can_report, check_options, write_report, write_videos
-from stmga.cli.parser import check_exists, command
+from stmga.cli.parser import check_exists, command, folder_named
 from stmga.utils.text import counted
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ def link(args: argparse.Namespace) -> None:
 
     for path in args.embeddings:
         find_file(path)
-    folder = Path(args.out)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give the name of a folder")
+    folder = folder_named(args.out)
     check_options(args)
     options = linking_options(args)
     tracklets = [t for path in args.tracklets for t in read_manifest(path, check_files=False)]
@@ -125,8 +123,12 @@ def linked(embeddings: Embeddings, options: Mapping[str, Any]) -> Identities:
     if people.false_match_rate is not None and embeddings.calibration is not None:
         rate = f" (false-match rate {people.false_match_rate:g})"
         data = f"; measured on {escaped(embeddings.calibration.data)}" if embeddings.calibration.data else ""
+    if known := options.get("known"):
+        used = set(known) & set(embeddings.ids)
+        print(f"known     {counted(len(used), 'tracklet')} of {counted(len(set(map(str, known.values()))), 'person')}")
     if unclocked := sum(row.time is None or row.end_time is None for row in people) - people.without_times:
-        print(f"clocks    unknown for {counted(unclocked, 'tracklet')}: time keeps them apart within one video only")
+        print(f"clocks    unknown for {counted(unclocked, 'tracklet')} (see --start of `stmga track`): only within one "
+              "video is it known who was there at the same time")  # fmt: skip
     print(f"linked    from a score of {people.threshold:.3f}{rate}{data}")
     print(f"persons   {len(people):,}, {people.alone:,} of them with one tracklet")
     return people

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,14 @@ def add_computing(add: Callable[..., Any]) -> None:
 
 def add_device(add: Callable[..., Any]) -> None:
     """The argument that says where it computes."""
-    add("--device", help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+    add("--device", type=device_name, help="such as cpu or cuda:0 (default: the GPU, if there is one)")
+
+
+def device_name(text: str) -> str:
+    """The name of a device as torch writes it; a type for argparse."""
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda, cuda:N, mps or xpu, got {text!r}")
+    return text
 
 
 def add_workers(add: Callable[..., Any]) -> None:

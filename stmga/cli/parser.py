@@ -54,3 +54,18 @@ def check_writable(path: str) -> None:
         raise FileNotFoundError(f"the folder {folder} does not exist; create it first")
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
+
+
+def folder_named(text: str) -> Path:
+    """The folder of -o, which may be missing.
+
+    Raises:
+        ValueError: no name.
+        NotADirectoryError: a file has that name, or one of its parents is a file.
+    """
+    if not text:
+        raise ValueError("-o is empty: give the name of a folder")
+    for path in (Path(text), *Path(text).parents):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(f"{path} is a file; give -o the name of a folder")
+    return Path(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from stmga.cli.link import add_linking, linked, linking_options, write_people
 from stmga.cli.options import trained
 from stmga.cli.pages import add_no_pictures, can_report, check_shown, write_report, write_videos
-from stmga.cli.parser import command, count
+from stmga.cli.parser import command, count, folder_named
 from stmga.cli.track import NOTE, add_tracking, tracked
-from stmga.utils.text import counted
+from stmga.utils.text import counted, preview
 
 if TYPE_CHECKING:
     from stmga.embedding.embedder import TrackletEmbedder
@@ -42,7 +42,7 @@ DIR/people/report.html is the page to look at. DIR/tracks and DIR/vectors stay, 
     add("--model", metavar="NAME", default=MODEL, help=f"the weights that make the vectors (default: {MODEL})")
     add(
         "--frames", type=count, default=8, metavar="N",
-        help="of each tracklet, spread evenly over it, that make its vector (default: 8, as the thresholds of the weights were measured)",
+        help="of each tracklet, spread evenly over it, that make its vector (default: 8; thresholds were measured so)",
     )  # fmt: skip
     add_linking(add)
     add_no_pictures(add)
@@ -54,14 +54,15 @@ def people(args: argparse.Namespace) -> None:
     """Videos in, one identity for each person out."""
     from stmga.tracklets.manifest import read_manifest
 
-    check_shown(args)
-    out, pictures, options = Path(args.out), not args.no_pictures, linking_options(args)
+    out, pictures, options = folder_named(args.out), not args.no_pictures, linking_options(args)
+    embedder, name = _checked(args, out, options)
+    fresh = not (out / "tracks").exists() and not (out / "vectors").exists()
     clock = _Clock()
     with clock.stage("track"):
         summaries = tracked(args, out / "tracks")
     tracklets = read_manifest(out / "tracks" / "manifest.jsonl", check_files=False, max_pixels=args.max_pixels)
     with clock.stage("embed"):
-        embeddings = _embedded(args, out, tracklets)
+        embeddings = _embedded(args, out, tracklets, embedder, name)
     folder = out / "people"
     with clock.stage("link"):
         found = linked(embeddings, options)
@@ -72,7 +73,30 @@ def people(args: argparse.Namespace) -> None:
             write_report(folder, found, embeddings, tracklets, pictures=pictures, progress=not args.quiet)
         if args.video:
             write_videos(folder, found, embeddings, tracklets, progress=not args.quiet)
-    clock.print(sum(summary.frames for summary in summaries))
+    clock.print(sum(summary.frames for summary in summaries), fresh)
+
+
+def _checked(args: argparse.Namespace, out: Path, options: Mapping[str, Any]) -> tuple[TrackletEmbedder, str]:
+    """The embedder and the name of its weights. Finds what is wrong with the options before hours of tracking."""
+    from stmga.embedding.embedder import TrackletEmbedder
+    from stmga.people.sources import by_camera, sources_of
+    from stmga.people.thresholds import link_thresholds
+    from stmga.report.people import refuse_pictures
+
+    check_shown(args)
+    if args.no_pictures:
+        refuse_pictures(out / "people")
+    sources = sources_of(args.videos)
+    started = by_camera(args.start, sources, "start")
+    for camera in (camera for one in options["travel"] for camera in one.cameras):
+        if camera not in (names := [source.camera for source in sources]):
+            raise ValueError(f"--travel names camera {camera!r}, but the cameras are {preview(names)}")
+        if camera not in started:
+            raise ValueError(f"--travel needs the clock of camera {camera!r}: add --start {camera}=TIME")
+    model, name = trained(args.model)
+    calibration = model.record.calibration if model.record else None
+    link_thresholds(calibration, options["threshold"], options["false_match_rate"])
+    return TrackletEmbedder(model, device=args.device, progress=not args.quiet), name
 
 
 class _Clock:
@@ -87,19 +111,20 @@ class _Clock:
         yield
         self.seconds[name] = time.perf_counter() - start
 
-    def print(self, frames: int) -> None:
+    def print(self, frames: int, fresh: bool) -> None:
+        """``fresh``: nothing was there before, so frames per second mean something."""
         total = sum(self.seconds.values())
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-        print(f"speed     {frames / total:,.0f} frames/s: {counted(frames, 'frame')} in {total:.1f} s ({parts})")
+        speed = f"{frames / total:,.0f} frames/s: {counted(frames, 'frame')} in " if fresh else ""
+        print(f"time      {speed}{total:.1f} s ({parts})")
 
 
-def _embedded(args: argparse.Namespace, out: Path, tracklets: Sequence[Tracklet]) -> Embeddings:
+def _embedded(
+    args: argparse.Namespace, out: Path, tracklets: Sequence[Tracklet], embedder: TrackletEmbedder, name: str
+) -> Embeddings:
     """The vectors of the tracklets, made or read again, with the calibration that fits the site best."""
-    from stmga.embedding.embedder import TrackletEmbedder
     from stmga.utils.claim import FolderClaim
 
-    model, name = trained(args.model)
-    embedder = TrackletEmbedder(model, device=args.device, progress=not args.quiet)
     manifest = out / "tracks" / "manifest.jsonl"
     about = {
         "weights": embedder.digest(),
@@ -144,12 +169,12 @@ def _calibrated(
     if args.threshold is not None:
         return embeddings
     if pairs < ENOUGH:
-        print(f"threshold of the weights: one camera saw {counted(pairs, 'pair')} of tracklets at the same time, and "
-              f"{ENOUGH:,} are needed to measure it here")  # fmt: skip
+        seen = f"one camera saw {counted(pairs, 'pair')} of tracklets at the same time"
+        print(f"threshold that of the weights ({seen}; from {ENOUGH:,} on it is measured on these videos)")
         return embeddings
     made = _made(embedder, args, halves([tracklets[row] for row in together]), file, name)
     embeddings.calibration = calibrate_unlabelled(made)
-    print(f"threshold measured here: {embeddings.calibration.describe()}")
+    print(f"threshold measured on these videos: {embeddings.calibration.describe()}")
     return embeddings
 
 

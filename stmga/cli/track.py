@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.options import add_max_pixels
+from stmga.cli.options import add_max_pixels, device_name
 from stmga.cli.parser import command, count
 from stmga.utils.text import counted
 
@@ -56,7 +56,7 @@ def add_tracking(add: Callable[..., Any]) -> None:
     )  # fmt: skip
     add("--min-frames", type=count, metavar="N", help="leave out shorter tracks (default: half a second)")
     add("--seconds", type=float, metavar="S", help="read a live source for so long (default: until it ends or Ctrl-C)")
-    add("--device", default="cpu", help="where networks run (default: cpu)")
+    add("--device", type=device_name, default="cpu", help="where networks run, such as cpu or cuda:0 (default: cpu)")
     add_max_pixels(add)
 
 

@@ -32,8 +32,8 @@ def with_persons(people: Identities, tracklets: Sequence[Tracklet]) -> list[Trac
     found = {tracklet.id: tracklet for tracklet in tracklets}
     for row in people:
         if row.tracklet not in found:
-            hint = did_you_mean(row.tracklet, found)
-            raise ValueError(f'tracklet "{row.tracklet}" was linked, but is not in the manifest. {hint}'.rstrip())
+            hint = f"; {meant}" if (meant := did_you_mean(row.tracklet, found)) else ""
+            raise ValueError(f'tracklet "{row.tracklet}" was linked, but is not in the manifest{hint}')
     names = {row.tracklet: people.name(row.identity) for row in people}
     return [replace(t, person=names[t.id]) for t in tracklets if t.id in names]
 

@@ -24,12 +24,13 @@ class Membership:
 
     Attributes:
         identity: number of the person, from 1 in order of the first tracklet.
-        tracklet, camera, person: as in the embeddings; ``person`` is a label that was known before.
+        tracklet, camera: as in the embeddings.
+        person: as corrected by hand (``known``), else as in the embeddings.
         start, end: first and last frame, from 0, where known.
         time, end_time: the same in seconds, where known.
         similarity: mean cosine to the other tracklets of the identity; None if there is no other.
         confidence: 0..1; how much better its identity fits than the next one, or than a person of its own: 0.5 is no
-            better. ``(1 + s) / 2`` with the silhouette coefficient ``s`` of the linkage score.
+            better. ``(1 + s) / 2`` with the silhouette coefficient ``s`` of the linkage score; 1 for a known person.
         alternative: the next best identity that it could be, if any is similar at all.
     """
 

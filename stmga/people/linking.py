@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from stmga.people.agglomerate import Constraint, agglomerate
 from stmga.people.constraints import KnownPersons, NoOverlap, Span
 from stmga.people.duplicates import Groups, SameCamera, near_duplicates
 from stmga.people.evidence import camera_change, travel_change
-from stmga.people.identities import Identities
+from stmga.people.identities import Identities, Membership
 from stmga.people.memberships import memberships
 from stmga.people.thresholds import link_thresholds
 from stmga.people.times import TravelTime, clock_spans, frame_spans
 from stmga.utils.isolation import isolated
-from stmga.utils.text import did_you_mean
+from stmga.utils.text import did_you_mean, preview
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +74,7 @@ def link(
     persons = _known(embeddings, known or {})
     clock, frames = clock_spans(embeddings), frame_spans(embeddings)
     least = _least_travel(embeddings, clock, travel)
-    free = len(embeddings) - len(clock.keys() | frames.keys())
-    if free:
-        logger.warning("%s of %s tracklets have no times: nothing keeps those of one camera apart that overlap",
-                       f"{free:,}", f"{len(embeddings):,}")  # fmt: skip
+    free = _without_times(embeddings, clock, frames)
     apart = _Constraints(persons, clock, frames, least)
     vectors, cameras, ids = embeddings.vectors.numpy(), embeddings.cameras, embeddings.ids
     pieces = near_duplicates(embeddings.vectors, [*apart.of_rows(), SameCamera(dict(enumerate(cameras)))])
@@ -91,14 +88,30 @@ def link(
         constraints=apart.of_rows(), together=[*pieces.pairs(), *_together(persons)],
     )  # fmt: skip
     people, may_join = Groups.named(labels), apart.of_groups(labels)
-    rows = list(memberships(embeddings, people, pieces, pairs, thresholds.cut, may_join))
+    found = memberships(embeddings, people, pieces, pairs, thresholds.cut, may_join)
+    given = {row: (known or {})[ids[row]] for row in persons}
+    rows = [_as_given(one, given[row]) if row in given else one for row, one in enumerate(found)]
     return Identities(
         rows,
         threshold=thresholds.cut,
         false_match_rate=thresholds.false_match_rate,
         without_times=free,
-        known={int(people.of[row]) + 1: (known or {})[ids[row]] for row in persons},
+        known={int(people.of[row]) + 1: person for row, person in given.items()},
     )
+
+
+def _without_times(embeddings: Embeddings, clock: Mapping[int, Span], frames: Mapping[int, Span]) -> int:
+    """How many tracklets have no times; logged."""
+    free = len(embeddings) - len(clock.keys() | frames.keys())
+    if free:
+        logger.warning("%s of %s tracklets have no times: nothing keeps those of one camera apart that overlap",
+                       f"{free:,}", f"{len(embeddings):,}")  # fmt: skip
+    return free
+
+
+def _as_given(row: Membership, person: Any) -> Membership:
+    """A row whose person is known: nothing about it is a guess."""
+    return replace(row, person=person, confidence=1.0, alternative=None)
 
 
 def _of_rows(pairs: Pairs, pieces: Groups) -> Pairs:
@@ -155,7 +168,8 @@ def _known(embeddings: Embeddings, known: Mapping[str, Any]) -> dict[int, str]:
     rows = {name: row for row, name in enumerate(embeddings.ids)}
     for name in known:
         if name not in rows:
-            raise ValueError(f'no tracklet "{name}" to know the person of. {did_you_mean(name, rows)}'.rstrip())
+            hint = f"; {meant}" if (meant := did_you_mean(name, rows)) else ""
+            raise ValueError(f'the person of tracklet "{name}" is given, but there is no such tracklet{hint}')
     return {rows[name]: str(person) for name, person in known.items() if person is not None}  # 7 and "7" are one
 
 
@@ -177,7 +191,9 @@ def _least_travel(
         for name, side in zip(one.cameras, sides, strict=True):
             if not side:
                 known = sorted({str(camera) for camera in embeddings.cameras})
-                reason = "its tracklets have no time and end_time" if name in known else did_you_mean(name, known)
-                raise ValueError(f"a travel time is given for camera {name!r}: {reason or 'there is no such camera'}")
+                reason = f"the cameras are {preview(known)}"
+                if name in known:
+                    reason = "its tracklets have no time and end_time, which `stmga track --start` gives"
+                raise ValueError(f"a travel time is given for camera {name!r}: {reason}")
         found |= {(x, y): one.least for a, b in (sides, sides[::-1]) for x in a for y in b}
     return found

@@ -46,7 +46,7 @@ def link_thresholds(
     if calibration is None:
         raise ValueError(
             "these embeddings have no calibration, so no score says that two tracklets are one person: "
-            "pass threshold=, or calibrate their weights (stmga calibrate)"
+            "pass threshold=SCORE, or calibrate their weights (stmga calibrate)"
         )
     point = calibration.threshold(false_match_rate)
     rate = point.false_match_rate

@@ -111,7 +111,6 @@ def test_embed_names_the_broken_image_and_can_go_on(place, run, fails, tmp_path)
         ({"--model": "stmga_resnet18_c4.never"}, "stmga_resnet18_c4.never"),
         ({"--model": "./no/folder"}, "no/folder"),
         ({"--model": "stmga_resnet18_c4", "--revision": "main"}, "--revision is for a Hub id"),
-        ({"--device": "banana"}, "banana"),
         ({"--workers": "-1"}, "workers"),
     ],
 )
@@ -232,3 +231,12 @@ def test_faults_of_the_input_come_before_the_weights_are_loaded(source, flags, m
     err = fails("embed", place / source, "-o", tmp_path / "x", "--model", tmp_path / "no-weights-here", *flags)
     assert message in err
     assert "no-weights-here" not in err
+
+
+def test_a_device_that_is_none_is_refused_at_once(capsys):
+    from stmga.cli.main import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["embed", "crops", "-o", "a.safetensors", "--device", "banana"])
+    assert ended.value.code == 2
+    assert "expected cpu, cuda, cuda:N, mps or xpu, got 'banana'" in capsys.readouterr().err

@@ -141,7 +141,7 @@ def test_confidence_tells_sure_from_unsure():
         ({"threshold": 0.5, "false_match_rate": 1e-3}, "not both"),
         ({"threshold": 3}, "must be a score in -1..2"),
         ({"threshold": float("nan")}, "must be a score in -1..2"),
-        ({"threshold": 0.5, "known": {"t77": 1}}, 'no tracklet "t77"'),
+        ({"threshold": 0.5, "known": {"t77": 1}}, '"t77" is given, but there is no such tracklet'),
     ],
 )
 def test_refusals(change, words):

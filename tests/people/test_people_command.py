@@ -44,8 +44,8 @@ def test_two_people_before_two_cameras_are_two_persons(run):
         "people/door.mp4", "people/hall.mp4",
     } <= files  # fmt: skip
     assert {row.track for row in read_track_file(run.out / "people" / "door.txt").rows} == {1, 2}
-    assert "threshold of the weights: one camera saw 2 pairs" in text
-    assert "clocks    unknown for 4 tracklets: time keeps them apart within one video only" in text
+    assert "threshold that of the weights (one camera saw 2 pairs" in text
+    assert "clocks    unknown for 4 tracklets" in text
     assert "frames/s" in text
     persons = [json.loads(line)["person"] for line in (run.out / "people" / "manifest.jsonl").read_text().splitlines()]
     assert sorted(persons) == ["id-1", "id-1", "id-2", "id-2"]
@@ -69,6 +69,30 @@ def test_the_same_command_uses_what_is_there_and_others_are_refused(run):
     assert "--min-frames was None, now 9" in text
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "foo"], "there are no trained weights 'foo'"),
+        (["--threshold", "7"], "must be a score in -1..2, got 7"),
+        (["--false-match-rate", "5"], "measured are"),
+        (["--threshold", "0.5", "--false-match-rate", "0.001"], "not both"),
+        (["--travel", "door:hall=1..2"], "add --start door=TIME"),
+        (["--travel", "door:cellar=1..2", "--start", "door=2026-11-28T10:00:00Z"], "the cameras are door, hall"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(run, options, words):
+    code, text = run(*options)
+    assert code == 1
+    assert words in text
+    assert not run.out.exists()
+
+
+def test_an_empty_name_and_a_file_are_no_folders(run, tmp_path, capsys):
+    for name, words in (("", "-o is empty"), (str(tmp_path / "door.mp4"), "is a file; give -o the name of a folder")):
+        assert main(["people", str(tmp_path / "door.mp4"), "-o", name]) == 1
+        assert words in capsys.readouterr().err
+
+
 def test_two_videos_of_one_camera_are_refused(run):
     code, text = run(cameras=("door", "door"))
     assert code == 1
@@ -87,6 +111,6 @@ def test_enough_people_seen_together_measure_the_threshold(run, monkeypatch):
     monkeypatch.setattr("stmga.people.unlabelled.RATES", (0.3,))
     code, text = run("--no-pictures")
     assert code == 0, text
-    assert "threshold measured here" in text
+    assert "threshold measured on these videos" in text
     assert "this site, without labels" in text
     assert (run.out / "vectors" / "halves.safetensors").is_file()
