@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stmga.cli.pages import add_report, can_report, check_options, write_report, write_videos
 from stmga.cli.parser import check_exists, command, folder_named
-from stmga.utils.text import counted
+from stmga.utils.text import counted, preview
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
@@ -86,11 +86,16 @@ def link(args: argparse.Namespace) -> None:
 def write_people(folder: Path, people: Identities, tracklets: Sequence[Tracklet]) -> None:
     """Write the identities, and if there are tracklets, their manifest and track files; print what was written."""
     from stmga.people import save_tracks, with_persons
+    from stmga.report.drawn import remove_drawn
 
     if tracklets:
         with_persons(people, tracklets)  # refuses other tracklets before anything is written
     folder.mkdir(parents=True, exist_ok=True)
+    first = folder / FILES[0]
+    before = first.read_bytes() if first.is_file() else b""
     written = [people.save(folder / name) for name in FILES]
+    if before and before != first.read_bytes() and (stale := remove_drawn(folder)):
+        print(f"removed   {preview(file.name for file in stale)}: an earlier result was drawn in")
     if tracklets:
         written += save_tracks(people, tracklets, folder)
     print(f"wrote     {', '.join(file.name for file in written)} in {folder}")

@@ -73,6 +73,12 @@ class TrackFolder:
             return None
         return VideoSummary(**{key: value for key, value in self.done[camera].items() if key != "manifest_bytes"})
 
+    def remove(self) -> None:
+        """Remove what was written when nobody was found, so that the folder can be claimed for other settings."""
+        names = (MANIFEST, DONE, CLAIM.file, *(f"{camera}.txt" for camera in self.done))
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
     @contextmanager
     def video(self, source: Source, sees_all_frames: bool) -> Iterator[VideoWriter]:
         """Writes the tracks of one video, from its beginning: those of an earlier attempt are removed."""

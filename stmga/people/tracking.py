@@ -20,6 +20,8 @@ from stmga.people.video_run import VideoRun
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import Tracklet
+from stmga.tracklets.video_frames import VideoFrames
+from stmga.utils.text import counted
 
 
 class NoPersonError(ValueError):
@@ -100,6 +102,17 @@ class Job:
             "version": __version__,
         }
 
+    def check_videos(self) -> None:
+        """Open every file, so that one that is not a video is found before hours of work on the others.
+
+        Raises:
+            VideoError: a file that cannot be opened; the message names it.
+        """
+        for source in self.sources:
+            if not source.live:
+                with VideoFrames(source.address, max_pixels=self.settings.max_pixels):
+                    pass
+
     def run(self, source: Source, progress: bool) -> VideoRun:
         """One video, opened."""
         settings = self.settings
@@ -153,11 +166,13 @@ def track(
         return read_manifest(Path(folder) / MANIFEST, check_files=False)
     if live := next((source for source in job.sources if source.live), None):
         raise ValueError(f"{live.public_address} can be read only once, so its crops must be written: pass folder=")
-    tracklets = []
+    job.check_videos()
+    tracklets, dropped = [], 0
     for source in job.sources:
         with job.run(source, progress) as run:
             tracklets += [tracklet for _, tracklet in run.tracks()]
-    _check_found(job, len(tracklets))
+            dropped += run.summary().dropped
+    _check_found(job, len(tracklets), dropped)
     return tracklets
 
 
@@ -181,6 +196,7 @@ def write_tracks(
         NoPersonError: nobody was found in any video.
         ValueError: the folder has other tracks.
     """
+    job.check_videos()
     summaries: list[VideoSummary] = []
     with TrackFolder(Path(folder).absolute()).claimed(job.about()) as tracks:
         for source in job.sources:
@@ -188,7 +204,9 @@ def write_tracks(
             summary = before or _write_video(job, tracks, source, progress)
             summaries.append(summary)
             tell(summary, before is not None)
-    _check_found(job, sum(summary.tracks for summary in summaries))
+        if not any(summary.tracks for summary in summaries):
+            tracks.remove()  # the folder is free for other settings
+    _check_found(job, *(sum(getattr(summary, what) for summary in summaries) for what in ("tracks", "dropped")))
     return summaries
 
 
@@ -203,11 +221,12 @@ def _write_video(job: Job, folder: TrackFolder, source: Source, progress: bool) 
     return summary
 
 
-def _check_found(job: Job, count: int) -> None:
+def _check_found(job: Job, count: int, dropped: int) -> None:
     if not count:
+        short = f" for long enough; {counted(dropped, 'shorter track')} left out" if dropped else ""
         other = "torchvision:fasterrcnn_resnet50_fpn_v2" if job.detectors.name == "motion" else "motion"
         raise NoPersonError(
-            f"no person was found with the detector {job.detectors.name}; try detector={other}, "
+            f"no person was found with the detector {job.detectors.name}{short}; try detector={other}, "
             f"a smaller min_frames, or a larger region"
         )
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from stmga.calibration import Calibration
 from stmga.people.identities import Identities
 from stmga.report.boxes import Boxes, draw_box, videos_of
+from stmga.report.drawn import record_drawn, remove_drawn
 from stmga.report.identities import UNSURE, verdict_of
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.tracklet import Tracklet
@@ -112,7 +113,7 @@ def draw_videos(
     """:func:`draw_video` for every video of the tracklets, as ``folder/<camera>.mp4``.
 
     A camera with several videos has ``<camera>-<video>.mp4``. Letters of a camera's name that do not belong in a file
-    name are replaced by ``_``.
+    name are replaced by ``_``. Videos that an earlier call wrote are removed; ``drawn.json`` has their names.
 
     Raises:
         ValueError: no tracklet is of a video; otherwise as :func:`draw_video`.
@@ -121,6 +122,9 @@ def draw_videos(
     if not videos:
         raise ValueError("no tracklet has frames of a video, so there is none to draw in")
     Path(folder).mkdir(parents=True, exist_ok=True)
+    names = file_names(videos)
+    remove_drawn(Path(folder))
+    record_drawn(Path(folder), names)
     return [
         draw_video(
             video,
@@ -131,7 +135,7 @@ def draw_videos(
             max_pixels=max_pixels,
             progress=progress,
         )
-        for video, name in zip(videos, file_names(videos), strict=True)
+        for video, name in zip(videos, names, strict=True)
     ]
 
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from stmga.embedding.embeddings import Embeddings
 from stmga.people.identities import Identities
 from stmga.report.attentions import attention_picture, check_parts
+from stmga.report.drawn import drawn_videos
 from stmga.report.identities import page_data
 from stmga.report.page import check_page, in_script, render, require_jinja, write_page
 from stmga.report.picture_folder import PictureFolder
 from stmga.report.wording import facts_of, left_out, meaning_of
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.tracklet import Tracklet
+from stmga.utils.text import preview
 
 if TYPE_CHECKING:
     from stmga.model import STMGA
@@ -125,7 +127,10 @@ def check_report(
 
 
 def refuse_pictures(folder: Path) -> None:
-    """Raise ValueError if the folder has pictures: a report without any must not stand beside them."""
+    """Raise ValueError if the folder has pictures or drawn videos: a report without any must not stand beside them."""
+    if files := drawn_videos(folder):
+        raise ValueError(f"{folder} has videos of people of an earlier run ({preview(file.name for file in files)}); "
+                         "delete them, or name a new folder")  # fmt: skip
     if (folder / PICTURES).exists():
         raise ValueError(f"{folder / PICTURES} has pictures of an earlier report; delete it, or name a new folder")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.video import _pictures, _pixels
 from stmga.tracklets.video_file import MARGIN, VideoError, open_video, require_av, video_stream
+from stmga.utils.text import counted
 
 USUAL_FPS = 25.0  # of a video that does not say
 TIMEOUT = 20.0  # seconds to wait for a live source
@@ -41,7 +43,7 @@ class VideoFrames:
         try:
             self.container, self.stream = self._open()
         except (require_av().FFmpegError, OSError) as error:
-            raise VideoError(f"cannot open {address}: {error}") from error
+            raise VideoError(f"cannot open {address}: {_reason(address, live, error)}") from error
         rate = self.stream.average_rate or self.stream.guessed_rate
         self.says_fps = bool(rate) and 0 < float(rate) <= 1000
         self.fps = float(rate) if self.says_fps else USUAL_FPS
@@ -73,9 +75,9 @@ class VideoFrames:
         if self.expected is not None and self.read < self.expected:
             found.append(f"{self.read:,} of {self.expected:,} frames that its header counts could be read")
         if self.skipped:
-            found.append(f"{self.skipped:,} damaged packets were skipped")
+            found.append(f"{counted(self.skipped, 'damaged packet')} skipped")
         if self.corrupt:
-            found.append(f"{self.corrupt:,} frames are damaged in part")
+            found.append(f"{counted(self.corrupt, 'frame')} damaged in part")
         if self.cut:
             found.append(f"reading ended with: {self.cut}")
         return "; ".join(found)
@@ -129,3 +131,12 @@ def _open_live(address: str, max_pixels: int) -> tuple[Any, Any]:
     except ValueError:
         container.close()
         raise
+
+
+def _reason(address: object, live: bool, error: Exception) -> str:
+    """Why it cannot be opened, in words that say what to do."""
+    if live or not isinstance(error, require_av().error.InvalidDataError):
+        return str(error)
+    if not os.path.getsize(str(address)):
+        return "the file is empty"
+    return "it is not a video, or it is cut off before its index; copy it again"

@@ -114,3 +114,24 @@ def test_enough_people_seen_together_measure_the_threshold(run, monkeypatch):
     assert "threshold measured on these videos" in text
     assert "this site, without labels" in text
     assert (run.out / "vectors" / "halves.safetensors").is_file()
+
+
+def test_drawn_videos_of_an_earlier_result_do_not_stay(run):
+    assert run("--video")[0] == 0
+    people = run.out / "people"
+    assert run()[0] == 0
+    assert (people / "door.mp4").exists()  # the same result
+    code, text = run("--threshold", "1.9")
+    assert code == 0
+    assert "removed   door.mp4, hall.mp4: an earlier result was drawn in" in text
+    assert not list(people.glob("*.mp4"))
+    (people / "mine.mp4").write_bytes(b"")
+    assert run("--video")[0] == 0
+    shutil.rmtree(people / "pictures")
+    code, text = run("--no-pictures")
+    assert code == 1
+    assert "has videos of people of an earlier run (door.mp4, hall.mp4)" in text
+    for name in ("door", "hall"):
+        (people / f"{name}.mp4").unlink()
+    assert run("--no-pictures")[0] == 0
+    assert (people / "mine.mp4").exists()
