@@ -147,7 +147,7 @@ def _scenes(args: argparse.Namespace) -> None:
     counts = counted(len(cameras), "camera"), counted(len(seen), "person"), counted(len(rows), "tracklet")
     print("scenes    {}, {} in {}".format(*counts))
     print(f"written   {manifest.parent}: cam*.mp4, cam*.txt (true boxes), {manifest.name}")
-    print(f"next      stmga embed {manifest} -o scenes.safetensors")
+    print(f"next      stmga people {manifest.parent}/cam*.mp4 -o who")
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ NO_CALIBRATION = (
     "Not given: these embeddings have no calibration, so no similarity says that two tracklets are one person."
 )
 TIMES = {
-    "clock": "One line per camera, by the clock, in the time zone of your browser.",
+    "clock": "One line per camera, by the clock, in UTC.",
     "seconds": "One line per camera, in minutes and seconds from the beginning.",
     "frames": "One line per video, in frames from its beginning. Clocks are not known, so lines cannot be compared.",
     "": "None: neither times nor frame numbers of these tracklets are known.",

@@ -39,7 +39,7 @@ function detail(person) {
   const index = current.indexOf(person);
   const button = (label, sign, act, disabled) =>
     make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act, disabled }, sign);
-  const span = person.lanes.length ? period(person.span) : "time unknown";
+  const span = person.lanes.length ? `${DATA.times === "frames" ? "frames " : ""}${period(person.span)}` : "time unknown";
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera"), DATA.times ? span : null];
   const labels = person.labels.length ? `labelled ${person.labels.join(", ")}` : null;
   return make(

@@ -32,9 +32,11 @@ for (const person of people) {
 
 // ---- times
 
-const days = new Date(range[0] * 1000).toDateString() !== new Date(range[1] * 1000).toDateString();
+// In UTC, so that a page says the same to everybody. The date is in the heading, and in each time if there are several.
+const date = (t) => new Date(t * 1000).toISOString().slice(0, 10);
+const days = DATA.times === "clock" && Number.isFinite(range[0]) && date(range[0]) !== date(range[1]);
 const clock = new Intl.DateTimeFormat("en-GB", {
-  ...(days && { day: "numeric", month: "short" }), hour: "2-digit", minute: "2-digit", second: "2-digit",
+  ...(days && { day: "numeric", month: "short" }), hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "UTC",
 });
 function moment(t) {
   if (DATA.times === "clock") return clock.format(new Date(t * 1000));
@@ -43,6 +45,11 @@ function moment(t) {
   return `${minutes}:${String(seconds).padStart(2, "0")}`;
 }
 const period = ([start, end]) => (start === end ? moment(start) : `${moment(start)} – ${moment(end)}`);
+const AXES = {
+  clock: (range) => `${date(range[0])}, ${period(range)} UTC`,
+  seconds: period,
+  frames: (range) => `frames ${period(range)} of each video, not on one clock`,
+};
 const when = (t) => (t[LANE] < 0 ? "time unknown" : `${DATA.times === "frames" ? "frames " : ""}${period([t[START], t[END]])}`);
 
 /** One line per camera (or video) with a bar for each tracklet. */
@@ -164,7 +171,7 @@ get("lead").append(
   ` in ${counted(TRACKLETS.length, "tracklet")} of ${counted(DATA.cameras.length, "camera")}. `,
   `${unsure ? counted(unsure, "identity") : "None"} with unsure joins, `,
   `${alone ? alone.toLocaleString("en") : "none"} with one tracklet.`,
-  DATA.times && range[1] > range[0] ? ` Time lines: ${DATA.times === "frames" ? "frames " : ""}${period(range)}.` : "",
+  DATA.times && range[1] > range[0] ? ` Time lines: ${AXES[DATA.times](range)}.` : "",
 );
 controls(["camera", "show", "sort"], show);
 show();
