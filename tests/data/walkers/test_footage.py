@@ -154,7 +154,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     words = "--scenes --cameras 1 --persons 9 --seconds 2 --fps 4 --size 96 128 --difficulty easy --occlusion 1 -q"
     assert main(["walkers", str(out), *words.split()]) == 0
     printed = capsys.readouterr().out
-    assert "1 camera, " in printed and f"stmga embed {out / 'manifest.jsonl'}" in printed
+    assert "1 camera, " in printed and f"stmga people {out}/cam*.mp4 -o who" in printed
     made = json.loads((out / "scenes.json").read_text())
     assert made["difficulty"] == {"occlusion": 1.0, "similar_clothes": 0.0} and made["size"] == [96, 128]
     for typed, message in (
