@@ -1,15 +1,17 @@
 // The page of identities. A tracklet is an array; these are the places of its values.
-const [ID, IDENTITY, CAMERA, PERSON, SIMILARITY, VERDICT, CONFIDENCE, OTHER, COSINE, LANE, START, END] = Array(12).keys();
+const [ID, IDENTITY, CAMERA, PERSON, SIMILARITY, VERDICT, CONFIDENCE, OTHER, COSINE, APART, LANE, START, END] = Array(13).keys();
 const VERDICTS = [["same", "same"], ["unsure", "unsure"], ["alone", "one tracklet"], ["joined", "joined"]];
 const [SAME, UNSURE, ALONE] = [0, 1, 2];
 const TRACKLETS = DATA.tracklets;
 const PARTS = new Set(DATA.parts ?? []);
 const LINES = 5; // of a time line in the list at most
+const TOGETHER = "kept apart: seen at the same time by one camera";
+const TOO_FAR = "no other identity that it may join reaches the threshold";
 const phone = matchMedia("(max-width: 760px)");
 
 const named = (camera) => (/^\d+$/.test(camera) ? `camera ${camera}` : camera);
 const cameraOf = (t) => (t[CAMERA] < 0 ? "unknown camera" : named(DATA.cameras[t[CAMERA]]));
-const people = DATA.identities.map(([number, other, cosine]) => ({ number, other, cosine, rows: [] }));
+const people = DATA.identities.map(([number, other, cosine, apart]) => ({ number, other, cosine, apart, rows: [] }));
 const numbered = new Map(people.map((person) => [person.number, person]));
 TRACKLETS.forEach((t, row) => numbered.get(t[IDENTITY]).rows.push(row));
 const range = [Infinity, -Infinity];
@@ -23,6 +25,7 @@ for (const person of people) {
   person.confidence = Math.min(...tracklets.map((t) => t[CONFIDENCE]));
   person.verdict = tracklets.some((t) => t[VERDICT] === UNSURE) ? UNSURE : tracklets[0][VERDICT];
   person.unsure = tracklets.filter((t) => t[VERDICT] === UNSURE).length;
+  person.why = tracklets.length > 1 ? null : person.apart ? TOGETHER : TOO_FAR;
   person.labels = [...new Set(tracklets.map((t) => t[PERSON]).filter((label) => label !== null))];
   const text = tracklets.flatMap((t) => [t[ID], cameraOf(t), t[PERSON] === null ? "" : `person ${t[PERSON]}`]);
   person.text = [`identity ${person.number} `, ...text].join("\n").toLowerCase();
@@ -87,8 +90,9 @@ const alternative = (person) =>
 const shown = (person) => Math.min(person.lanes.length, LINES) + (person.lanes.length > LINES ? 1 : 0);
 function height(person) {
   const lines = 22 * Math.max(1, shown(person));
-  if (phone.matches) return (DATA.pictures ? 252 : 158) + (person.labels.length ? 22 : 0) + (DATA.times ? lines : -8);
-  return 16 + Math.max(136, lines + 24);
+  const more = (person.labels.length ? 22 : 0) + (person.why ? (phone.matches ? 18 : 36) : 0);
+  if (phone.matches) return (DATA.pictures ? 252 : 158) + more + (DATA.times ? lines : -8);
+  return 16 + Math.max(136, 112 + more, lines + 24);
 }
 
 function strip(person) {
@@ -117,6 +121,7 @@ function drawRow(person) {
     make("p", {}, facts.join(" · ")),
     make("p", { class: "sure" }, meter(person.confidence), ` confidence ${rounded(person.confidence)}`),
     make("p", {}, alternative(person)),
+    person.why ? make("p", { class: "why" }, person.why) : null,
     person.labels.length ? make("p", { title: person.labels.join(", ") }, `Labelled ${person.labels.join(", ")}`) : null,
   );
   const kind = `card ${VERDICTS[person.verdict][0]}${DATA.times ? "" : " timeless"}`;
