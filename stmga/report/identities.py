@@ -101,7 +101,8 @@ def page_data(identities: Identities, embeddings: Embeddings) -> dict[str, Any]:
         )
     ]
     numbers = sorted({row.identity for row in rows})
-    others = zip(numbers, of_identities.numbers, of_identities.cosines, map(int, identities_apart), strict=True)
+    known = [str(identities.known[number]) if number in identities.known else None for number in numbers]
+    others = zip(numbers, of_identities.numbers, of_identities.cosines, map(int, identities_apart), known, strict=True)
     return {
         "cameras": names,
         "times": times,

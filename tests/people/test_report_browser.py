@@ -151,6 +151,22 @@ def test_an_identity_of_one_tracklet_says_why(browser, tmp_path, width, height):
 
 
 @WIDTHS
+def test_persons_given_by_hand_are_in_the_headings_and_found(browser, tmp_path, width, height):
+    e = crowd(tmp_path)
+    e.items[2]["person"] = 7  # by the embeddings, not by hand
+    found = link(e, threshold=0.8, known={"t0": "ann", "t3": "Bob Long-Name"})
+    opened(browser, write_report(found, e, tmp_path / "people").path.as_uri(), width, height)
+    titles = ["ann (identity 1)", "Identity 2", "Person 7 (identity 3)", "Bob Long-Name (identity 4)"]
+    assert choose(browser, "sort", "number") == titles
+    assert browser.value(CUT) == browser.value(SIDEWAYS) == 0
+    for sought, number in (("ann", 0), ("bob", 3), ("person 7", 2)):
+        assert choose(browser, "find", sought) == [titles[number]]
+    browser.value("document.querySelector('.row .title').click()")
+    assert browser.value("document.getElementById('detail-title').innerText").startswith(titles[2])
+    check_quiet(browser)
+
+
+@WIDTHS
 def test_the_search_page_works(browser, tmp_path, width, height):
     tracklets = tracklets_of(tmp_path, 12)
     e = embeddings_of(tracklets)

@@ -48,7 +48,7 @@ function detail(person) {
       "header", {},
       make(
         "div", {},
-        make("h2", { id: "detail-title", tabindex: -1 }, `Identity ${person.number} `, badge(person.verdict)),
+        make("h2", { id: "detail-title", tabindex: -1 }, `${person.title} `, badge(person.verdict)),
         make("p", {}, [...facts, labels, person.why].filter(Boolean).join(" · ")),
       ),
       make(

@@ -10,8 +10,9 @@ const TOO_FAR = "no other identity that it may join reaches the threshold";
 const phone = matchMedia("(max-width: 760px)");
 
 const named = (camera) => (/^\d+$/.test(camera) ? `camera ${camera}` : camera);
+const titled = (person) => (/^\d+$/.test(person) ? `Person ${person}` : person);
 const cameraOf = (t) => (t[CAMERA] < 0 ? "unknown camera" : named(DATA.cameras[t[CAMERA]]));
-const people = DATA.identities.map(([number, other, cosine, apart]) => ({ number, other, cosine, apart, rows: [] }));
+const people = DATA.identities.map(([number, other, cosine, apart, known]) => ({ number, other, cosine, apart, known, rows: [] }));
 const numbered = new Map(people.map((person) => [person.number, person]));
 TRACKLETS.forEach((t, row) => numbered.get(t[IDENTITY]).rows.push(row));
 const range = [Infinity, -Infinity];
@@ -27,8 +28,11 @@ for (const person of people) {
   person.unsure = tracklets.filter((t) => t[VERDICT] === UNSURE).length;
   person.why = tracklets.length > 1 ? null : person.apart ? TOGETHER : TOO_FAR;
   person.labels = [...new Set(tracklets.map((t) => t[PERSON]).filter((label) => label !== null))];
+  const name = person.known ?? (person.labels.length === 1 ? person.labels[0] : null);
+  if (name !== null) person.labels = person.labels.filter((label) => label !== name);
+  person.title = name === null ? `Identity ${person.number}` : `${titled(name)} (identity ${person.number})`;
   const text = tracklets.flatMap((t) => [t[ID], cameraOf(t), t[PERSON] === null ? "" : `person ${t[PERSON]}`]);
-  person.text = [`identity ${person.number} `, ...text].join("\n").toLowerCase();
+  person.text = [`identity ${person.number} `, person.title, ...text].join("\n").toLowerCase();
   range[0] = Math.min(range[0], person.span[0]);
   range[1] = Math.max(range[1], person.span[1]);
 }
@@ -114,7 +118,8 @@ function strip(person) {
 
 function drawRow(person) {
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera")];
-  const title = make("button", { type: "button", class: "title", "aria-haspopup": "dialog" }, `Identity ${person.number}`);
+  const opener = { type: "button", class: "title", "aria-haspopup": "dialog", title: person.title };
+  const title = make("button", opener, person.title);
   const meta = make(
     "div", { class: "meta" },
     make("h2", {}, title, badge(person.verdict)),
