@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.people.identities import Identities, Membership
+from stmga.report.apart import kept_apart
 
 SAME, UNSURE, ALONE, JOINED = range(4)  # the verdicts, as the script numbers them
 BLOCK = 2048  # rows compared with all identities at once
@@ -77,6 +78,7 @@ def page_data(identities: Identities, embeddings: Embeddings) -> dict[str, Any]:
     """All that the page's script needs, but for the pictures: see ``people.js``."""
     rows = identities.rows
     of_tracklets, of_identities = other_identities(rows, embeddings)
+    apart, identities_apart = kept_apart(rows, embeddings, of_tracklets.numbers, of_identities.numbers)
     names = sorted({str(row.camera) for row in rows if row.camera is not None}, key=natural)
     cameras = {name: index for index, name in enumerate(names)}
     times, lanes, spans = _times(rows, embeddings.items, names)
@@ -91,17 +93,22 @@ def page_data(identities: Identities, embeddings: Embeddings) -> dict[str, Any]:
             row.confidence,
             number,
             cosine,
+            int(together),
             *span,
         ]
-        for row, number, cosine, span in zip(rows, of_tracklets.numbers, of_tracklets.cosines, spans, strict=True)
+        for row, number, cosine, together, span in zip(
+            rows, of_tracklets.numbers, of_tracklets.cosines, apart, spans, strict=True
+        )
     ]
     numbers = sorted({row.identity for row in rows})
+    known = [str(identities.known[number]) if number in identities.known else None for number in numbers]
+    others = zip(numbers, of_identities.numbers, of_identities.cosines, map(int, identities_apart), known, strict=True)
     return {
         "cameras": names,
         "times": times,
         "lanes": lanes,
         "tracklets": tracklets,
-        "identities": list(map(list, zip(numbers, of_identities.numbers, of_identities.cosines, strict=True))),
+        "identities": list(map(list, others)),
     }
 
 

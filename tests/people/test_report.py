@@ -73,6 +73,23 @@ def test_a_tracklet_that_fits_another_identity_better_is_unsure_and_one_alone_ha
     assert [row[5] for row in data["tracklets"]] == [1, 0, 2]
 
 
+def test_identities_seen_at_the_same_time_by_one_camera_are_kept_apart_and_others_are_too_far():
+    vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.4, 0.0], [0.0, 0.5, 0.9]]))
+    items = [
+        {"tracklet": "a", "camera": "door", "time": 10.0, "end_time": 20.0},
+        {"tracklet": "b", "camera": "door", "time": 15.0, "end_time": 30.0},
+        {"tracklet": "c", "camera": "hall", "time": 15.0, "end_time": 30.0},
+    ]
+    e = Embeddings(vectors, items, digest="1f0c")
+    found = link(e, threshold=0.8)
+    assert [row.identity for row in found] == [1, 2, 3]
+    data = page_data(found, e)
+    assert [(row[0], row[1], row[3]) for row in data["identities"]] == [(1, 2, 1), (2, 1, 1), (3, 2, 0)]
+    assert [(row[7], row[9]) for row in data["tracklets"]] == [(2, 1), (1, 1), (2, 0)]
+    items[1] |= {"time": 20.5}  # one after the other: then they are joined
+    assert [row.identity for row in link(e, threshold=0.8)] == [1, 1, 2]
+
+
 def test_times_are_by_clock_else_by_frames_of_each_video_else_unknown():
     e = embeddings_of([Tracklet(f"t{i}", [np.zeros((4, 4, 3), np.uint8)], camera="c") for i in range(3)])
     assert page_data(link(e), e)["times"] == ""

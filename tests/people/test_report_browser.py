@@ -120,6 +120,52 @@ def press(browser, key, code):
         browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
 
+def crowd(folder, **columns):
+    """Two alike who are seen together, one who is like nobody, and two who are joined."""
+    vectors = torch.tensor([[1, 0, 0, 0], [0.9, 0.4, 0, 0], [0.3, 0, 1, 0], [0, 0, 0, 1], [0, 0.1, 0, 1.0]])
+    items = [tracklet.row() for tracklet in tracklets_of(folder, 5)]
+    for item, start in zip(items, (10, 15, 15, 100, 200), strict=True):
+        item |= {"camera": "door", "time": 1.79e9 + start, "end_time": 1.79e9 + start + 10} | columns
+    items[2]["camera"] = "hall"
+    return Embeddings(torch.nn.functional.normalize(vectors), items, digest="1f0c")
+
+
+CUT = "[...document.querySelectorAll('.row .meta')].filter(e => e.scrollHeight > e.parentElement.clientHeight).length"
+
+
+@WIDTHS
+def test_an_identity_of_one_tracklet_says_why(browser, tmp_path, width, height):
+    e = crowd(tmp_path)
+    path = write_report(link(e, threshold=0.8), e, tmp_path / "people").path
+    opened(browser, path.as_uri(), width, height)
+    choose(browser, "sort", "number")
+    why = "[...document.querySelectorAll('.row')].map(e => e.querySelector('.why')?.innerText ?? null)"
+    together = "kept apart: seen at the same time by one camera"
+    too_far = "no other identity that it may join reaches the threshold"
+    assert browser.value(why) == [together, together, too_far, None]
+    assert browser.value(CUT) == 0
+    browser.value("document.querySelector('.row .title').click()")
+    detail = browser.value("document.getElementById('detail').innerText")
+    assert f"most similar\nidentity 2 (0.91), {together}" in detail
+    check_quiet(browser)
+
+
+@WIDTHS
+def test_persons_given_by_hand_are_in_the_headings_and_found(browser, tmp_path, width, height):
+    e = crowd(tmp_path)
+    e.items[2]["person"] = 7  # by the embeddings, not by hand
+    found = link(e, threshold=0.8, known={"t0": "ann", "t3": "Bob Long-Name"})
+    opened(browser, write_report(found, e, tmp_path / "people").path.as_uri(), width, height)
+    titles = ["ann (identity 1)", "Identity 2", "Person 7 (identity 3)", "Bob Long-Name (identity 4)"]
+    assert choose(browser, "sort", "number") == titles
+    assert browser.value(CUT) == browser.value(SIDEWAYS) == 0
+    for sought, number in (("ann", 0), ("bob", 3), ("person 7", 2)):
+        assert choose(browser, "find", sought) == [titles[number]]
+    browser.value("document.querySelector('.row .title').click()")
+    assert browser.value("document.getElementById('detail-title').innerText").startswith(titles[2])
+    check_quiet(browser)
+
+
 @WIDTHS
 def test_the_search_page_works(browser, tmp_path, width, height):
     tracklets = tracklets_of(tmp_path, 12)

@@ -48,8 +48,8 @@ function detail(person) {
       "header", {},
       make(
         "div", {},
-        make("h2", { id: "detail-title", tabindex: -1 }, `Identity ${person.number} `, badge(person.verdict)),
-        make("p", {}, [...facts, labels].filter(Boolean).join(" · ")),
+        make("h2", { id: "detail-title", tabindex: -1 }, `${person.title} `, badge(person.verdict)),
+        make("p", {}, [...facts, labels, person.why].filter(Boolean).join(" · ")),
       ),
       make(
         "nav", { "aria-label": "Identities" },
@@ -88,11 +88,13 @@ function tracklet(row) {
       t[PERSON] === null ? null : fact("label", t[PERSON]),
       t[SIMILARITY] === null ? null : fact("similarity", rounded(t[SIMILARITY]), " ", badge(t[VERDICT])),
       fact("confidence", rounded(t[CONFIDENCE])),
-      t[OTHER] ? fact("could also be", link(t[OTHER], `identity ${t[OTHER]}`), ` (${rounded(t[COSINE])})`) : null,
+      t[OTHER] ? fact(t[APART] ? "most similar" : "could also be", link(t[OTHER], `identity ${t[OTHER]}`), closeness(t)) : null,
     ),
     PARTS.has(row) ? parts(row, t) : null,
   );
 }
+
+const closeness = (t) => ` (${rounded(t[COSINE])})${t[APART] ? `, ${TOGETHER}` : ""}`;
 
 function parts(row, t) {
   const alt = `Part attentions of ${t[ID]}: its frames, then a row of heat for each part`;

@@ -1,15 +1,18 @@
 // The page of identities. A tracklet is an array; these are the places of its values.
-const [ID, IDENTITY, CAMERA, PERSON, SIMILARITY, VERDICT, CONFIDENCE, OTHER, COSINE, LANE, START, END] = Array(12).keys();
+const [ID, IDENTITY, CAMERA, PERSON, SIMILARITY, VERDICT, CONFIDENCE, OTHER, COSINE, APART, LANE, START, END] = Array(13).keys();
 const VERDICTS = [["same", "same"], ["unsure", "unsure"], ["alone", "one tracklet"], ["joined", "joined"]];
 const [SAME, UNSURE, ALONE] = [0, 1, 2];
 const TRACKLETS = DATA.tracklets;
 const PARTS = new Set(DATA.parts ?? []);
 const LINES = 5; // of a time line in the list at most
+const TOGETHER = "kept apart: seen at the same time by one camera";
+const TOO_FAR = "no other identity that it may join reaches the threshold";
 const phone = matchMedia("(max-width: 760px)");
 
 const named = (camera) => (/^\d+$/.test(camera) ? `camera ${camera}` : camera);
+const titled = (person) => (/^\d+$/.test(person) ? `Person ${person}` : person);
 const cameraOf = (t) => (t[CAMERA] < 0 ? "unknown camera" : named(DATA.cameras[t[CAMERA]]));
-const people = DATA.identities.map(([number, other, cosine]) => ({ number, other, cosine, rows: [] }));
+const people = DATA.identities.map(([number, other, cosine, apart, known]) => ({ number, other, cosine, apart, known, rows: [] }));
 const numbered = new Map(people.map((person) => [person.number, person]));
 TRACKLETS.forEach((t, row) => numbered.get(t[IDENTITY]).rows.push(row));
 const range = [Infinity, -Infinity];
@@ -23,9 +26,13 @@ for (const person of people) {
   person.confidence = Math.min(...tracklets.map((t) => t[CONFIDENCE]));
   person.verdict = tracklets.some((t) => t[VERDICT] === UNSURE) ? UNSURE : tracklets[0][VERDICT];
   person.unsure = tracklets.filter((t) => t[VERDICT] === UNSURE).length;
+  person.why = tracklets.length > 1 ? null : person.apart ? TOGETHER : TOO_FAR;
   person.labels = [...new Set(tracklets.map((t) => t[PERSON]).filter((label) => label !== null))];
+  const name = person.known ?? (person.labels.length === 1 ? person.labels[0] : null);
+  if (name !== null) person.labels = person.labels.filter((label) => label !== name);
+  person.title = name === null ? `Identity ${person.number}` : `${titled(name)} (identity ${person.number})`;
   const text = tracklets.flatMap((t) => [t[ID], cameraOf(t), t[PERSON] === null ? "" : `person ${t[PERSON]}`]);
-  person.text = [`identity ${person.number} `, ...text].join("\n").toLowerCase();
+  person.text = [`identity ${person.number} `, person.title, ...text].join("\n").toLowerCase();
   range[0] = Math.min(range[0], person.span[0]);
   range[1] = Math.max(range[1], person.span[1]);
 }
@@ -87,8 +94,9 @@ const alternative = (person) =>
 const shown = (person) => Math.min(person.lanes.length, LINES) + (person.lanes.length > LINES ? 1 : 0);
 function height(person) {
   const lines = 22 * Math.max(1, shown(person));
-  if (phone.matches) return (DATA.pictures ? 252 : 158) + (person.labels.length ? 22 : 0) + (DATA.times ? lines : -8);
-  return 16 + Math.max(136, lines + 24);
+  const more = (person.labels.length ? 22 : 0) + (person.why ? (phone.matches ? 18 : 36) : 0);
+  if (phone.matches) return (DATA.pictures ? 252 : 158) + more + (DATA.times ? lines : -8);
+  return 16 + Math.max(136, 112 + more, lines + 24);
 }
 
 function strip(person) {
@@ -110,13 +118,15 @@ function strip(person) {
 
 function drawRow(person) {
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera")];
-  const title = make("button", { type: "button", class: "title", "aria-haspopup": "dialog" }, `Identity ${person.number}`);
+  const opener = { type: "button", class: "title", "aria-haspopup": "dialog", title: person.title };
+  const title = make("button", opener, person.title);
   const meta = make(
     "div", { class: "meta" },
     make("h2", {}, title, badge(person.verdict)),
     make("p", {}, facts.join(" · ")),
     make("p", { class: "sure" }, meter(person.confidence), ` confidence ${rounded(person.confidence)}`),
     make("p", {}, alternative(person)),
+    person.why ? make("p", { class: "why" }, person.why) : null,
     person.labels.length ? make("p", { title: person.labels.join(", ") }, `Labelled ${person.labels.join(", ")}`) : null,
   );
   const kind = `card ${VERDICTS[person.verdict][0]}${DATA.times ? "" : " timeless"}`;
