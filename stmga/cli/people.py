@@ -14,12 +14,13 @@ from stmga.cli.link import add_linking, linked, linking_options, write_people
 from stmga.cli.options import trained
 from stmga.cli.pages import add_no_pictures, can_report, check_shown, write_report, write_videos
 from stmga.cli.parser import command, count, folder_named
-from stmga.cli.track import NOTE, add_tracking, tracked
+from stmga.cli.track import NOTE, add_tracking, job_of, tracked
 from stmga.utils.text import counted, preview
 
 if TYPE_CHECKING:
     from stmga.embedding.embedder import TrackletEmbedder
     from stmga.embedding.embeddings import Embeddings
+    from stmga.people.tracking import Job
     from stmga.tracklets.tracklet import Tracklet
 
 MODEL = "stmga_resnet18_c4.market_cuhk03_256"
@@ -55,11 +56,12 @@ def people(args: argparse.Namespace) -> None:
     from stmga.tracklets.manifest import read_manifest
 
     out, pictures, options = folder_named(args.out), not args.no_pictures, linking_options(args)
-    embedder, name = _checked(args, out, options)
+    job = job_of(args)
+    embedder, name = _checked(args, job, out, options)
     fresh = not (out / "tracks").exists() and not (out / "vectors").exists()
     clock = _Clock()
     with clock.stage("track"):
-        summaries = tracked(args, out / "tracks")
+        summaries = tracked(job, out / "tracks", progress=not args.quiet)
     tracklets = read_manifest(out / "tracks" / "manifest.jsonl", check_files=False, max_pixels=args.max_pixels)
     with clock.stage("embed"):
         embeddings = _embedded(args, out, tracklets, embedder, name)
@@ -76,22 +78,20 @@ def people(args: argparse.Namespace) -> None:
     clock.print(sum(summary.frames for summary in summaries), fresh)
 
 
-def _checked(args: argparse.Namespace, out: Path, options: Mapping[str, Any]) -> tuple[TrackletEmbedder, str]:
+def _checked(args: argparse.Namespace, job: Job, out: Path, options: Mapping[str, Any]) -> tuple[TrackletEmbedder, str]:
     """The embedder and the name of its weights. Finds what is wrong with the options before hours of tracking."""
     from stmga.embedding.embedder import TrackletEmbedder
-    from stmga.people.sources import by_camera, sources_of
     from stmga.people.thresholds import link_thresholds
     from stmga.report.people import refuse_pictures
 
     check_shown(args)
     if args.no_pictures:
         refuse_pictures(out / "people")
-    sources = sources_of(args.videos)
-    started = by_camera(args.start, sources, "start")
+    cameras = [source.camera for source in job.sources]
     for camera in (camera for one in options["travel"] for camera in one.cameras):
-        if camera not in (names := [source.camera for source in sources]):
-            raise ValueError(f"--travel names camera {camera!r}, but the cameras are {preview(names)}")
-        if camera not in started:
+        if camera not in cameras:
+            raise ValueError(f"--travel names camera {camera!r}, but the cameras are {preview(cameras)}")
+        if camera not in job.starts:
             raise ValueError(f"--travel needs the clock of camera {camera!r}: add --start {camera}=TIME")
     model, name = trained(args.model)
     calibration = model.record.calibration if model.record else None

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_max_pixels, device_name
-from stmga.cli.parser import command, count
+from stmga.cli.parser import command, count, folder_named
 from stmga.utils.text import counted
 
 if TYPE_CHECKING:
     from stmga.people.track_folder import VideoSummary
+    from stmga.people.tracking import Job
 
 NOTE = """Film and track only people who know and agree, or where the law allows it."""
 
@@ -62,16 +63,15 @@ def add_tracking(add: Callable[..., Any]) -> None:
 
 def track(args: argparse.Namespace) -> None:
     """One tracklet for each stay of a person in the picture of a camera."""
-    tracked(args, Path(args.out))
+    folder = folder_named(args.out)
+    tracked(job_of(args), folder, progress=not args.quiet)
 
 
-def tracked(args: argparse.Namespace, folder: Path) -> list[VideoSummary]:
-    """Track into a folder, and print what was found in each video."""
-    from stmga.people.tracking import Job, TrackSettings, write_tracks
+def job_of(args: argparse.Namespace) -> Job:
+    """The videos and what :func:`add_tracking` asks for; what is wrong with it is found here."""
+    from stmga.people.tracking import Job, TrackSettings
     from stmga.tracklets.limits import MAX_PIXELS
 
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give the name of a folder")
     settings = TrackSettings(
         detector=args.detector,
         tracker=args.tracker,
@@ -82,10 +82,16 @@ def tracked(args: argparse.Namespace, folder: Path) -> list[VideoSummary]:
         device=args.device,
         max_pixels=args.max_pixels or MAX_PIXELS,
     )
-    job = Job(args.videos, settings)
+    return Job(args.videos, settings)
+
+
+def tracked(job: Job, folder: Path, *, progress: bool) -> list[VideoSummary]:
+    """Track into a folder, and print what was found in each video."""
+    from stmga.people.tracking import write_tracks
+
     notice = f" ({job.detectors.notice})" if job.detectors.notice else ""
     print(f"detector  {job.detectors.name}{notice}")
-    summaries = write_tracks(job, folder, progress=not args.quiet, tell=_tell)
+    summaries = write_tracks(job, folder, progress=progress, tell=_tell)
     tracks = sum(summary.tracks for summary in summaries)
     print(f"wrote     {folder / 'manifest.jsonl'}: {tracks:,} tracklets of {counted(len(summaries), 'camera')}")
     return summaries

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stmga.embedding.jpeg import Encoded, encoded_clip
+from stmga.tracklets.split import evenly_spaced
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 
@@ -29,7 +30,7 @@ def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[l
     [[1, 4, 7, 10]]
     """
     if sampling == "evenly" and frames > length:
-        return [[(2 * i + 1) * frames // (2 * length) for i in range(length)]]  # the middles of `length` equal pieces
+        return [evenly_spaced(frames, length)]
     looped = [i % frames for i in range(math.ceil(frames / length) * length)]
     return [looped[start : start + length] for start in range(0, len(looped), length)]
 

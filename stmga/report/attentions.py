@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from stmga.embedding.embeddings import Embeddings
+from stmga.tracklets.split import evenly_spaced
 from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform
 from stmga.utils.text import did_you_mean, preview
@@ -54,9 +55,7 @@ def attention_picture(model: STMGA, tracklet: Tracklet) -> Image.Image:
     Raises:
         TrackletError: a frame cannot be read.
     """
-    n = len(tracklet)
-    few = min(FRAMES, n)
-    frames = tracklet.load([(2 * k + 1) * n // (2 * few) for k in range(few)])
+    frames = tracklet.load(evenly_spaced(len(tracklet), FRAMES))
     clip = ClipTransform.from_config(model.config)(frames)
     device = next(model.parameters()).device
     with torch.inference_mode():

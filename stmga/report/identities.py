@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -16,6 +15,7 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.people.identities import Identities, Membership
 from stmga.report.apart import kept_apart
+from stmga.tracklets.folders import natural_key
 
 SAME, UNSURE, ALONE, JOINED = range(4)  # the verdicts, as the script numbers them
 BLOCK = 2048  # rows compared with all identities at once
@@ -46,7 +46,7 @@ def other_identities(rows: Sequence[Membership], embeddings: Embeddings) -> tupl
     np.add.at(means, which, vectors)
     means /= np.bincount(which)[:, None]
     named = {number: index for index, number in enumerate(numbers.tolist())}
-    given = [named.get(getattr(row, "alternative", None) or 0, -1) for row in rows]
+    given = [named.get(row.alternative or 0, -1) for row in rows]
     return _others(vectors, means, which, numbers, given), _others(means, means, np.arange(len(numbers)), numbers)
 
 
@@ -79,7 +79,7 @@ def page_data(identities: Identities, embeddings: Embeddings) -> dict[str, Any]:
     rows = identities.rows
     of_tracklets, of_identities = other_identities(rows, embeddings)
     apart, identities_apart = kept_apart(rows, embeddings, of_tracklets.numbers, of_identities.numbers)
-    names = sorted({str(row.camera) for row in rows if row.camera is not None}, key=natural)
+    names = sorted({str(row.camera) for row in rows if row.camera is not None}, key=natural_key)
     cameras = {name: index for index, name in enumerate(names)}
     times, lanes, spans = _times(rows, embeddings.items, names)
     tracklets = [
@@ -142,7 +142,9 @@ def _times(
     if not any(frames):
         return "", [], [[-1, 0, 0]] * len(rows)
     keys = [(str(row.camera), str(item.get("video") or "")) for row, item in zip(rows, items, strict=True)]
-    known = sorted({key for key, span in zip(keys, frames, strict=True) if span}, key=lambda k: tuple(map(natural, k)))
+    known = sorted(
+        {key for key, span in zip(keys, frames, strict=True) if span}, key=lambda k: tuple(map(natural_key, k))
+    )
     order = {key: index for index, key in enumerate(known)}
     spans = [[order[key], *span] if span else [-1, 0, 0] for key, span in zip(keys, frames, strict=True)]
     return "frames", list(_line_names(known)), spans
@@ -159,12 +161,3 @@ def _line_names(keys: Sequence[tuple[str, str]]) -> Iterator[str]:
 def _span(start: Any, end: Any) -> tuple[float, float] | None:
     good = all(isinstance(t, (int, float)) and math.isfinite(t) for t in (start, end))
     return (start, max(start, end)) if good else None
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """A key that sorts names as people do.
-
-    >>> sorted(["cam10", "cam2"], key=natural)
-    ['cam2', 'cam10']
-    """
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text)]

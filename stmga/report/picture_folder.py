@@ -13,6 +13,7 @@ from PIL import Image
 from stmga.report.pictures import QUALITY, Made, Shot, cover_of, save_jpeg, write_pictures
 from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.limits import MAX_PIXELS
+from stmga.tracklets.split import evenly_spaced
 from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.utils.claim import FolderClaim
 
@@ -105,9 +106,8 @@ def _frames(item: Mapping[str, Any], tracklet: Tracklet | None, count: int) -> l
     """The middle frame, then ``count`` evenly spread ones, as far as they are on disk."""
     if tracklet is None or not len(tracklet) or not isinstance(tracklet.frames[0], Frame):
         return [cover_of(item)]
-    n, few = len(tracklet), min(count, len(tracklet))
-    spread = [tracklet.frames[(2 * k + 1) * n // (2 * few)] for k in range(few)]
-    return [tracklet.frames[n // 2], *spread]
+    n = len(tracklet)
+    return [tracklet.frames[n // 2], *(tracklet.frames[i] for i in evenly_spaced(n, count))]
 
 
 def _name(row: int, which: int) -> str:

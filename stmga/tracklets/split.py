@@ -37,6 +37,16 @@ def halves(tracklets: Iterable[Tracklet]) -> list[Tracklet]:
     return found
 
 
+def evenly_spaced(n: int, most: int) -> list[int]:
+    """At most ``most`` of ``n`` frames, spread evenly: the middles of equal pieces.
+
+    >>> evenly_spaced(12, 4), evenly_spaced(2, 4)
+    ([1, 4, 7, 10], [0, 1])
+    """
+    few = min(most, n)
+    return [(2 * i + 1) * n // (2 * few) for i in range(few)]
+
+
 def evenly(tracklet: Tracklet, most: int) -> Tracklet:
     """At most ``most`` frames of a tracklet, spread evenly over it; itself if it has no more.
 
@@ -48,10 +58,9 @@ def evenly(tracklet: Tracklet, most: int) -> Tracklet:
     >>> evenly(Tracklet("a", frames), 2).frames[:, 0, 0, 0]
     array([2, 6], dtype=uint8)
     """
-    n = len(tracklet)
-    if n <= most:
+    if len(tracklet) <= most:
         return tracklet
-    chosen = [(2 * i + 1) * n // (2 * most) for i in range(most)]
+    chosen = evenly_spaced(len(tracklet), most)
     frames, row = tracklet.frames, tracklet.row()
     when: dict[str, Any] = {key: row[key] for key in ("video", "start", "end") if key in row}
     some = [frames[i] for i in chosen] if isinstance(frames, (list, tuple)) else frames[chosen]

@@ -31,8 +31,7 @@ def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
     """
     av = require_av()
     open_regular(file).close()
-    # FFmpeg counts the margins of its buffers too, so it gets twice the limit; `decode` compares the pictures.
-    limit = {} if max_pixels is None else {"max_pixels": str(2 * max_pixels + MARGIN)}
+    limit = {} if max_pixels is None else pixel_limit(max_pixels)
     container = av.open(str(file), options={"format_whitelist": _formats(), "protocol_whitelist": "file"} | limit)
     try:
         stream = video_stream(container)
@@ -51,6 +50,14 @@ def video_stream(container: Any) -> Any:
     if stream is None or stream.codec_context is None:
         raise VideoError(f"{container.name} has no video stream" + (" of a known codec" if stream else ""))
     return stream
+
+
+def pixel_limit(max_pixels: int) -> dict[str, str]:
+    """The option of FFmpeg's decoders: twice the limit, since they count the margins of their buffers too.
+
+    Whoever decodes compares the pictures themselves.
+    """
+    return {"max_pixels": str(2 * max_pixels + MARGIN)}
 
 
 def require_av() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.video import _pictures, _pixels
-from stmga.tracklets.video_file import MARGIN, VideoError, open_video, require_av, video_stream
+from stmga.tracklets.video_file import VideoError, open_video, pixel_limit, require_av, video_stream
 from stmga.utils.text import counted
 
 USUAL_FPS = 25.0  # of a video that does not say
@@ -122,10 +122,9 @@ class _DamageError(Exception):
 
 
 def _open_live(address: str, max_pixels: int) -> tuple[Any, Any]:
-    limit = {"max_pixels": str(2 * max_pixels + MARGIN)}
     transport = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}  # UDP loses packets
     device = "v4l2" if address.startswith("/dev/") else None
-    container = require_av().open(address, format=device, options=limit | transport, timeout=TIMEOUT)
+    container = require_av().open(address, format=device, options=pixel_limit(max_pixels) | transport, timeout=TIMEOUT)
     try:
         return container, video_stream(container)
     except ValueError:
