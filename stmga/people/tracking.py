@@ -20,6 +20,7 @@ from stmga.people.video_run import VideoRun
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import Tracklet
+from stmga.tracklets.video_file import VideoError
 from stmga.tracklets.video_frames import VideoFrames
 from stmga.utils.text import counted
 
@@ -103,15 +104,18 @@ class Job:
         }
 
     def check_videos(self) -> None:
-        """Open every file, so that one that is not a video is found before hours of work on the others.
+        """Decode the first picture of every file, so that a broken one is found before hours of work on the others.
+
+        Live sources are not opened: the first picture of a live source cannot be read again.
 
         Raises:
-            VideoError: a file that cannot be opened; the message names it.
+            VideoError: a file that cannot be opened or has no picture; the message names it.
         """
         for source in self.sources:
             if not source.live:
-                with VideoFrames(source.address, max_pixels=self.settings.max_pixels):
-                    pass
+                with VideoFrames(source.address, max_pixels=self.settings.max_pixels) as video:
+                    if next(iter(video), None) is None:
+                        raise VideoError(f"cannot decode {source.address}: it has no readable picture; copy it again")
 
     def run(self, source: Source, progress: bool) -> VideoRun:
         """One video, opened."""

@@ -10,8 +10,9 @@ import pytest
 from stmga.people import DetectorError, NoPersonError, Source, track
 from stmga.people.tracking import Job, TrackSettings, write_tracks
 from stmga.tracklets import read_manifest, read_mot
+from stmga.tracklets.video_file import VideoError
 from tests.support.street import two_people
-from tests.support.videos import filmed
+from tests.support.videos import filmed, video_of
 
 
 class Truth:
@@ -270,6 +271,23 @@ def test_every_video_is_opened_before_the_first_is_tracked(crossing, tmp_path, c
     with pytest.raises(ValueError, match=f"cannot open {broken}: {words}"):
         track([crossing[0], broken], folder=tmp_path / "tracks", detector="motion")
     assert not (tmp_path / "tracks").exists()
+
+
+def test_a_video_without_pictures_is_refused_before_the_first_is_tracked(crossing, tmp_path):
+    empty = video_of(tmp_path / "empty.mp4", range(10), "mpeg4", muxer={"movflags": "faststart"})  # index first
+    data = empty.read_bytes()
+    empty.write_bytes(data[: data.index(b"mdat") + 4])
+    seen = Truth(crossing[1])
+    with pytest.raises(VideoError, match=f"cannot decode {empty}: it has no readable picture"):
+        track([crossing[0], empty], folder=tmp_path / "tracks", detector=seen)
+    assert seen.seen == 0 and not (tmp_path / "tracks").exists()
+
+
+def test_a_live_source_is_not_opened_early(crossing, monkeypatch):
+    opened = []
+    monkeypatch.setattr("stmga.people.tracking.VideoFrames", lambda address, **_: opened.append(address))
+    Job("door=rtsp://127.0.0.1:9/none", TrackSettings(detector="motion")).check_videos()
+    assert opened == []
 
 
 def test_a_folder_in_which_nobody_was_found_is_free_for_other_settings(crossing, tmp_path):
