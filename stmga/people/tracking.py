@@ -209,7 +209,7 @@ def write_tracks(
             summaries.append(summary)
             tell(summary, before is not None)
         if not any(summary.tracks for summary in summaries):
-            tracks.remove()  # the folder is free for other settings
+            tracks.remove(source.camera for source in job.sources)  # the folder is free for other settings
     _check_found(job, *(sum(getattr(summary, what) for summary in summaries) for what in ("tracks", "dropped")))
     return summaries
 

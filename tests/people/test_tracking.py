@@ -296,3 +296,42 @@ def test_a_folder_in_which_nobody_was_found_is_free_for_other_settings(crossing,
         track(crossing[0], folder=folder, detector="motion", region="0,0 1,0 1,1 0,1")
     assert not [file for file in folder.iterdir() if not file.name.startswith(".")]
     assert len(track(crossing[0], folder=folder, detector="motion")) == 2
+
+
+def failing_at(number, boxes):
+    """A detector that returns something else from a frame on."""
+    truth = Truth(boxes)
+    return lambda frame: truth(frame) if truth.seen < number else "nothing"
+
+
+def test_an_error_before_the_first_video_is_finished_frees_the_folder(crossing, tmp_path):
+    video, boxes = crossing
+    with pytest.raises(DetectorError, match="frame 48"):
+        track(video, folder=tmp_path, detector=failing_at(48, boxes))
+    assert [file.name for file in tmp_path.iterdir() if file.name != ".lock"] == []
+    assert len(track(video, folder=tmp_path, detector="motion")) == 2
+
+
+def test_an_error_after_the_first_video_keeps_it(tmp_path):
+    pictures, boxes = two_people()
+    videos = [filmed(tmp_path / f"cam{n}.mp4", pictures) for n in (1, 2)]
+    with pytest.raises(DetectorError, match=r"cam2.mp4: frame 5"):
+        track(videos, folder=tmp_path / "out", detector=failing_at(55, boxes))
+    assert list(json.loads((tmp_path / "out" / "videos.json").read_text())) == ["cam1"]
+    with pytest.raises(ValueError, match="has tracks of other videos or settings"):
+        track(videos, folder=tmp_path / "out", detector="motion")
+
+
+def test_a_full_disk_keeps_what_the_detector_has_seen(crossing, tmp_path, monkeypatch):
+    video, boxes = crossing
+    truth = Truth(boxes)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stmga.people.track_folder.VideoWriter.write", full)
+    with pytest.raises(OSError, match="No space left"):
+        track(video, folder=tmp_path, detector=truth)
+    monkeypatch.undo()
+    seen, after = truth.seen, Truth(boxes)
+    assert len(track(video, folder=tmp_path, detector=after)) == 2 and after.seen == 50 - seen < 50
