@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_max_pixels, device_name
-from stmga.cli.parser import command, count
+from stmga.cli.parser import command, count, folder_named
 from stmga.utils.text import counted
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def add_tracking(add: Callable[..., Any]) -> None:
 
 def track(args: argparse.Namespace) -> None:
     """One tracklet for each stay of a person in the picture of a camera."""
-    tracked(args, Path(args.out))
+    tracked(args, folder_named(args.out))
 
 
 def tracked(args: argparse.Namespace, folder: Path) -> list[VideoSummary]:
@@ -70,8 +70,6 @@ def tracked(args: argparse.Namespace, folder: Path) -> list[VideoSummary]:
     from stmga.people.tracking import Job, TrackSettings, write_tracks
     from stmga.tracklets.limits import MAX_PIXELS
 
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give the name of a folder")
     settings = TrackSettings(
         detector=args.detector,
         tracker=args.tracker,

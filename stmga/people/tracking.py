@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -22,7 +23,9 @@ from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import Tracklet
 from stmga.tracklets.video_file import VideoError
 from stmga.tracklets.video_frames import VideoFrames
-from stmga.utils.text import counted
+from stmga.utils.text import counted, preview
+
+logger = logging.getLogger(__name__)
 
 
 class NoPersonError(ValueError):
@@ -171,12 +174,12 @@ def track(
     if live := next((source for source in job.sources if source.live), None):
         raise ValueError(f"{live.public_address} can be read only once, so its crops must be written: pass folder=")
     job.check_videos()
-    tracklets, dropped = [], 0
+    tracklets, summaries = [], []
     for source in job.sources:
         with job.run(source, progress) as run:
             tracklets += [tracklet for _, tracklet in run.tracks()]
-            dropped += run.summary().dropped
-    _check_found(job, len(tracklets), dropped)
+            summaries.append(run.summary())
+    _check_found(job, summaries)
     return tracklets
 
 
@@ -210,7 +213,7 @@ def write_tracks(
             tell(summary, before is not None)
         if not any(summary.tracks for summary in summaries):
             tracks.remove(source.camera for source in job.sources)  # the folder is free for other settings
-    _check_found(job, *(sum(getattr(summary, what) for summary in summaries) for what in ("tracks", "dropped")))
+    _check_found(job, summaries)
     return summaries
 
 
@@ -225,14 +228,19 @@ def _write_video(job: Job, folder: TrackFolder, source: Source, progress: bool) 
     return summary
 
 
-def _check_found(job: Job, count: int, dropped: int) -> None:
-    if not count:
+def _check_found(job: Job, summaries: list[VideoSummary]) -> None:
+    """NoPersonError if nobody was found anywhere, and a warning if nobody was found in some videos."""
+    without = [summary.camera for summary in summaries if not summary.tracks]
+    if len(without) == len(summaries):
+        dropped = sum(summary.dropped for summary in summaries)
         short = f" for long enough; {counted(dropped, 'shorter track')} left out" if dropped else ""
         other = "torchvision:fasterrcnn_resnet50_fpn_v2" if job.detectors.name == "motion" else "motion"
         raise NoPersonError(
             f"no person was found with the detector {job.detectors.name}{short}; try detector={other}, "
             f"a smaller min_frames, or a larger region"
         )
+    if without:
+        logger.warning("no person was found by %s, though the other cameras have some", preview(without))
 
 
 def _texts(value: str | Iterable[str] | Mapping[str, str]) -> Iterable[str] | Mapping[str, str]:

@@ -2,33 +2,16 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stmga.people import DetectorError, NoPersonError, Source, track
+from stmga.people import DetectorError, NoPersonError, track
 from stmga.people.tracking import Job, TrackSettings, write_tracks
 from stmga.tracklets import read_manifest, read_mot
-from stmga.tracklets.video_file import VideoError
 from tests.support.street import two_people
-from tests.support.videos import filmed, video_of
-
-
-class Truth:
-    """A detector that knows the boxes of each of the two people's pictures, and counts the frames that it has seen."""
-
-    def __init__(self, boxes, stop_at=None):
-        self.boxes, self.stop_at, self.seen = boxes, stop_at, 0
-        self.pictures = np.stack(two_people()[0]).astype(np.int16)
-
-    def __call__(self, frame):
-        if self.seen == self.stop_at:
-            raise KeyboardInterrupt
-        self.seen += 1
-        number = np.abs(self.pictures - frame).mean((1, 2, 3)).argmin()
-        now = [box for box in self.boxes[number] if box[0] < 160 and box[2] > 0]
-        return np.array(now, float).reshape(-1, 4), np.full(len(now), 0.9)
+from tests.support.truth import Truth
+from tests.support.videos import filmed
 
 
 def ious(a, b):
@@ -189,13 +172,6 @@ def test_a_detector_that_returns_something_else_is_named_with_its_frame(crossing
         track(crossing[0], detector=lambda frame: (np.ones((1, 5)), np.ones(1)))
 
 
-def test_two_videos_of_one_camera_name_are_refused(crossing):
-    video, _ = crossing
-    with pytest.raises(ValueError, match=r"two videos of one camera name, 'street'.*NAME="):
-        track([video, video])
-    assert Source.parse(f"door={video}") == Source("door", str(video))
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -206,6 +182,7 @@ def test_two_videos_of_one_camera_name_are_refused(crossing):
         (dict(region="1,2 3,4"), "region"),
         (dict(min_frames=0), "min_frames must be at least 1"),
         (dict(tracker="bytetrak"), "did you mean 'bytetrack'"),
+        (dict(detector=""), "detector is empty; expected motion"),
         (dict(detector="moton"), "did you mean 'motion'"),
         (dict(detector="torchvision:fasterrcnn"), "torchvision has no detector"),
         (dict(detector="rfdetr:huge"), "sizes nano"),
@@ -247,91 +224,3 @@ def test_a_tracker_object_is_used_and_reset(crossing):
     tracker = trackers.ByteTrackTracker(frame_rate=10)
     for _ in range(2):
         assert [t.id for t in track(video, detector=Truth(boxes), tracker=tracker)] == ["street-1", "street-2"]
-
-
-def test_names_of_cameras_and_addresses():
-    assert Source.parse("0") == Source("video0", "/dev/video0", live=True)
-    assert Source.parse("rtsp://me:secret@10.0.0.7:554/a/b?x=1") == Source(
-        "10-0-0-7-554-a-b", "rtsp://me:secret@10.0.0.7:554/a/b?x=1", live=True
-    )
-    assert Source.parse("a=rtsp://me:secret@10.0.0.7/a").public_address == "rtsp://10.0.0.7/a"
-    assert Source.parse("a/b=x.mp4") == Source("b=x", "a/b=x.mp4")
-    with pytest.raises(ValueError, match="NAME="):
-        Source.parse("..=x.mp4")
-    assert Path(Source.parse("x=y=z.mp4").address) == Path("y=z.mp4")
-
-
-@pytest.mark.parametrize(
-    ("contents", "words"),
-    [(b"", "it is empty"), (b"no video at all\n" * 99, "it is not a video")],
-)
-def test_every_video_is_opened_before_the_first_is_tracked(crossing, tmp_path, contents, words):
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(contents)
-    with pytest.raises(ValueError, match=f"cannot open {broken}: {words}"):
-        track([crossing[0], broken], folder=tmp_path / "tracks", detector="motion")
-    assert not (tmp_path / "tracks").exists()
-
-
-def test_a_video_without_pictures_is_refused_before_the_first_is_tracked(crossing, tmp_path):
-    empty = video_of(tmp_path / "empty.mp4", range(10), "mpeg4", muxer={"movflags": "faststart"})  # index first
-    data = empty.read_bytes()
-    empty.write_bytes(data[: data.index(b"mdat") + 4])
-    seen = Truth(crossing[1])
-    with pytest.raises(VideoError, match=f"cannot decode {empty}: it has no readable picture"):
-        track([crossing[0], empty], folder=tmp_path / "tracks", detector=seen)
-    assert seen.seen == 0 and not (tmp_path / "tracks").exists()
-
-
-def test_a_live_source_is_not_opened_early(crossing, monkeypatch):
-    opened = []
-    monkeypatch.setattr("stmga.people.tracking.VideoFrames", lambda address, **_: opened.append(address))
-    Job("door=rtsp://127.0.0.1:9/none", TrackSettings(detector="motion")).check_videos()
-    assert opened == []
-
-
-def test_a_folder_in_which_nobody_was_found_is_free_for_other_settings(crossing, tmp_path):
-    folder = tmp_path / "tracks"
-    with pytest.raises(NoPersonError):
-        track(crossing[0], folder=folder, detector="motion", region="0,0 1,0 1,1 0,1")
-    assert not [file for file in folder.iterdir() if not file.name.startswith(".")]
-    assert len(track(crossing[0], folder=folder, detector="motion")) == 2
-
-
-def failing_at(number, boxes):
-    """A detector that returns something else from a frame on."""
-    truth = Truth(boxes)
-    return lambda frame: truth(frame) if truth.seen < number else "nothing"
-
-
-def test_an_error_before_the_first_video_is_finished_frees_the_folder(crossing, tmp_path):
-    video, boxes = crossing
-    with pytest.raises(DetectorError, match="frame 48"):
-        track(video, folder=tmp_path, detector=failing_at(48, boxes))
-    assert [file.name for file in tmp_path.iterdir() if file.name != ".lock"] == []
-    assert len(track(video, folder=tmp_path, detector="motion")) == 2
-
-
-def test_an_error_after_the_first_video_keeps_it(tmp_path):
-    pictures, boxes = two_people()
-    videos = [filmed(tmp_path / f"cam{n}.mp4", pictures) for n in (1, 2)]
-    with pytest.raises(DetectorError, match=r"cam2.mp4: frame 5"):
-        track(videos, folder=tmp_path / "out", detector=failing_at(55, boxes))
-    assert list(json.loads((tmp_path / "out" / "videos.json").read_text())) == ["cam1"]
-    with pytest.raises(ValueError, match="has tracks of other videos or settings"):
-        track(videos, folder=tmp_path / "out", detector="motion")
-
-
-def test_a_full_disk_keeps_what_the_detector_has_seen(crossing, tmp_path, monkeypatch):
-    video, boxes = crossing
-    truth = Truth(boxes)
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("stmga.people.track_folder.VideoWriter.write", full)
-    with pytest.raises(OSError, match="No space left"):
-        track(video, folder=tmp_path, detector=truth)
-    monkeypatch.undo()
-    seen, after = truth.seen, Truth(boxes)
-    assert len(track(video, folder=tmp_path, detector=after)) == 2 and after.seen == 50 - seen < 50
