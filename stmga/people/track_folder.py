@@ -18,7 +18,34 @@ from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
 from stmga.utils.foreign import MB, parse_json, read_regular
 
-CLAIM = FolderClaim(file="track.json", what="a folder of tracks", other="has tracks of other videos or settings")
+
+def _described(name: str, before: Any, now: Any) -> str:
+    """How a setting of a folder differs from that of this call.
+
+    >>> _described("start.door", None, "2026-11-28T10:00:00+01:00")
+    'the start of door was not given, now 2026-11-28T10:00:00+01:00'
+    """
+    what, _, camera = name.partition(".")
+    if what == "videos":
+        whole = before or now
+        if isinstance(whole, dict):  # all of one camera; otherwise the last part of the name is a property
+            return f"the videos differ: {camera} is {'new' if before is None else 'not among them any more'}"
+        camera, _, found = camera.rpartition(".")
+        if found in ("bytes", "modified") or None in (before, now):
+            return f"the video of {camera} has changed since"
+        what = "video"
+    if what == "detections":
+        return "the files of detections differ"
+    before, now = ("not given" if value is None else value for value in (before, now))
+    return f"the {what} of {camera} was {before}, now {now}" if camera else f"{what} was {before}, now {now}"
+
+
+CLAIM = FolderClaim(
+    file="track.json",
+    what="a folder of tracks",
+    other="has tracks of other videos or settings",
+    describe=_described,
+)
 MANIFEST, DONE = "manifest.jsonl", "videos.json"
 
 

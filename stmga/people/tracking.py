@@ -76,6 +76,7 @@ class Job:
         texts = {what: _texts(getattr(settings, what)) for what in ("start", "region")}
         starts, regions = (by_camera(texts[what], self.sources, what) for what in texts)
         self.starts = {camera: start_time(text) for camera, text in starts.items()}
+        self.start_texts = {camera: text.strip() for camera, text in starts.items()}
         self.regions = {camera: Region.parse(text) for camera, text in regions.items()}
         if isinstance(settings.tracker, str):
             check_tracker(settings.tracker)
@@ -98,8 +99,8 @@ class Job:
             "detector": self.detectors.name,
             "detections": None if self.detectors.path is None else _state(self.detectors.path),
             "tracker": tracker,
-            "start": self.starts,
-            "region": {camera: region.corners for camera, region in self.regions.items()},
+            "start": self.start_texts,
+            "region": {camera: str(region) for camera, region in self.regions.items()},
             "min_frames": settings.min_frames,
             "person_class": settings.person_class,
             "seconds": settings.seconds,

@@ -97,3 +97,32 @@ def test_a_full_disk_keeps_what_the_detector_has_seen(crossing, tmp_path, monkey
     monkeypatch.undo()
     seen, after = truth.seen, Truth(boxes)
     assert len(track(video, folder=tmp_path, detector=after)) == 2 and after.seen == 50 - seen < 50
+
+
+def test_a_folder_of_another_call_is_refused_in_plain_text(crossing, tmp_path):
+    first, folder = tmp_path / "a.b.mp4", tmp_path / "out"
+    first.write_bytes(crossing[0].read_bytes())
+    zero = filmed(tmp_path / "zero.mp4", two_people()[0])
+    region = "0,0 160,0 160,120.5 0,120"
+    track([first, zero], folder=folder, detector="motion", region=f"zero={region}", min_frames=5)
+
+    def differences(*videos, **settings):
+        with pytest.raises(ValueError, match="has tracks of other videos or settings: ") as caught:
+            track(videos, folder=folder, **dict(detector="motion", region=f"zero={region}", min_frames=5) | settings)
+        found = str(caught.value).partition("settings: ")[2].removesuffix(". Name a new folder, or delete that one")
+        return found.split("; ")
+
+    assert differences(first, region=()) == [
+        "the videos differ: zero is not among them any more",
+        f"the region of zero was {region}, now not given",
+    ]
+    assert differences(first, zero, f"c={zero}") == ["the videos differ: c is new"]
+    assert differences(first, zero, start="a.b=2026-11-28T10:00:00+01:00") == [
+        "the start of a.b was not given, now 2026-11-28T10:00:00+01:00"
+    ]
+    assert differences(first, zero, region="zero=0,0 9,0 9,9") == [f"the region of zero was {region}, now 0,0 9,0 9,9"]
+    assert differences(first, zero, min_frames=None) == ["min_frames was 5, now not given"]
+    assert differences(first, zero, tracker="sort") == ["tracker was bytetrack, now sort"]
+    assert differences(f"a.b={zero}", zero)[0] == f"the video of a.b was {first}, now {zero}"
+    first.write_bytes(zero.read_bytes() + b"more")
+    assert differences(first, zero) == ["the video of a.b has changed since"]

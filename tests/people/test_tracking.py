@@ -69,7 +69,7 @@ def test_a_finished_folder_is_not_computed_again_and_other_settings_are_refused(
     second = Truth(boxes)
     assert [t.id for t in track(video, detector=second, folder=tmp_path)] == [t.id for t in tracklets]
     assert second.seen == 0 and before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match="min_frames was None, now 4"):
+    with pytest.raises(ValueError, match="min_frames was not given, now 4"):
         track(video, detector=Truth(boxes), folder=tmp_path, min_frames=4)
 
 
