@@ -63,8 +63,7 @@ def add_tracking(add: Callable[..., Any]) -> None:
 
 def track(args: argparse.Namespace) -> None:
     """One tracklet for each stay of a person in the picture of a camera."""
-    folder = folder_named(args.out)
-    tracked(job_of(args), folder, progress=not args.quiet)
+    tracked(job_of(args), folder_named(args.out), progress=not args.quiet)
 
 
 def job_of(args: argparse.Namespace) -> Job:

@@ -12,7 +12,7 @@ from stmga.people.libraries import require_cv2
 ADAPT = 10.0  # seconds in which the background follows a slow change of light
 RECENT = 0.5  # seconds of the average that shows whether something moves
 STILL = 60.0  # seconds without any movement after which an object becomes background, such as a chair
-GHOST = 1.0  # seconds without movement after which an area without an outline becomes background
+GHOST = 0.5  # seconds without movement after which a ghost becomes background
 MOVING = 0.03  # share of an object's pixels that have moved in that time: more, and it lives
 NOISE = 3.0  # a pixel differs if it differs by so many times what it changes from frame to frame
 GRID = 4  # every fourth pixel is enough for the light as a whole
@@ -25,7 +25,8 @@ class Background:
     A pixel is foreground if it differs from the mean by more than the threshold, and by more than its own flicker.
     Foreground is not learned, so a person may stand still. Two kinds of objects are learned at once: one in which
     nothing has moved for a minute (a chair that was put down), and one whose outline is an edge of the mean, not of the
-    picture: a ghost, left where a person stood when the video began.
+    picture: a ghost, left where a person stood when the video began. A ghost is no person from its first frame on. It
+    is learned when nothing has moved in it for half a second, so that a mistake about someone who moves does not last.
 
     Args:
         fps: frames per second.
@@ -60,7 +61,7 @@ class Background:
         return mask, difference
 
     def forget(self, labels: NDArray[np.int32], stats: NDArray[np.int32]) -> list[int]:
-        """Learn the objects in the last picture that are no persons; returns their labels.
+        """Learn the objects in the last picture that are background; returns the labels of all that are no persons.
 
         Args:
             labels: the object of each pixel ``(h, w)``, 0 for none.
@@ -72,16 +73,21 @@ class Background:
             part = np.s_[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2]
             own = labels[part] == label
             ages = self.age[part][own]
+            ghost = self._is_ghost(part, own)
             # While the model is younger, nothing has had the time to move.
-            if np.mean(ages < STILL) < MOVING or (np.mean(ages < GHOST) < MOVING and self._is_ghost(part, own)):
+            if np.mean(ages < STILL) < MOVING or (ghost and np.mean(ages < GHOST) < MOVING):
                 self.mean[part][own] = self.now[part][own]
-                gone.append(label)
+            elif not ghost:
+                continue
+            gone.append(label)
         return gone
 
     def _is_ghost(self, part: Any, own: NDArray[np.bool_]) -> bool:
         """Whether the outline of an object is seen in the mean rather than in the picture."""
         inside = own.astype(np.uint8)
         band = self.cv2.morphologyEx(inside, self.cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).astype(bool)
+        if not band.any():  # the object is the whole picture
+            return False
         edges = [self._edges(picture[part])[band].mean() for picture in (self.now, self.mean)]
         return bool(edges[1] > 2 * edges[0])
 

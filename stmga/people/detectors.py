@@ -46,6 +46,8 @@ class Detectors:
             self.name, self.detect = _described(detector), detector
             return
         self.name = str(detector)
+        if not self.name:
+            raise ValueError(f"detector is empty; expected {NAMES}")
         kind, _, model = self.name.partition(":")
         if kind == "torchvision" and model:
             from stmga.people.torchvision_detector import TorchvisionDetector

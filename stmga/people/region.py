@@ -21,6 +21,10 @@ class Region:
             raise ValueError(f"a region needs three different corners or more, in pixels, got {corners}")
         self.corners = corners
 
+    def __str__(self) -> str:
+        """As it is given, ``"x,y x,y x,y ..."``; equal texts are equal regions."""
+        return " ".join(f"{x},{y}".replace(".0,", ",").removesuffix(".0") for x, y in self.corners)
+
     @classmethod
     def parse(cls, text: str) -> Region:
         """``"x,y x,y x,y ..."``; ValueError for anything else."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,26 @@ class Source:
     """One camera.
 
     Attributes:
-        camera: its name, which is in all ids and file names.
+        camera: its name, which is in all ids and file names: letters, digits, spaces, and ``.``, ``-`` and ``_``.
         address: a file, a device (``/dev/video0``), or an address (``rtsp://...``).
         live: it can be read only once, so crops are kept.
+
+    Raises:
+        ValueError: another name, or an empty address.
     """
 
     camera: str
     address: str
     live: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.address:
+            raise ValueError("the name of a video is empty: give a file, a camera or an address")
+        if fault := _name_fault(self.camera):
+            raise ValueError(
+                f"the camera name '{escaped(self.camera, 80)}' {fault}; it may have letters, digits, spaces and . - _: "
+                f"write NAME={escaped(self.public_address, 200)}"
+            )
 
     @property
     def public_address(self) -> str:
@@ -40,15 +53,19 @@ class Source:
         Source(camera='door', address='rtsp://10.0.0.7/stream', live=True)
         """
         text = os.fspath(text)
-        name, address = "", text
-        if not Path(text).is_file() and (named := re.match(r"([^=/:?]+)=(.+)", text, re.DOTALL)):
-            name, address = named[1], named[2]
+        name, equals, address = text.partition("=")
+        could_be_name = re.fullmatch("[^/:?]+", name) or Path(address).is_file()
+        is_named = equals and could_be_name and not Path(text).is_file()
+        if not is_named:
+            address = text
         if re.fullmatch("[0-9]+", address):
             address = f"/dev/video{address}"
         live = "://" in address or address.startswith("/dev/")
-        if not name and live:
+        if not is_named and live:
             name = Path(address).name if address.startswith("/dev/") else re.sub("[^0-9A-Za-z]+", "-", _host(address))
-        return cls(_checked_name(name or Path(address).stem, text), address, live)
+        elif not is_named:
+            name = Path(address).stem
+        return cls(name, address, live)
 
 
 Video: TypeAlias = str | os.PathLike[str] | Source
@@ -111,7 +128,13 @@ def _host(address: str) -> str:
     return re.sub(r"^.*://([^/@]*@)?", "", address).partition("?")[0].strip("/")
 
 
-def _checked_name(name: str, text: str) -> str:
-    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable() or len(name) > 100:
-        raise ValueError(f"{escaped(text, 80)!r} gives the camera the name {name[:40]!r}; write NAME={text[:60]}")
-    return name
+def _name_fault(name: str) -> str:
+    """Why a camera cannot have this name, or "": file names are made from it."""
+    if not name:
+        return "is empty"
+    if len(name) > 100:
+        return f"has {len(name)} characters, more than 100"
+    if name.startswith(".") or name != name.strip():
+        return "begins with a dot" if name.startswith(".") else "begins or ends with a space"
+    wrong = next((c for c in name if c not in " .-_" and unicodedata.category(c)[0] not in "LMN"), None)
+    return "" if wrong is None else f"has '{escaped(wrong, 10)}'"

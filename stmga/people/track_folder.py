@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,34 @@ from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
 from stmga.utils.foreign import MB, parse_json, read_regular
 
-CLAIM = FolderClaim(file="track.json", what="a folder of tracks", other="has tracks of other videos or settings")
+
+def _described(name: str, before: Any, now: Any) -> str:
+    """How a setting of a folder differs from that of this call.
+
+    >>> _described("start.door", None, "2026-11-28T10:00:00+01:00")
+    'the start of door was not given, now 2026-11-28T10:00:00+01:00'
+    """
+    what, _, camera = name.partition(".")
+    if what == "videos":
+        whole = before or now
+        if isinstance(whole, dict):  # all of one camera; otherwise the last part of the name is a property
+            return f"the videos differ: {camera} is {'new' if before is None else 'not among them any more'}"
+        camera, _, found = camera.rpartition(".")
+        if found in ("bytes", "modified") or None in (before, now):
+            return f"the video of {camera} has changed since"
+        what = "video"
+    if what == "detections":
+        return "the files of detections differ"
+    before, now = ("not given" if value is None else value for value in (before, now))
+    return f"the {what} of {camera} was {before}, now {now}" if camera else f"{what} was {before}, now {now}"
+
+
+CLAIM = FolderClaim(
+    file="track.json",
+    what="a folder of tracks",
+    other="has tracks of other videos or settings",
+    describe=_described,
+)
 MANIFEST, DONE = "manifest.jsonl", "videos.json"
 
 
@@ -61,11 +88,24 @@ class TrackFolder:
 
     @contextmanager
     def claimed(self, about: Mapping[str, Any]) -> Iterator[TrackFolder]:
-        """Inside, the folder belongs to this process; only the same call may claim it again."""
+        """Inside, the folder belongs to this process; only the same call may claim it again.
+
+        An error before any finished video has a track frees the folder for other settings. It stays claimed where the
+        same call may resume (Ctrl-C, a full disk), and where it has crops of a live source, which cannot be read again.
+        """
         with CLAIM.hold(self.folder, about):
             with suppress(FileNotFoundError):
                 self.done = parse_json(read_regular(self.folder / DONE, 64 * MB))
-            yield self
+            try:
+                yield self
+            except (OSError, MemoryError):
+                raise
+            except Exception:
+                cameras = list(about["videos"])
+                found = any(entry["tracks"] for entry in self.done.values())
+                if not found and not any((self.folder / camera).exists() for camera in cameras):
+                    self.remove(cameras)
+                raise
 
     def summary(self, camera: str) -> VideoSummary | None:
         """Of a video that is finished."""
@@ -73,10 +113,10 @@ class TrackFolder:
             return None
         return VideoSummary(**{key: value for key, value in self.done[camera].items() if key != "manifest_bytes"})
 
-    def remove(self) -> None:
-        """Remove what was written when nobody was found, so that the folder can be claimed for other settings."""
-        names = (MANIFEST, DONE, CLAIM.file, *(f"{camera}.txt" for camera in self.done))
-        for name in names:
+    def remove(self, cameras: Iterable[str]) -> None:
+        """Remove what was written, so that the folder can be claimed for other settings."""
+        files = [name for camera in cameras for name in (f"{camera}.txt", _detections(camera))]
+        for name in (*files, MANIFEST, DONE, CLAIM.file):  # the claim last: without it, other files block the folder
             (self.folder / name).unlink(missing_ok=True)
 
     @contextmanager
@@ -95,7 +135,7 @@ class TrackFolder:
         self.done[summary.camera] = asdict(summary) | {"manifest_bytes": self.manifest.stat().st_size}
         atomic_write(self.folder / DONE, (json.dumps(self.done, indent=2, ensure_ascii=False) + "\n").encode())
         with suppress(FileNotFoundError):
-            (self.folder / f".{summary.camera}.detections").unlink()
+            (self.folder / _detections(summary.camera)).unlink()
 
 
 class VideoWriter:
@@ -105,7 +145,7 @@ class VideoWriter:
         self, folder: TrackFolder, source: Source, manifest: BinaryIO, mot: BinaryIO, sees_all_frames: bool
     ) -> None:
         self.folder, self.source, self.manifest, self.mot = folder.folder, source, manifest, mot
-        self.detections = None if source.live or sees_all_frames else self.folder / f".{source.camera}.detections"
+        self.detections = None if source.live or sees_all_frames else self.folder / _detections(source.camera)
 
     def write(self, track: Track, tracklet: Tracklet) -> None:
         """A track that has ended."""
@@ -119,3 +159,8 @@ class VideoWriter:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(jpeg)
         return file
+
+
+def _detections(camera: str) -> str:
+    """The file of what a detector has found so far, from which a killed run resumes."""
+    return f".{camera}.detections"

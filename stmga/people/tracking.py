@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,8 +21,11 @@ from stmga.people.video_run import VideoRun
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import Tracklet
+from stmga.tracklets.video_file import VideoError
 from stmga.tracklets.video_frames import VideoFrames
-from stmga.utils.text import counted
+from stmga.utils.text import counted, preview
+
+logger = logging.getLogger(__name__)
 
 
 class NoPersonError(ValueError):
@@ -72,6 +76,7 @@ class Job:
         texts = {what: _texts(getattr(settings, what)) for what in ("start", "region")}
         starts, regions = (by_camera(texts[what], self.sources, what) for what in texts)
         self.starts = {camera: start_time(text) for camera, text in starts.items()}
+        self.start_texts = {camera: text.strip() for camera, text in starts.items()}
         self.regions = {camera: Region.parse(text) for camera, text in regions.items()}
         if isinstance(settings.tracker, str):
             check_tracker(settings.tracker)
@@ -94,8 +99,8 @@ class Job:
             "detector": self.detectors.name,
             "detections": None if self.detectors.path is None else _state(self.detectors.path),
             "tracker": tracker,
-            "start": self.starts,
-            "region": {camera: region.corners for camera, region in self.regions.items()},
+            "start": self.start_texts,
+            "region": {camera: str(region) for camera, region in self.regions.items()},
             "min_frames": settings.min_frames,
             "person_class": settings.person_class,
             "seconds": settings.seconds,
@@ -103,15 +108,18 @@ class Job:
         }
 
     def check_videos(self) -> None:
-        """Open every file, so that one that is not a video is found before hours of work on the others.
+        """Decode the first picture of every file, so that a broken one is found before hours of work on the others.
+
+        Live sources are not opened: the first picture of a live source cannot be read again.
 
         Raises:
-            VideoError: a file that cannot be opened; the message names it.
+            VideoError: a file that cannot be opened or has no picture; the message names it.
         """
         for source in self.sources:
             if not source.live:
-                with VideoFrames(source.address, max_pixels=self.settings.max_pixels):
-                    pass
+                with VideoFrames(source.address, max_pixels=self.settings.max_pixels) as video:
+                    if next(iter(video), None) is None:
+                        raise VideoError(f"cannot decode {source.address}: it has no readable picture; copy it again")
 
     def run(self, source: Source, progress: bool) -> VideoRun:
         """One video, opened."""
@@ -167,12 +175,12 @@ def track(
     if live := next((source for source in job.sources if source.live), None):
         raise ValueError(f"{live.public_address} can be read only once, so its crops must be written: pass folder=")
     job.check_videos()
-    tracklets, dropped = [], 0
+    tracklets, summaries = [], []
     for source in job.sources:
         with job.run(source, progress) as run:
             tracklets += [tracklet for _, tracklet in run.tracks()]
-            dropped += run.summary().dropped
-    _check_found(job, len(tracklets), dropped)
+            summaries.append(run.summary())
+    _check_found(job, summaries)
     return tracklets
 
 
@@ -205,8 +213,8 @@ def write_tracks(
             summaries.append(summary)
             tell(summary, before is not None)
         if not any(summary.tracks for summary in summaries):
-            tracks.remove()  # the folder is free for other settings
-    _check_found(job, *(sum(getattr(summary, what) for summary in summaries) for what in ("tracks", "dropped")))
+            tracks.remove(source.camera for source in job.sources)  # the folder is free for other settings
+    _check_found(job, summaries)
     return summaries
 
 
@@ -221,14 +229,19 @@ def _write_video(job: Job, folder: TrackFolder, source: Source, progress: bool) 
     return summary
 
 
-def _check_found(job: Job, count: int, dropped: int) -> None:
-    if not count:
+def _check_found(job: Job, summaries: list[VideoSummary]) -> None:
+    """NoPersonError if nobody was found anywhere, and a warning if nobody was found in some videos."""
+    without = [summary.camera for summary in summaries if not summary.tracks]
+    if len(without) == len(summaries):
+        dropped = sum(summary.dropped for summary in summaries)
         short = f" for long enough; {counted(dropped, 'shorter track')} left out" if dropped else ""
         other = "torchvision:fasterrcnn_resnet50_fpn_v2" if job.detectors.name == "motion" else "motion"
         raise NoPersonError(
             f"no person was found with the detector {job.detectors.name}{short}; try detector={other}, "
             f"a smaller min_frames, or a larger region"
         )
+    if without:
+        logger.warning("no person was found by %s, though the other cameras have some", preview(without))
 
 
 def _texts(value: str | Iterable[str] | Mapping[str, str]) -> Iterable[str] | Mapping[str, str]:

@@ -12,6 +12,7 @@ from stmga.utils.foreign import open_regular
 # Formats of FFmpeg that name other files or addresses, which it would open; and numbered images, which need no PyAV.
 OTHERS = frozenset(["concat", "dash", "hls", "imf", "image2", "lavfi", "mlv", "rtsp", "sap", "sdp", "vobsub"])
 OTHERS |= {"avisynth", "vapoursynth"}  # scripts, which FFmpeg would run
+OTHERS |= {"adf", "bin", "idf", "tty", "xbin"}  # text, which FFmpeg would draw
 
 MARGIN = 1 << 18  # pixels that the buffers of a small picture may have in addition
 
@@ -24,15 +25,18 @@ def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
     """The container, which the caller closes, and its video stream; with `max_pixels` if it will be decoded.
 
     Raises:
-        VideoError: it has no video stream of a known codec, or larger pictures.
+        VideoError: it is no video, is empty or cut off, has no video stream of a known codec, or larger pictures.
         OSError: it cannot be opened, or is a pipe or a device.
-        av.FFmpegError: not a video.
         ImportError: PyAV is not installed.
     """
     av = require_av()
     open_regular(file).close()
     limit = {} if max_pixels is None else pixel_limit(max_pixels)
-    container = av.open(str(file), options={"format_whitelist": _formats(), "protocol_whitelist": "file"} | limit)
+    options = {"format_whitelist": _formats(), "protocol_whitelist": "file"} | limit
+    try:
+        container = av.open(str(file), options=options)
+    except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: of OTHERS
+        raise VideoError(f"cannot open {file}: it {_fault(file)}") from error
     try:
         stream = video_stream(container)
         if max_pixels is not None:
@@ -75,6 +79,17 @@ def too_large(name: str, max_pixels: int) -> str:
         f"{name} has a picture of more pixels than the limit of {max_pixels:,}; scale it down, or read "
         "the tracklets with a larger limit, max_pixels=..., if you trust the file"
     )
+
+
+def _fault(file: Path) -> str:
+    """Why FFmpeg finds no video in a file."""
+    with open_regular(file) as opened:
+        start = opened.read(8)
+    if not start:
+        return "is empty"
+    if start[4:] in (b"ftyp", b"mdat", b"moov", b"wide", b"free", b"skip"):  # how MP4 and MOV files begin
+        return "is cut off or not a video: it has no index; copy it again"
+    return "is not a video"
 
 
 def _check(stream: Any, max_pixels: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,12 +37,14 @@ class VideoFrames:
     def __init__(self, address: str | Path, *, max_pixels: int = MAX_PIXELS, live: bool = False) -> None:
         self.address, self.max_pixels, self.live = address, max_pixels, live
         self.read = self.skipped = self.corrupt = 0
+        self.at = 0  # the number of the frame decoded last
+        self.damaged_at: int | None = None  # that number when the first damage was met
         self.cut = ""
         self.tolerant = live  # goes on after damage: a live source cannot be read again
         try:
             self.container, self.stream = self._open()
         except (require_av().FFmpegError, OSError) as error:
-            raise VideoError(f"cannot open {address}: {_reason(address, live, error)}") from error
+            raise VideoError(f"cannot open {address}: {error}") from error
         rate = self.stream.average_rate or self.stream.guessed_rate
         self.says_fps = bool(rate) and 0 < float(rate) <= 1000
         self.fps = float(rate) if self.says_fps else USUAL_FPS
@@ -78,6 +79,8 @@ class VideoFrames:
             found.append(f"{counted(self.skipped, 'damaged packet')} skipped")
         if self.corrupt:
             found.append(f"{counted(self.corrupt, 'frame')} damaged in part")
+        if self.damaged_at is not None:
+            found.append(f"the damage begins near frame {self.damaged_at:,} (from 0)")
         if self.cut:
             found.append(f"reading ended with: {self.cut}")
         return "; ".join(found)
@@ -92,9 +95,11 @@ class VideoFrames:
 
     def _numbered(self, behind: int = 0) -> Iterator[tuple[int, np.ndarray, float | None]]:
         """The frames from number `behind` on."""
+        self.at = 0
         try:
             frames = _pictures(self.container, self.stream, self.max_pixels, skipped=self._skip)
             for index, frame in enumerate(frames):
+                self.at = index
                 if index < behind:
                     continue
                 if frame.is_corrupt:
@@ -115,6 +120,8 @@ class VideoFrames:
     def _damaged(self) -> None:
         if not self.tolerant:
             raise _DamageError
+        if self.damaged_at is None:
+            self.damaged_at = self.at
 
 
 class _DamageError(Exception):
@@ -130,12 +137,3 @@ def _open_live(address: str, max_pixels: int) -> tuple[Any, Any]:
     except ValueError:
         container.close()
         raise
-
-
-def _reason(address: object, live: bool, error: Exception) -> str:
-    """Why it cannot be opened, in words that say what to do."""
-    if live or not isinstance(error, require_av().error.InvalidDataError):
-        return str(error)
-    if not os.path.getsize(str(address)):
-        return "the file is empty"
-    return "it is not a video, or it is cut off before its index; copy it again"

@@ -46,6 +46,7 @@ class FolderClaim:
         new: what to do about a folder that cannot be used.
         resume: what to do about a folder of other arguments; ``{folder}`` stands for its path.
         named: values that mean nothing to a reader, and the phrase that replaces each in messages.
+        describe: the text for (dotted name, value before, value now) of a setting that differs; "" for the usual.
         error: what is raised.
 
     >>> import tempfile
@@ -64,6 +65,7 @@ class FolderClaim:
     new: str = "Name a new or an empty folder"
     resume: str = "Name a new folder, or delete that one"
     named: Mapping[str, str] | None = None
+    describe: Callable[[str, Any, Any], str] = lambda name, before, now: ""
     error: Callable[[str], Exception] = ValueError
 
     @contextmanager
@@ -111,7 +113,8 @@ class FolderClaim:
         if not file.is_file():
             self._check_empty(folder)
             return False
-        differ = [self._difference(*found) for found in _differences(self._read(file), _as_read(about))]
+        differences = [self._difference(*found) for found in _differences(self._read(file), _as_read(about))]
+        differ = list(dict.fromkeys(differences))  # several values may have one phrase
         if inputs is not None:
             differ += filter(None, [self._other_inputs(folder / INPUTS, inputs)])
         if differ:
@@ -145,7 +148,8 @@ class FolderClaim:
             raise self.error(f"{folder} is not {self.what} and not empty ({preview(found)}). {self.new}")
 
     def _difference(self, name: str, before: Any, now: Any) -> str:
-        return (self.named or {}).get(name) or f"{name} was {_short(before)}, now {_short(now)}"
+        phrase = (self.named or {}).get(name) or self.describe(name, before, now)
+        return phrase or f"{name} was {_short(before)}, now {_short(now)}"
 
 
 def _json(about: Mapping[str, Any]) -> bytes:

@@ -52,5 +52,14 @@ def test_mistakes_are_named_in_flags(videos, tmp_path, capsys):
     assert "two videos of one camera name, 'cam1'" in capsys.readouterr().err
     assert main(["track", str(videos[0]), "-o", out, "--start", "2026-11-28T10:00:00"]) == 1
     assert "has no time zone" in capsys.readouterr().err
+    for argument, words in (
+        (["-o", ""], "-o is empty"),
+        (["-o", out, "--detector", ""], "--detector is empty; expected motion"),
+        (["-o", str(videos[0])], "is a file; give -o the name of a folder"),
+    ):
+        assert main(["track", str(videos[0]), *argument]) == 1
+        assert words in capsys.readouterr().err
+    assert main(["track", "", "-o", out]) == 1
+    assert "the name of a video is empty" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     logging.getLogger("stmga").setLevel(logging.NOTSET)

@@ -55,6 +55,27 @@ def test_who_is_there_from_the_beginning_leaves_no_ghost():
     assert watched(motion, street(PERSON)) == [list(PERSON)]  # and the place is watched again
 
 
+@pytest.mark.parametrize("step", [2, 4])
+def test_who_walks_away_in_the_first_frames_leaves_no_ghost_for_a_single_frame(step):
+    motion = Motion(FPS)
+    for x in range(70, 164, step):
+        found = watched(motion, street((x, 30, x + 20, 90)))
+        if x >= 100:  # apart from where it stood
+            assert len(found) <= 1 and all(box[2] > x for box in found)
+    assert watched(motion, *[EMPTY] * 2) == []
+
+
+def test_who_stops_in_front_of_an_edge_of_the_background_stays_found():
+    edge = EMPTY.copy()
+    edge[:, 68:72] = edge[:, 88:92] = 240  # posts, on both sides of where the person stands
+    person = edge.copy()
+    person[30:90, 70:90] = street(PERSON)[30:90, 70:90]
+    motion = Motion(FPS)
+    assert watched(motion, *[edge] * FPS) == []
+    for _ in range(20):
+        assert len(watched(motion, *[person] * FPS)) == 1
+
+
 def test_slow_changes_of_light_are_no_persons(motion):
     for second in range(60):
         light = 1 - 0.4 * second / 60

@@ -66,7 +66,7 @@ def test_the_same_command_uses_what_is_there_and_others_are_refused(run):
     assert "frames was 8, now 3" in text
     code, text = run("--min-frames", "9")
     assert code == 1
-    assert "--min-frames was None, now 9" in text
+    assert "--min-frames was not given, now 9" in text
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_gap_is_looked_at_once(tmp_path, decoded):
 def test_what_is_no_video_is_named(tmp_path, content):
     file = tmp_path / "v.mp4"
     file.write_bytes(content)
-    with pytest.raises(video.VideoError, match=r"cannot decode .*v\.mp4"):
+    with pytest.raises(video.VideoError, match=r"cannot open .*v\.mp4"):
         list(video.decode(file, [0]))
     with pytest.raises(TrackletError, match=r'tracklet "a": .*v\.mp4'):
         Tracklet("a", [Frame(file, None, 0)]).load()

@@ -55,6 +55,28 @@ def test_what_a_cut_video_lacks_is_said(tmp_path):
     assert f"{len(pictures)} of 60 frames that its header counts could be read" in frames.damage
 
 
+def test_a_frame_that_is_damaged_in_part_is_counted_and_located(tmp_path, monkeypatch):
+    import stmga.tracklets.video_frames as module
+
+    class Marked:
+        """A frame that the decoder calls corrupt."""
+
+        is_corrupt = True
+
+        def __init__(self, frame):
+            self.frame = frame
+
+        def __getattr__(self, name):
+            return getattr(self.frame, name)
+
+    pictures = module._pictures
+    marked = lambda *args, **kw: (Marked(f) if i == 57 else f for i, f in enumerate(pictures(*args, **kw)))  # noqa: E731
+    monkeypatch.setattr(module, "_pictures", marked)
+    frames, found, _ = read(video_of(tmp_path / "a.mkv", range(60), "mpeg4"))
+    assert len(found) == 60
+    assert frames.damage == "1 frame damaged in part; the damage begins near frame 57 (from 0)"
+
+
 def test_no_video_and_a_large_one_are_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"cannot open .*text.mp4"):

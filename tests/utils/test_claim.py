@@ -132,3 +132,16 @@ def test_a_claim_and_a_record_that_would_fill_the_memory(tmp_path: Path) -> None
         CLAIM.hold(tmp_path, ABOUT, InputRecord([])),
     ):
         pass
+
+
+def test_settings_may_be_described_and_one_phrase_comes_once(tmp_path):
+    claim = FolderClaim(
+        file="run.json",
+        what="a run",
+        other="differs",
+        describe=lambda name, before, now: "" if name == "lr" else f"the {name.split('.')[0]} is another one",
+    )
+    with claim.hold(tmp_path, {"lr": 1, "net": {"dim": 8, "depth": 2}}):
+        pass
+    with pytest.raises(ValueError, match=r"differs: lr was 1, now 2; the net is another one\. Name a new folder"):
+        claim.check(tmp_path, {"lr": 2, "net": {"dim": 9, "depth": 3}})
