@@ -159,6 +159,9 @@ def test_persons_given_by_hand_are_in_the_headings_and_found(browser, tmp_path, 
     titles = ["ann (identity 1)", "Identity 2", "Person 7 (identity 3)", "Bob Long-Name (identity 4)"]
     assert choose(browser, "sort", "number") == titles
     assert browser.value(CUT) == browser.value(SIDEWAYS) == 0
+    whole = "[...document.querySelectorAll('.row .title')].map(e => e.scrollWidth <= e.clientWidth)"
+    assert browser.value(whole)[:3] == [True] * 3
+    assert browser.value("[...document.querySelectorAll('.row .title')].at(-1).title") == titles[3]  # it may be cut
     for sought, number in (("ann", 0), ("bob", 3), ("person 7", 2)):
         assert choose(browser, "find", sought) == [titles[number]]
     browser.value("document.querySelector('.row .title').click()")

@@ -94,7 +94,7 @@ const alternative = (person) =>
 const shown = (person) => Math.min(person.lanes.length, LINES) + (person.lanes.length > LINES ? 1 : 0);
 function height(person) {
   const lines = 22 * Math.max(1, shown(person));
-  const more = (person.labels.length ? 22 : 0) + (person.why ? (phone.matches ? 18 : 36) : 0);
+  const more = (person.labels.length ? 22 : 0) + (person.why ? (phone.matches ? 18 : 36) : 0) + (person.title.length > 12 ? 24 : 0);
   if (phone.matches) return (DATA.pictures ? 252 : 158) + more + (DATA.times ? lines : -8);
   return 16 + Math.max(136, 112 + more, lines + 24);
 }
