@@ -169,6 +169,43 @@ def test_persons_given_by_hand_are_in_the_headings_and_found(browser, tmp_path, 
     check_quiet(browser)
 
 
+BARS = """[...document.querySelectorAll('.bar')].every(e => {
+    const [bar, track] = [e, e.parentElement].map(one => one.getBoundingClientRect());
+    return bar.width >= 6 && bar.left >= track.left - .1 && bar.right <= track.right + .1 })"""
+
+
+@WIDTHS
+@pytest.mark.parametrize("clock", [True, False], ids=["clock", "frames"])
+def test_time_lines_name_their_unit_and_every_bar_can_be_seen(browser, tmp_path, width, height, clock):
+    e = crowd(tmp_path)
+    for k, item in enumerate(e.items):
+        if clock:
+            item["end_time"] = item["time"]
+        else:
+            item |= {
+                "time": None,
+                "end_time": None,
+                "video": f"/x/{item['camera']}.mp4",
+                "start": 3000 * k,
+                "end": 3000 * k,
+            }
+    path = write_report(link(e, threshold=0.8), e, tmp_path / "people").path
+    opened(browser, f"{path.as_uri()}#identity-1", width, height)
+    lead, detail, axis = (
+        browser.value(f"document.querySelector('{one}').innerText") for one in ("#lead", "#detail", ".axis")
+    )
+    if clock:
+        assert "2026-09-21, 14:13:30 – 14:16:40 UTC" in lead
+        assert "2026-09-21, 14:13:30" in detail and "UTC" in detail
+    else:
+        assert "frames 0 – 12,000 of each video, not on one clock" in lead
+        assert "frames 0" in detail and "of each video, not on one clock" in detail
+        assert axis.split("\n") == ["frame 0", "frame 12,000"]
+    assert browser.value("document.querySelectorAll('#detail .when .bar').length") > 0
+    assert browser.value(BARS) is True
+    check_quiet(browser)
+
+
 @WIDTHS
 def test_the_search_page_works(browser, tmp_path, width, height):
     tracklets = tracklets_of(tmp_path, 12)

@@ -39,7 +39,7 @@ function detail(person) {
   const index = current.indexOf(person);
   const button = (label, sign, act, disabled) =>
     make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act, disabled }, sign);
-  const span = person.lanes.length ? `${DATA.times === "frames" ? "frames " : ""}${period(person.span)}` : "time unknown";
+  const span = person.lanes.length ? AXES[DATA.times](person.span) : "time unknown";
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera"), DATA.times ? span : null];
   const labels = person.labels.length ? `labelled ${person.labels.join(", ")}` : null;
   return make(
@@ -67,7 +67,8 @@ function detail(person) {
 /** Time line of one identity: by clock over its own time, else over the whole video. */
 function whenOf(person) {
   const own = DATA.times === "frames" ? [0, range[1]] : person.span;
-  const axis = make("p", { class: "axis", "aria-hidden": "true" }, own.map((t) => make("span", {}, moment(t))));
+  const unit = DATA.times === "frames" ? "frame " : "";
+  const axis = make("p", { class: "axis", "aria-hidden": "true" }, own.map((t) => make("span", {}, `${unit}${moment(t)}`)));
   return make("div", { class: "when" }, timeline(person, own), axis);
 }
 

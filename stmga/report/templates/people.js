@@ -68,7 +68,7 @@ function timeline(person, [from, to], most = Infinity) {
     const track = make("span", { class: "track" });
     for (const t of bars) {
       const bar = make("span", { class: `bar ${VERDICTS[t[VERDICT]][0]}`, title: `${t[ID]}: ${when(t)}` });
-      bar.style.left = `${scale(t[START])}%`;
+      bar.style.left = `min(${scale(t[START])}%, 100% - 6px)`; // the least width of a bar
       bar.style.width = `${scale(t[END]) - scale(t[START])}%`;
       track.append(bar);
     }
