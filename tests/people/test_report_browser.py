@@ -1,11 +1,13 @@
 """The pages in headless Chromium, from disk: no console error, no request beyond the folder, everything works."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
 
 from stmga import Embeddings, Gallery, link
+from stmga.people.identities import Identities, Membership
 from stmga.report import write_report, write_search_page
 from tests.support import chromium
 from tests.support.report import HOSTILE, embeddings_of, tracklets_of
@@ -166,6 +168,36 @@ def test_persons_given_by_hand_are_in_the_headings_and_found(browser, tmp_path, 
         assert choose(browser, "find", sought) == [titles[number]]
     browser.value("document.querySelector('.row .title').click()")
     assert browser.value("document.getElementById('detail-title').innerText").startswith(titles[2])
+    check_quiet(browser)
+
+
+ORDERS = "[...document.querySelectorAll('#sort option')].map(e => e.innerText)"
+BADGES = "[...document.querySelectorAll('.row .badge')].map(e => `${e.className}: ${e.innerText}`)"
+
+
+@WIDTHS
+def test_weak_joins_do_not_look_certain_and_the_first_order_is_what_it_says(browser, tmp_path, width, height):
+    e = embeddings_of(tracklets_of(tmp_path, 9))
+    sure = [0.9, 0.9, 0.9, 0.7, 0.59, 0.7, 0.6, 0.8, 0.7]
+    rows = [
+        Membership(identity=1 + k // 3, tracklet=name, camera="c", similarity=0.9, confidence=sure[k])
+        for k, name in enumerate(e.ids)
+    ]
+    found = Identities(rows, threshold=0.6)
+    opened(browser, write_report(found, e, tmp_path / "people").path.as_uri(), width, 1600)
+    assert browser.value(ORDERS)[0] == "lowest confidence first"
+    assert "unsure first" not in browser.value(ORDERS)
+    assert browser.value(SHOWN) == names([2, 3, 1])
+    same = "badge same: same"
+    assert browser.value(BADGES) == ["badge weak: same, weak", same, same]
+    choose(browser, "sort", "number")
+    browser.value("document.getElementById('reset').click()")
+    assert browser.value(SHOWN) == names([2, 3, 1])
+    assert browser.value(CUT) == 0
+    rows[0] = replace(rows[0], confidence=0.4)  # now one is unsure
+    opened(browser, write_report(found, e, tmp_path / "people").path.as_uri(), width, 1600)
+    assert browser.value(ORDERS)[0] == "unsure first"
+    assert browser.value(BADGES) == ["badge unsure: unsure", "badge weak: same, weak", same]
     check_quiet(browser)
 
 

@@ -48,7 +48,7 @@ function detail(person) {
       "header", {},
       make(
         "div", {},
-        make("h2", { id: "detail-title", tabindex: -1 }, `${person.title} `, badge(person.verdict)),
+        make("h2", { id: "detail-title", tabindex: -1 }, `${person.title} `, badge(person.verdict, person.confidence)),
         make("p", {}, [...facts, labels, person.why].filter(Boolean).join(" · ")),
       ),
       make(
@@ -87,7 +87,7 @@ function tracklet(row) {
       fact("camera", cameraOf(t)),
       DATA.times ? fact("when", when(t)) : null,
       t[PERSON] === null ? null : fact("label", t[PERSON]),
-      t[SIMILARITY] === null ? null : fact("similarity", rounded(t[SIMILARITY]), " ", badge(t[VERDICT])),
+      t[SIMILARITY] === null ? null : fact("similarity", rounded(t[SIMILARITY]), " ", badge(t[VERDICT], t[CONFIDENCE])),
       fact("confidence", rounded(t[CONFIDENCE])),
       t[OTHER] ? fact(t[APART] ? "most similar" : "could also be", link(t[OTHER], `identity ${t[OTHER]}`), closeness(t)) : null,
     ),

@@ -84,7 +84,12 @@ function timeline(person, [from, to], most = Infinity) {
 
 // ---- the list
 
-const badge = (verdict) => make("span", { class: `badge ${VERDICTS[verdict][0]}` }, VERDICTS[verdict][1]);
+const WEAK = 0.6; // a join of less confidence does not look certain
+function badge(verdict, confidence) {
+  const [kind, name] = VERDICTS[verdict];
+  const weak = verdict !== UNSURE && verdict !== ALONE && confidence < WEAK;
+  return make("span", { class: `badge ${weak ? "weak" : kind}` }, weak ? `${name}, weak` : name);
+}
 const meter = (x) => make("meter", { min: 0, max: 1, low: 0.5, value: x, "aria-label": `confidence ${rounded(x)}` });
 const link = (number, text) =>
   make("button", { type: "button", class: "link", onclick: (event) => (event.stopPropagation(), open(number)) }, text);
@@ -122,7 +127,7 @@ function drawRow(person) {
   const title = make("button", opener, person.title);
   const meta = make(
     "div", { class: "meta" },
-    make("h2", {}, title, badge(person.verdict)),
+    make("h2", {}, title, badge(person.verdict, person.confidence)),
     make("p", {}, facts.join(" · ")),
     make("p", { class: "sure" }, meter(person.confidence), ` confidence ${rounded(person.confidence)}`),
     make("p", {}, alternative(person)),
@@ -175,6 +180,11 @@ DATA.cameras.forEach((name, index) => get("camera").append(make("option", { valu
 if (TRACKLETS.some((t) => t[CAMERA] < 0)) get("camera").append(make("option", { value: -1 }, "unknown camera"));
 if (!DATA.times) get("sort").querySelector("[value=first]").remove();
 const unsure = people.filter((person) => person.verdict === UNSURE).length;
+if (!unsure) {
+  get("sort").querySelector("[value=unsure]").remove();
+  get("sort").prepend(get("sort").querySelector("[value=confidence]"));
+  get("sort").value = "confidence";
+}
 const alone = people.filter((person) => person.rows.length === 1).length;
 get("lead").append(
   make("strong", {}, counted(people.length, "identity")),
