@@ -149,6 +149,10 @@ def test_an_identity_of_one_tracklet_says_why(browser, tmp_path, width, height):
     browser.value("document.querySelector('.row .title').click()")
     detail = browser.value("document.getElementById('detail').innerText")
     assert f"most similar\nidentity 2 (0.91), {together}" in detail
+    assert (
+        "for their tracklets in identities.jsonl, beside this page, and link again with --known identities.jsonl."
+        in detail
+    )
     check_quiet(browser)
 
 

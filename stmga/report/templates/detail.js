@@ -112,7 +112,8 @@ function compared(person) {
     "div", { class: "compared" },
     make(
       "p", {}, `Mean similarity ${rounded(person.cosine)}. If both are one person, fill in the same `,
-      make("code", {}, "person"), " for their tracklets and link again.",
+      make("code", {}, "person"), " for their tracklets in ", make("code", {}, "identities.jsonl"),
+      ", beside this page, and link again with ", make("code", {}, "--known identities.jsonl"), ".",
     ),
     DATA.pictures ? make("div", { class: "sides" }, side(person, `identity ${person.number}`), side(other, there)) : there,
   );
