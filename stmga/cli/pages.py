@@ -49,16 +49,26 @@ def check_shown(args: argparse.Namespace) -> None:
         raise ValueError("--video shows people, and --no-pictures does not; give one of them")
 
 
-def can_report(folder: str | Path, embeddings: Embeddings, tracklets: Sequence[Tracklet], *, pictures: bool) -> bool:
+def can_report(
+    folder: str | Path,
+    embeddings: Embeddings,
+    tracklets: Sequence[Tracklet],
+    *,
+    pictures: bool,
+    parts: Sequence[str] = (),
+    model: str | None = None,
+) -> bool:
     """Whether a report can be written, before any work; if not, because Jinja2 is not installed, this is printed.
 
     Raises:
-        ValueError: the folder cannot take it.
+        ValueError: the folder cannot take it, a part names no tracklet, or the model did not make the embeddings.
     """
+    from stmga.cli.options import trained
     from stmga.report import check_report
 
+    network = trained(model)[0] if model else None
     try:
-        check_report(embeddings, folder, tracklets=tracklets, pictures=pictures)
+        check_report(embeddings, folder, tracklets=tracklets, pictures=pictures, parts=parts, model=network)
     except ImportError as error:
         print(f"report    left out: {error}")
         return False

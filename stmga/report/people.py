@@ -90,10 +90,9 @@ def write_report(
     'report.html'
     """
     folder = Path(folder)
-    check_report(embeddings, folder, tracklets=tracklets, pictures=pictures)
+    check_report(embeddings, folder, tracklets=tracklets, pictures=pictures, parts=parts, model=model)
     if [row.tracklet for row in identities] != embeddings.ids:
         raise ValueError("the identities are not of these embeddings: their tracklets differ, or their order")
-    check_parts(parts, model, embeddings, tracklets, pictures)
     data = page_data(identities, embeddings)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
@@ -115,9 +114,12 @@ def check_report(
     *,
     tracklets: Sequence[Tracklet] = (),
     pictures: bool = True,
+    parts: Collection[str] = (),
+    model: STMGA | None = None,
 ) -> None:
-    """Raise as :func:`write_report` does for a folder that it cannot write into, before any work; changes nothing."""
+    """Raise as :func:`write_report` does, for its folder, parts and model, before any work; changes nothing."""
     require_jinja()
+    check_parts(parts, model, embeddings, tracklets, pictures)
     folder = Path(folder)
     check_page(folder / PAGE)
     if pictures:

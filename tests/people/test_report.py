@@ -223,6 +223,30 @@ def test_part_attentions_are_drawn_by_the_network_that_made_the_embeddings(tmp_p
         write_report(link(e), e, tmp_path / "new", tracklets=tracklets, parts=["t1"], model=model)
 
 
+def test_wrong_parts_and_models_are_found_before_anything_is_written(tmp_path, monkeypatch):
+    import stmga
+    from stmga.cli import options, pages
+
+    tracklets = tracklets_of(tmp_path, 3)
+    made, other = (stmga.create_model("stmga_resnet18_c4").eval() for _ in range(2))
+    e = embeddings_of(tracklets)
+    e = Embeddings(e.vectors, e.items, digest=made.digest())
+    monkeypatch.setattr(options, "trained", lambda name: ({"made": made, "other": other}[name], name))
+    folder = tmp_path / "people"
+
+    def can(parts, model):
+        return pages.can_report(folder, e, tracklets, pictures=True, parts=parts, model=model)
+
+    assert can(["t1"], "made") is True
+    for parts, model, words in (
+        (["t9"], "made", "t9, which the embeddings do not have"),
+        (["t1"], "other", "not the one that made the embeddings"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            can(parts, model)
+    assert not folder.exists()
+
+
 def test_the_commands_write_their_pages(tmp_path, capsys):
     tracklets = tracklets_of(tmp_path)
     write_manifest(tracklets, tmp_path / "m.jsonl")

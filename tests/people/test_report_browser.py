@@ -1,11 +1,13 @@
 """The pages in headless Chromium, from disk: no console error, no request beyond the folder, everything works."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
 
 from stmga import Embeddings, Gallery, link
+from stmga.people.identities import Identities, Membership
 from stmga.report import write_report, write_search_page
 from tests.support import chromium
 from tests.support.report import HOSTILE, embeddings_of, tracklets_of
@@ -147,6 +149,10 @@ def test_an_identity_of_one_tracklet_says_why(browser, tmp_path, width, height):
     browser.value("document.querySelector('.row .title').click()")
     detail = browser.value("document.getElementById('detail').innerText")
     assert f"most similar\nidentity 2 (0.91), {together}" in detail
+    assert (
+        "for their tracklets in identities.jsonl, beside this page, and link again with --known identities.jsonl."
+        in detail
+    )
     check_quiet(browser)
 
 
@@ -159,10 +165,80 @@ def test_persons_given_by_hand_are_in_the_headings_and_found(browser, tmp_path, 
     titles = ["ann (identity 1)", "Identity 2", "Person 7 (identity 3)", "Bob Long-Name (identity 4)"]
     assert choose(browser, "sort", "number") == titles
     assert browser.value(CUT) == browser.value(SIDEWAYS) == 0
+    whole = "[...document.querySelectorAll('.row .title')].map(e => e.scrollWidth <= e.clientWidth)"
+    assert browser.value(whole)[:3] == [True] * 3
+    assert browser.value("[...document.querySelectorAll('.row .title')].at(-1).title") == titles[3]  # it may be cut
     for sought, number in (("ann", 0), ("bob", 3), ("person 7", 2)):
         assert choose(browser, "find", sought) == [titles[number]]
     browser.value("document.querySelector('.row .title').click()")
     assert browser.value("document.getElementById('detail-title').innerText").startswith(titles[2])
+    check_quiet(browser)
+
+
+ORDERS = "[...document.querySelectorAll('#sort option')].map(e => e.innerText)"
+BADGES = "[...document.querySelectorAll('.row .badge')].map(e => `${e.className}: ${e.innerText}`)"
+
+
+@WIDTHS
+def test_weak_joins_do_not_look_certain_and_the_first_order_is_what_it_says(browser, tmp_path, width, height):
+    e = embeddings_of(tracklets_of(tmp_path, 9))
+    sure = [0.9, 0.9, 0.9, 0.7, 0.59, 0.7, 0.6, 0.8, 0.7]
+    rows = [
+        Membership(identity=1 + k // 3, tracklet=name, camera="c", similarity=0.9, confidence=sure[k])
+        for k, name in enumerate(e.ids)
+    ]
+    found = Identities(rows, threshold=0.6)
+    opened(browser, write_report(found, e, tmp_path / "people").path.as_uri(), width, 1600)
+    assert browser.value(ORDERS)[0] == "lowest confidence first"
+    assert "unsure first" not in browser.value(ORDERS)
+    assert browser.value(SHOWN) == names([2, 3, 1])
+    same = "badge same: same"
+    assert browser.value(BADGES) == ["badge weak: same, weak", same, same]
+    choose(browser, "sort", "number")
+    browser.value("document.getElementById('reset').click()")
+    assert browser.value(SHOWN) == names([2, 3, 1])
+    assert browser.value(CUT) == 0
+    rows[0] = replace(rows[0], confidence=0.4)  # now one is unsure
+    opened(browser, write_report(found, e, tmp_path / "people").path.as_uri(), width, 1600)
+    assert browser.value(ORDERS)[0] == "unsure first"
+    assert browser.value(BADGES) == ["badge unsure: unsure", "badge weak: same, weak", same]
+    check_quiet(browser)
+
+
+BARS = """[...document.querySelectorAll('.bar')].every(e => {
+    const [bar, track] = [e, e.parentElement].map(one => one.getBoundingClientRect());
+    return bar.width >= 6 && bar.left >= track.left - .1 && bar.right <= track.right + .1 })"""
+
+
+@WIDTHS
+@pytest.mark.parametrize("clock", [True, False], ids=["clock", "frames"])
+def test_time_lines_name_their_unit_and_every_bar_can_be_seen(browser, tmp_path, width, height, clock):
+    e = crowd(tmp_path)
+    for k, item in enumerate(e.items):
+        if clock:
+            item["end_time"] = item["time"]
+        else:
+            item |= {
+                "time": None,
+                "end_time": None,
+                "video": f"/x/{item['camera']}.mp4",
+                "start": 3000 * k,
+                "end": 3000 * k,
+            }
+    path = write_report(link(e, threshold=0.8), e, tmp_path / "people").path
+    opened(browser, f"{path.as_uri()}#identity-1", width, height)
+    lead, detail, axis = (
+        browser.value(f"document.querySelector('{one}').innerText") for one in ("#lead", "#detail", ".axis")
+    )
+    if clock:
+        assert "2026-09-21, 14:13:30 – 14:16:40 UTC" in lead
+        assert "2026-09-21, 14:13:30" in detail and "UTC" in detail
+    else:
+        assert "frames 0 – 12,000 of each video, not on one clock" in lead
+        assert "frames 0" in detail and "of each video, not on one clock" in detail
+        assert axis.split("\n") == ["frame 0", "frame 12,000"]
+    assert browser.value("document.querySelectorAll('#detail .when .bar').length") > 0
+    assert browser.value(BARS) is True
     check_quiet(browser)
 
 

@@ -39,7 +39,7 @@ function detail(person) {
   const index = current.indexOf(person);
   const button = (label, sign, act, disabled) =>
     make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick: act, disabled }, sign);
-  const span = person.lanes.length ? `${DATA.times === "frames" ? "frames " : ""}${period(person.span)}` : "time unknown";
+  const span = person.lanes.length ? AXES[DATA.times](person.span) : "time unknown";
   const facts = [counted(person.rows.length, "tracklet"), counted(person.cameras.size, "camera"), DATA.times ? span : null];
   const labels = person.labels.length ? `labelled ${person.labels.join(", ")}` : null;
   return make(
@@ -48,7 +48,7 @@ function detail(person) {
       "header", {},
       make(
         "div", {},
-        make("h2", { id: "detail-title", tabindex: -1 }, `${person.title} `, badge(person.verdict)),
+        make("h2", { id: "detail-title", tabindex: -1 }, `${person.title} `, badge(person.verdict, person.confidence)),
         make("p", {}, [...facts, labels, person.why].filter(Boolean).join(" · ")),
       ),
       make(
@@ -67,7 +67,8 @@ function detail(person) {
 /** Time line of one identity: by clock over its own time, else over the whole video. */
 function whenOf(person) {
   const own = DATA.times === "frames" ? [0, range[1]] : person.span;
-  const axis = make("p", { class: "axis", "aria-hidden": "true" }, own.map((t) => make("span", {}, moment(t))));
+  const unit = DATA.times === "frames" ? "frame " : "";
+  const axis = make("p", { class: "axis", "aria-hidden": "true" }, own.map((t) => make("span", {}, `${unit}${moment(t)}`)));
   return make("div", { class: "when" }, timeline(person, own), axis);
 }
 
@@ -86,7 +87,7 @@ function tracklet(row) {
       fact("camera", cameraOf(t)),
       DATA.times ? fact("when", when(t)) : null,
       t[PERSON] === null ? null : fact("label", t[PERSON]),
-      t[SIMILARITY] === null ? null : fact("similarity", rounded(t[SIMILARITY]), " ", badge(t[VERDICT])),
+      t[SIMILARITY] === null ? null : fact("similarity", rounded(t[SIMILARITY]), " ", badge(t[VERDICT], t[CONFIDENCE])),
       fact("confidence", rounded(t[CONFIDENCE])),
       t[OTHER] ? fact(t[APART] ? "most similar" : "could also be", link(t[OTHER], `identity ${t[OTHER]}`), closeness(t)) : null,
     ),
@@ -111,7 +112,8 @@ function compared(person) {
     "div", { class: "compared" },
     make(
       "p", {}, `Mean similarity ${rounded(person.cosine)}. If both are one person, fill in the same `,
-      make("code", {}, "person"), " for their tracklets and link again.",
+      make("code", {}, "person"), " for their tracklets in ", make("code", {}, "identities.jsonl"),
+      ", beside this page, and link again with ", make("code", {}, "--known identities.jsonl"), ".",
     ),
     DATA.pictures ? make("div", { class: "sides" }, side(person, `identity ${person.number}`), side(other, there)) : there,
   );

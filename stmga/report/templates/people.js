@@ -68,7 +68,7 @@ function timeline(person, [from, to], most = Infinity) {
     const track = make("span", { class: "track" });
     for (const t of bars) {
       const bar = make("span", { class: `bar ${VERDICTS[t[VERDICT]][0]}`, title: `${t[ID]}: ${when(t)}` });
-      bar.style.left = `${scale(t[START])}%`;
+      bar.style.left = `min(${scale(t[START])}%, 100% - 6px)`; // the least width of a bar
       bar.style.width = `${scale(t[END]) - scale(t[START])}%`;
       track.append(bar);
     }
@@ -84,7 +84,12 @@ function timeline(person, [from, to], most = Infinity) {
 
 // ---- the list
 
-const badge = (verdict) => make("span", { class: `badge ${VERDICTS[verdict][0]}` }, VERDICTS[verdict][1]);
+const WEAK = 0.6; // a join of less confidence does not look certain
+function badge(verdict, confidence) {
+  const [kind, name] = VERDICTS[verdict];
+  const weak = verdict !== UNSURE && verdict !== ALONE && confidence < WEAK;
+  return make("span", { class: `badge ${weak ? "weak" : kind}` }, weak ? `${name}, weak` : name);
+}
 const meter = (x) => make("meter", { min: 0, max: 1, low: 0.5, value: x, "aria-label": `confidence ${rounded(x)}` });
 const link = (number, text) =>
   make("button", { type: "button", class: "link", onclick: (event) => (event.stopPropagation(), open(number)) }, text);
@@ -94,7 +99,7 @@ const alternative = (person) =>
 const shown = (person) => Math.min(person.lanes.length, LINES) + (person.lanes.length > LINES ? 1 : 0);
 function height(person) {
   const lines = 22 * Math.max(1, shown(person));
-  const more = (person.labels.length ? 22 : 0) + (person.why ? (phone.matches ? 18 : 36) : 0);
+  const more = (person.labels.length ? 22 : 0) + (person.why ? (phone.matches ? 18 : 36) : 0) + (person.title.length > 12 ? 24 : 0);
   if (phone.matches) return (DATA.pictures ? 252 : 158) + more + (DATA.times ? lines : -8);
   return 16 + Math.max(136, 112 + more, lines + 24);
 }
@@ -122,7 +127,7 @@ function drawRow(person) {
   const title = make("button", opener, person.title);
   const meta = make(
     "div", { class: "meta" },
-    make("h2", {}, title, badge(person.verdict)),
+    make("h2", {}, title, badge(person.verdict, person.confidence)),
     make("p", {}, facts.join(" · ")),
     make("p", { class: "sure" }, meter(person.confidence), ` confidence ${rounded(person.confidence)}`),
     make("p", {}, alternative(person)),
@@ -175,6 +180,11 @@ DATA.cameras.forEach((name, index) => get("camera").append(make("option", { valu
 if (TRACKLETS.some((t) => t[CAMERA] < 0)) get("camera").append(make("option", { value: -1 }, "unknown camera"));
 if (!DATA.times) get("sort").querySelector("[value=first]").remove();
 const unsure = people.filter((person) => person.verdict === UNSURE).length;
+if (!unsure) {
+  get("sort").querySelector("[value=unsure]").remove();
+  get("sort").prepend(get("sort").querySelector("[value=confidence]"));
+  get("sort").value = "confidence";
+}
 const alone = people.filter((person) => person.rows.length === 1).length;
 get("lead").append(
   make("strong", {}, counted(people.length, "identity")),
