@@ -74,11 +74,12 @@ def link(args: argparse.Namespace) -> None:
     tracklets = [t for path in args.tracklets for t in read_manifest(path, check_files=False)]
     embeddings = Embeddings.concatenate(map(Embeddings.load, args.embeddings))
     pictures = not args.no_pictures
-    has_report = can_report(folder, embeddings, tracklets, pictures=pictures)
+    shown = {"pictures": pictures, "parts": args.parts, "model": args.model}
+    has_report = can_report(folder, embeddings, tracklets, **shown)
     people = linked(embeddings, options)
     write_people(folder, people, tracklets)
     if has_report:
-        write_report(folder, people, embeddings, tracklets, pictures=pictures, parts=args.parts, model=args.model)
+        write_report(folder, people, embeddings, tracklets, **shown)
     if args.video:
         write_videos(folder, people, embeddings, tracklets)
 
