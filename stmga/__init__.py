@@ -13,7 +13,7 @@ Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``pa
 Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
 Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``, ``ClipTransform``
 Embedding    ``TrackletEmbedder``, ``Embeddings``; ``compare``: are these two the same person
-Search       ``Gallery``, ``gallery.GalleryIndex``
+Search       ``Gallery``: tracklets and persons, enrolled and forgotten; ``gallery.GalleryIndex``
 Linking      ``link``: one identity for each person, over all cameras
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
 Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``

@@ -88,7 +88,7 @@ def _candidates(
     """The m greatest float32 similarities of each query, best first, and their rows."""
     best = torch.full((len(unit), m), -torch.inf, dtype=torch.float32, device=device)
     rows = torch.full((len(unit), m), -1, dtype=torch.int64, device=device)
-    for start, part, g in _pieces(parts, block):
+    for start, part, g in pieces(parts, block):
         vectors = part.rows(g, device)
         length = vectors.norm(dim=1)
         similarity = unit @ vectors.T
@@ -112,7 +112,7 @@ def _literal(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The same in float64 throughout, for the queries numbered ``q``."""
     keys = torch.full((len(unit), k), _NOTHING, dtype=torch.int64, device=device)
-    for start, part, g in _pieces(parts, block):
+    for start, part, g in pieces(parts, block):
         vectors = _unit(part.rows(g, device), device)
         similarity = (unit @ vectors.T).float()
         at = torch.arange(start, start + len(vectors), dtype=torch.int64, device=device)
@@ -158,7 +158,7 @@ def _leave_out(similarity: Tensor, self_rows: Tensor, start: int) -> None:
         similarity[here.to(similarity.device), (self_rows[here] - start).to(similarity.device)] = -torch.inf
 
 
-def _pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors, slice]]:
+def pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors, slice]]:
     """Every block of every part: the number of its first row over all parts, the part, and its slice of the part."""
     start = 0
     for part in parts:
