@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,8 +27,14 @@ class SearchableGallery(ABC):
     """Vectors of one network with what is known of their tracklets: search by tracklet and by person."""
 
     device: torch.device
-    digest: str
-    model: str
+
+    @property
+    @abstractmethod
+    def digest(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def model(self) -> str: ...
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -41,8 +48,8 @@ class SearchableGallery(ABC):
     def calibration(self) -> Calibration | None: ...
 
     @abstractmethod
-    def contents(self) -> Contents:
-        """What is searched. A search in another thread continues with the contents that it began with."""
+    def reading(self) -> AbstractContextManager[Contents]:
+        """What is searched; it stays as it is inside, whatever other threads and processes write."""
 
     @abstractmethod
     def add(self, embeddings: Embeddings) -> None: ...
@@ -61,6 +68,17 @@ class SearchableGallery(ABC):
 
     def __exit__(self, *args: object) -> None:
         self.close()
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """Everything in the gallery, in order, as float32; all of it must fit into memory."""
+        self._check_filled()
+        with self.reading() as contents:
+            rows = torch.arange(sum(map(len, contents.parts)), dtype=torch.int64, device="cpu")
+            if contents.has_gaps and contents.columns.present is not None:
+                rows = contents.columns.present.nonzero().flatten()
+            vectors, items = rows_of(contents.parts, rows), contents.items_at(rows.tolist())
+        return Embeddings(vectors, items, self.digest, self.model, calibration=self.calibration)
 
     def search(
         self,
@@ -86,18 +104,14 @@ class SearchableGallery(ABC):
             GalleryError: the gallery is empty, or was made with other weights than the queries.
             ValueError: a camera or person of ``where`` that the gallery does not have.
         """
-        found = self.topk(queries, k, threshold=threshold, other_camera=other_camera, where=where, block=block)
-        return self.matches(*found)
+        with self.reading() as contents:
+            found = self._topk(contents, queries, k, threshold, other_camera, where, block)
+            return matches(contents, *found)
 
     def matches(self, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
         """The result of :meth:`topk` as matches."""
-        wanted = sorted({row for found in rows.tolist() for row in found if row >= 0})
-        items = dict(zip(wanted, self.contents().items_at(wanted), strict=True))
-        answers = []
-        for values, found_rows in zip(similarities.tolist(), rows.tolist(), strict=True):
-            found = ((value, row) for value, row in zip(values, found_rows, strict=True) if row >= 0)
-            answers.append([_match(items[row], row, value, rank) for rank, (value, row) in enumerate(found, start=1)])
-        return answers
+        with self.reading() as contents:
+            return matches(contents, similarities, rows)
 
     def topk(
         self,
@@ -113,8 +127,20 @@ class SearchableGallery(ABC):
 
         ``k`` is at most the size of the gallery. Where no match is left, the similarity is -inf and the row -1.
         """
+        with self.reading() as contents:
+            return self._topk(contents, queries, k, threshold, other_camera, where, block)
+
+    def _topk(
+        self,
+        contents: Contents,
+        queries: Embeddings,
+        k: int,
+        threshold: float | None,
+        other_camera: bool,
+        where: Where | None,
+        block: int,
+    ) -> tuple[Tensor, Tensor]:
         self.check_search(queries, k, threshold, block)
-        contents = self.contents()
         return topk(
             queries.vectors,
             contents.parts,
@@ -128,20 +154,21 @@ class SearchableGallery(ABC):
 
     def rows(self, which: slice | Tensor) -> Tensor:
         """Some of the vectors as float32, by their rows in the gallery."""
-        parts = self.contents().parts
-        if isinstance(which, slice):
-            which = torch.arange(sum(map(len, parts)), dtype=torch.int64, device="cpu")[which]
-        return rows_of(parts, which)
+        with self.reading() as contents:
+            if isinstance(which, slice):
+                n = sum(map(len, contents.parts))
+                which = torch.arange(n, dtype=torch.int64, device="cpu")[which]
+            return rows_of(contents.parts, which)
 
     def excluded(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
         """(q m) gallery rows -> (q m), True where a row is excluded: the query's own id, or its camera if asked for."""
-        contents = self.contents()
-        excluded = (rows == self_rows(queries, contents)[:, None]) | (rows < 0)
-        if other_camera:
-            camera = contents.columns.camera
-            mine = camera.numbers_for(queries.cameras)
-            excluded |= (mine[:, None] == camera.numbers[rows.clamp(min=0)]) & (mine[:, None] >= 0)
-        return excluded
+        with self.reading() as contents:
+            excluded = (rows == self_rows(queries, contents)[:, None]) | (rows < 0)
+            if other_camera:
+                camera = contents.columns.camera
+                mine = camera.numbers_for(queries.cameras)
+                excluded |= (mine[:, None] == camera.numbers[rows.clamp(min=0)]) & (mine[:, None] >= 0)
+            return excluded
 
     def check_search(self, queries: Embeddings, k: int, threshold: float | None = None, block: int = 1) -> None:
         """Raise the errors of :meth:`search`."""
@@ -166,6 +193,17 @@ def check_embeddings(given: object, call: str) -> None:
             "or wrap vectors in Embeddings(vectors, items, digest=...)"
         )
     check_rows(Vectors(given.vectors), given.items)  # again: both can be changed after they were checked
+
+
+def matches(contents: Contents, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
+    """Similarities (q k) and rows (q k), -1 for none, as matches."""
+    wanted = sorted({row for found in rows.tolist() for row in found if row >= 0})
+    items = dict(zip(wanted, contents.items_at(wanted), strict=True))
+    answers = []
+    for values, found_rows in zip(similarities.tolist(), rows.tolist(), strict=True):
+        found = ((value, row) for value, row in zip(values, found_rows, strict=True) if row >= 0)
+        answers.append([_match(items[row], row, value, rank) for rank, (value, row) in enumerate(found, start=1)])
+    return answers
 
 
 def _match(item: dict[str, Any], row: int, similarity: float, rank: int) -> Match:

@@ -18,11 +18,12 @@ class Codes:
     """A label of each row as a number: ``names[numbers[i]]`` is that of row i; :data:`UNKNOWN` where there is none."""
 
     numbers: Tensor  # (n) int64
-    names: Sequence[str]
+    names: Sequence[str | None]  # None for a number that is not in use
     numbers_of: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "numbers_of", {name: number for number, name in enumerate(self.names)})
+        found = {name: number for number, name in enumerate(self.names) if name is not None}
+        object.__setattr__(self, "numbers_of", found)
 
     @classmethod
     def of(cls, labels: Iterable[Any]) -> Codes:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.vectors import Vectors
+from stmga.embedding.vectors import VectorRows
 from stmga.gallery.columns import Columns
 from stmga.gallery.topk import rows_of
 from stmga.gallery.where import Where
@@ -25,7 +25,7 @@ class Contents(Protocol):
     """What is searched. Rows are numbered over all parts; some may be no tracklets any more."""
 
     @property
-    def parts(self) -> Sequence[Vectors]: ...
+    def parts(self) -> Sequence[VectorRows]: ...
 
     @property
     def columns(self) -> Columns: ...

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,12 @@ from stmga.gallery.matches import GalleryError
 from stmga.gallery.person_gallery import PersonGallery
 from stmga.utils.text import did_you_mean, preview
 
+if TYPE_CHECKING:
+    from stmga.gallery.sqlite_gallery import SqliteGallery
+
 logger = logging.getLogger(__name__)
+
+SQLITE = (".db", ".sqlite", ".sqlite3")
 
 
 class MemoryContents:
@@ -87,6 +93,9 @@ class Gallery(PersonGallery):
     [('b', 2, 0.8), ('a', 1, 0.6)]
     """
 
+    digest = ""
+    model = ""
+
     def __init__(
         self,
         embeddings: Embeddings | None = None,
@@ -97,8 +106,6 @@ class Gallery(PersonGallery):
         self.device = torch.device(device)
         self.storage = storage
         check_kind(storage)
-        self.digest = ""
-        self.model = ""
         self.changes = 0  # grows when tracklets are removed or replaced: an index of this gallery is then out of date
         self._contents = MemoryContents()
         self._calibrations: list[Calibration] = []
@@ -118,8 +125,10 @@ class Gallery(PersonGallery):
         """The vectors as they are kept, in order."""
         return self._contents.parts
 
-    def contents(self) -> MemoryContents:
-        return self._contents
+    @contextmanager
+    def reading(self) -> Iterator[MemoryContents]:
+        """The contents now: later changes make others."""
+        yield self._contents
 
     def __repr__(self) -> str:
         size = f"{len(self):,} x {self.parts[0].dim}" if self.parts else "empty"
@@ -130,14 +139,6 @@ class Gallery(PersonGallery):
     def dim(self) -> int:
         """Length of a vector; 0 while the gallery is empty."""
         return self.parts[0].dim if self.parts else 0
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """Everything added so far, in order, as float32; all of it must fit into memory."""
-        self._check_filled()
-        parts = [part.rows(slice(None)) for part in self.parts]
-        vectors = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return Embeddings(vectors, self.items, self.digest, self.model, calibration=self.calibration)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -220,6 +221,27 @@ class Gallery(PersonGallery):
         self._check_filled()
         write_file(path, self.parts, self.items, [], self.digest, self.model, self.calibration)
         return Path(path)
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str], *, device: str | torch.device = "cpu", read_only: bool = False
+    ) -> SqliteGallery:
+        """A gallery that is kept in a file, ``*.db``, ``*.sqlite`` or ``*.sqlite3``; made if it does not exist.
+
+        Args:
+            device: where the search computes.
+            read_only: the file must exist, and is not changed.
+
+        Raises:
+            ValueError: a file of another kind; embeddings files are loaded by :meth:`load`.
+            GalleryError: the file is not a gallery or is damaged.
+        """
+        from stmga.gallery.sqlite_gallery import SqliteGallery
+
+        if Path(path).suffix.lower() not in SQLITE:
+            hint = "Gallery.load reads it into memory" if Path(path).suffix == ".safetensors" else "give it that name"
+            raise ValueError(f"{path} is not named as a gallery in a file, {', '.join(SQLITE)}; {hint}")
+        return SqliteGallery(path, device=device, read_only=read_only)
 
     @classmethod
     def load(

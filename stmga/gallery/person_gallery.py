@@ -33,9 +33,10 @@ class PersonGallery(SearchableGallery):
     @property
     def persons(self) -> dict[str, int]:
         """How many tracklets each known person has, in natural order of the names."""
-        codes = self.contents().columns.person
+        with self.reading() as contents:
+            codes = contents.columns.person
         counts = torch.bincount(codes.numbers[codes.numbers >= 0], minlength=len(codes.names)).tolist()
-        found = {name: count for name, count in zip(codes.names, counts, strict=True) if count}
+        found = {name: count for name, count in zip(codes.names, counts, strict=True) if name is not None and count}
         return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
     def enrol(self, person: str, embeddings: Embeddings) -> None:
@@ -87,7 +88,19 @@ class PersonGallery(SearchableGallery):
         if how not in get_args(How):
             raise ValueError(f"how must be one of {', '.join(map(repr, get_args(How)))}, got {how!r}")
         self.check_search(queries, k, block=block)
-        contents = self.contents()
+        with self.reading() as contents:
+            return self._search_persons(contents, queries, k, how, other_camera, where, block)
+
+    def _search_persons(
+        self,
+        contents: Contents,
+        queries: Embeddings,
+        k: int,
+        how: str,
+        other_camera: bool,
+        where: Where | None,
+        block: int,
+    ) -> list[list[PersonMatch]]:
         columns, own = contents.columns, self_rows(queries, contents)
         exclude = pairs_excluded(queries, contents, other_camera, where)
         n, unit = len(columns), F.normalize(queries.vectors.double(), dim=1)
@@ -151,14 +164,14 @@ class PersonGallery(SearchableGallery):
 
 
 def _person_matches(
-    contents: Contents, names: Sequence[str], values: Tensor, persons: Tensor, best: Tensor, counts: Tensor
+    contents: Contents, names: Sequence[str | None], values: Tensor, persons: Tensor, best: Tensor, counts: Tensor
 ) -> list[PersonMatch]:
     """The best persons of one query, those with anything to compare."""
     order = [(value, person) for value, person in zip(values.tolist(), persons.tolist(), strict=True)
              if value > -torch.inf]  # fmt: skip
     items = contents.items_at([int(best[person]) for _, person in order])
     return [
-        PersonMatch(names[person], value, rank, int(counts[person]), str(item["tracklet"]))
+        PersonMatch(str(names[person]), value, rank, int(counts[person]), str(item["tracklet"]))
         for rank, ((value, person), item) in enumerate(zip(order, items, strict=True), start=1)
     ]
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmga.embedding.vectors import Vectors
+from stmga.embedding.vectors import VectorRows
 from stmga.gallery.topk import blocks, from_keys, pieces, to_keys
 
 HOW = ("best", "mean", "robust")
@@ -26,7 +26,7 @@ class PersonScores(NamedTuple):
 
 def person_scores(
     queries: Tensor,
-    parts: Sequence[Vectors],
+    parts: Sequence[VectorRows],
     persons: Tensor,
     count: int,
     how: str,
@@ -91,7 +91,7 @@ def _upper_half(similarity: Tensor, person: Tensor, counts: Tensor) -> Tensor:
 
 
 def _means(
-    queries: Tensor, parts: Sequence[Vectors], person: Tensor, count: int, counted: Tensor, block: int
+    queries: Tensor, parts: Sequence[VectorRows], person: Tensor, count: int, counted: Tensor, block: int
 ) -> Tensor:
     """Cosine of each query with the mean vector of each person, over the rows (q n) that count for it."""
     scores = torch.empty(len(queries), count, dtype=torch.float32, device="cpu")

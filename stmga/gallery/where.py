@@ -76,7 +76,7 @@ class Where:
 def _among(names: tuple[str, ...], codes: Codes, what: str) -> Tensor:
     unknown = [name for name in names if name not in codes.numbers_of]
     if unknown:
-        known = f"it has {preview(codes.names)}" if codes.names else f"none of its tracklets has a {what}"
+        known = f"it has {preview(codes.numbers_of)}" if codes.numbers_of else f"none of its tracklets has a {what}"
         raise ValueError(f"the gallery has no {what} {preview(unknown)}; {known}")
     wanted = torch.tensor([codes.numbers_of[name] for name in names], dtype=torch.int64, device="cpu")
     return torch.isin(codes.numbers, wanted)
