@@ -78,7 +78,10 @@ class SearchableGallery(ABC):
             if contents.has_gaps and contents.columns.present is not None:
                 rows = contents.columns.present.nonzero().flatten()
             vectors, items = rows_of(contents.parts, rows), contents.items_at(rows.tolist())
-        return Embeddings(vectors, items, self.digest, self.model, calibration=self.calibration)
+        try:
+            return Embeddings(vectors, items, self.digest, self.model, calibration=self.calibration)
+        except ValueError as error:  # what was added was checked, so a file was changed since
+            raise GalleryError(f"the gallery is damaged: {error}") from error
 
     def search(
         self,

@@ -118,6 +118,8 @@ class PersonGallery(SearchableGallery):
 
         found: list[list[PersonMatch]] = []
         names = columns.person.names
+        if not names:
+            return [[] for _ in queries]
         for _, scored in person_scores(unit, contents.parts, columns.person.numbers, len(names), how, excluded, block):
             values, order = scored.scores.sort(dim=1, descending=True, stable=True)
             found += [

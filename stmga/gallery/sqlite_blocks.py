@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +15,11 @@ from torch import Tensor
 
 from stmga.gallery.columns import UNKNOWN, Codes, Columns, times_of
 from stmga.gallery.matches import GalleryError
-from stmga.utils.foreign import escaped
+from stmga.gallery.sqlite_texts import Texts, decoded, encoded, short_hash
 
 ROWS = 128  # of a block
+KINDS = ("person", "camera")
+_MOST_LABELS = 1 << 26
 GONE = -2  # the person of a row that is no tracklet
 
 
@@ -69,8 +69,11 @@ class Blocks:
         return self.changed[number], slot
 
     def save(self) -> None:
-        rows = ((number, *block.row()) for number, block in self.changed.items())
-        self.db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", rows)
+        """Blocks that are there are overwritten in place, so that nothing of them is left elsewhere."""
+        for number, block in self.changed.items():
+            sql = "UPDATE blocks SET persons = ?, cameras = ?, times = ?, vectors = ? WHERE number = ?"
+            if not self.db.execute(sql, (*block.row(), number)).rowcount:
+                self.db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (number, *block.row()))
 
 
 class SqliteVectors:
@@ -129,10 +132,11 @@ def read_columns(db: sqlite3.Connection, count: int) -> Columns:
 
 
 def _codes(db: sqlite3.Connection, kind: str, numbers: Tensor) -> Codes:
-    rows = db.execute("SELECT number, name FROM labels WHERE kind = ?", (kind,))
-    labels = {number: decoded(name) for number, name in rows}
-    most = max([*labels, int(numbers.max()) if len(numbers) else UNKNOWN], default=UNKNOWN)
-    if not 0 <= most + 1 <= len(labels) + len(numbers) + 1 or (len(numbers) and int(numbers.min()) < GONE):
+    sql = "SELECT number, data FROM labels JOIN texts ON texts.row = labels.text WHERE kind = ?"
+    labels = {number: decoded(data, str) for number, data in db.execute(sql, (KINDS.index(kind),))}
+    most = max([UNKNOWN, *labels, *([int(numbers.max())] if len(numbers) else [])])
+    bound = int(db.execute("SELECT COALESCE(MAX(number), 0) FROM labels").fetchone()[0])
+    if not most <= bound <= _MOST_LABELS or (len(numbers) and int(numbers.min()) < GONE):
         raise GalleryError("the gallery is damaged: a label has an impossible number")
     return Codes(numbers, [labels.get(number) for number in range(most + 1)])
 
@@ -142,47 +146,28 @@ class Labels:
 
     def __init__(self, db: sqlite3.Connection, kind: str) -> None:
         self.db, self.kind = db, kind
-        self._free: Iterator[int] | None = None
 
-    def number(self, label: Any) -> int:
-        """Of a name as text; a new one gets the least number that is free."""
+    def number(self, label: Any, texts: Texts) -> int:
+        """Of a name as text; a new one gets the next number."""
         if label is None:
             return UNKNOWN
         found = self.find(str(label))
         if found is None:
-            found = self._next()
-            self.db.execute("INSERT INTO labels VALUES (?, ?, ?)", (self.kind, found, encoded(str(label))))
-        return found
-
-    def _next(self) -> int:
-        if self._free is None:
-            taken = {number for (number,) in self.db.execute("SELECT number FROM labels WHERE kind = ?", (self.kind,))}
-            self._free = (number for number in itertools.count() if number not in taken)
-        return next(self._free)
+            row = (KINDS.index(self.kind), short_hash(str(label)), texts.put(encoded(str(label))))
+            found = self.db.execute("INSERT INTO labels (kind, hash, text) VALUES (?, ?, ?)", row).lastrowid
+        return int(found or 0)
 
     def find(self, name: str) -> int | None:
-        sql = "SELECT number FROM labels WHERE kind = ? AND name = ?"
-        found = self.db.execute(sql, (self.kind, encoded(name))).fetchone()
-        return None if found is None else int(found[0])
+        sql = "SELECT number, data FROM labels JOIN texts ON texts.row = labels.text WHERE kind = ? AND hash = ?"
+        rows = self.db.execute(sql, (KINDS.index(self.kind), short_hash(name))).fetchall()
+        return next((int(number) for number, data in rows if decoded(data, str) == name), None)
 
-    def drop_unused(self, numbers: Iterable[int]) -> None:
+    def drop_unused(self, numbers: Iterable[int], texts: Texts) -> None:
         """Delete the names of these numbers that no tracklet has any more."""
         for number in set(numbers) - {UNKNOWN}:
             if not self.db.execute(f"SELECT 1 FROM tracklets WHERE {self.kind} = ?", (number,)).fetchone():
-                self.db.execute("DELETE FROM labels WHERE kind = ? AND number = ?", (self.kind, number))
-
-
-def encoded(name: str) -> str:
-    """A name as SQLite keeps it, as JSON: names of files may have bytes that are not valid Unicode."""
-    return json.dumps(name)
-
-
-def decoded(text: str) -> str:
-    """The inverse of :func:`encoded`; GalleryError for something else."""
-    try:
-        return str(json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise GalleryError(f"the gallery is damaged: {escaped(repr(text), 80)} is not a name") from error
+                texts.erase([row for (row,) in self.db.execute("SELECT text FROM labels WHERE number = ?", (number,))])
+                self.db.execute("DELETE FROM labels WHERE number = ?", (number,))
 
 
 def place(block: Block, slot: int, item: Mapping[str, Any], codes: tuple[int, int], vector: Any) -> None:

@@ -23,15 +23,18 @@ TABLES = (
     # Small columns first: SQLite reads a row from its beginning, and the vectors are long.
     "CREATE TABLE blocks (number INTEGER PRIMARY KEY, persons BLOB NOT NULL, cameras BLOB NOT NULL, "
     "times BLOB NOT NULL, vectors BLOB NOT NULL)",
-    "CREATE TABLE labels (kind TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, number)) "
-    "WITHOUT ROWID",
-    "CREATE UNIQUE INDEX labels_name ON labels (kind, name)",
-    "CREATE TABLE tracklets (row INTEGER PRIMARY KEY, id TEXT NOT NULL, person INTEGER NOT NULL, camera INTEGER NOT "
-    "NULL, item TEXT NOT NULL)",
-    "CREATE UNIQUE INDEX tracklets_id ON tracklets (id)",
+    "CREATE TABLE tracklets (row INTEGER PRIMARY KEY, hash INTEGER NOT NULL, person INTEGER NOT NULL, "
+    "camera INTEGER NOT NULL, text INTEGER NOT NULL)",
+    "CREATE INDEX tracklets_hash ON tracklets (hash)",
     "CREATE INDEX tracklets_person ON tracklets (person)",
     "CREATE INDEX tracklets_camera ON tracklets (camera)",
     "CREATE TABLE gaps (row INTEGER PRIMARY KEY)",  # rows of blocks that are no tracklets, to be filled
+    "CREATE TABLE labels (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, hash INTEGER NOT NULL, "
+    "text INTEGER NOT NULL)",
+    "CREATE INDEX labels_hash ON labels (hash)",
+    "CREATE TABLE texts (row INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    "CREATE TABLE spares (row INTEGER PRIMARY KEY, size INTEGER NOT NULL)",  # texts that were erased
+    "CREATE INDEX spares_size ON spares (size, row)",
 )
 
 
@@ -55,6 +58,7 @@ class SqliteFile:
         self.db = self._connect(read_only and not unfinished)
         try:
             with self._named_errors():
+                self._set_up()
                 if not read_only and not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     self._create()
                 self._check()
@@ -66,6 +70,7 @@ class SqliteFile:
         if read_only and unfinished:
             self.db.close()
             self.db = self._connect(True)
+            self._set_up()
 
     def close(self) -> None:
         self.db.close()
@@ -106,12 +111,13 @@ class SqliteFile:
     def _connect(self, read_only: bool) -> sqlite3.Connection:
         uri = self.path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rwc")
         try:
-            db = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            return sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise OSError(f"{self.path} cannot be opened: {error}") from error
+
+    def _set_up(self) -> None:
         for setting in ("secure_delete = ON", "trusted_schema = OFF", "cache_size = -32000", "temp_store = MEMORY"):
-            db.execute(f"PRAGMA {setting}")
-        return db
+            self.db.execute(f"PRAGMA {setting}")
 
     def _create(self) -> None:
         self.db.execute("PRAGMA page_size = 16384")

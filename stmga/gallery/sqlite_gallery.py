@@ -20,8 +20,9 @@ from stmga.gallery.base import check_embeddings
 from stmga.gallery.columns import Columns
 from stmga.gallery.matches import GalleryError
 from stmga.gallery.person_gallery import PersonGallery
-from stmga.gallery.sqlite_blocks import Blocks, Labels, SqliteVectors, decoded, encoded, place, read_columns
+from stmga.gallery.sqlite_blocks import KINDS, Blocks, Labels, SqliteVectors, place, read_columns
 from stmga.gallery.sqlite_file import SqliteFile
+from stmga.gallery.sqlite_texts import Texts, decoded, short_hash
 from stmga.utils.foreign import parse_json
 from stmga.utils.text import counted, did_you_mean, preview
 
@@ -42,11 +43,10 @@ class SqliteContents:
         return self.db.execute("SELECT 1 FROM gaps").fetchone() is not None
 
     def items_at(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        found = (self.db.execute("SELECT item FROM tracklets WHERE row = ?", (row,)).fetchone() for row in rows)
-        return [_item(row) for row in found]
+        return [_item_at(self.db, row) for row in rows]
 
     def rows_of(self, ids: Sequence[str]) -> list[int]:
-        return [-1 if row is None else int(row[0]) for row in (_row(self.db, name) for name in ids)]
+        return [-1 if row is None else row for row in (_row(self.db, name) for name in ids)]
 
 
 class SqliteGallery(PersonGallery):
@@ -182,45 +182,45 @@ class SqliteGallery(PersonGallery):
                 block, slot = blocks.at(row)
                 block.clear(slot)
             blocks.save()
-            old = self._delete(db, rows)
+            _drop_labels(db, self._delete(db, rows))
             db.executemany("INSERT INTO gaps VALUES (?)", ((row,) for row in rows))
-            _drop_labels(db, old)
 
     def ids_of(self, person: str) -> list[str]:
         """The ids of the tracklets of a person."""
         with self._file.reading() as db:
             number = Labels(db, "person").find(person)
-            found = db.execute("SELECT id FROM tracklets WHERE person = ? ORDER BY row", (number,)).fetchall()
-            return [decoded(name) for (name,) in found]
+            rows = db.execute("SELECT row FROM tracklets WHERE person = ? ORDER BY row", (number,)).fetchall()
+            return [str(_item_at(db, row)["tracklet"]) for (row,) in rows]
 
     def _write(self, db: sqlite3.Connection, rows: Sequence[int], embeddings: Embeddings) -> None:
         """Put tracklets into rows that are free."""
-        blocks, persons, cameras = Blocks(db, embeddings.dim), Labels(db, "person"), Labels(db, "camera")
-        vectors, texts = embeddings.vectors.numpy(), []
-        for row, item, vector in zip(rows, embeddings.items, vectors, strict=True):
-            codes = persons.number(item.get("person")), cameras.number(item.get("camera"))
-            place(*blocks.at(row), item, codes, vector)
-            texts.append((row, encoded(str(item["tracklet"])), *codes, items_json(item)))
+        blocks, texts = Blocks(db, embeddings.dim), Texts(db)
+        labels = [Labels(db, kind) for kind in KINDS]
+        for row, item, vector in zip(rows, embeddings.items, embeddings.vectors.numpy(), strict=True):
+            person, camera = (one.number(item.get(one.kind), texts) for one in labels)
+            place(*blocks.at(row), item, (person, camera), vector)
+            line = row, short_hash(str(item["tracklet"])), person, camera, texts.put(items_json(item))
+            db.execute("INSERT INTO tracklets VALUES (?, ?, ?, ?, ?)", line)
         blocks.save()
-        db.executemany("INSERT INTO tracklets VALUES (?, ?, ?, ?, ?)", texts)
 
     def _delete(self, db: sqlite3.Connection, rows: Sequence[int]) -> list[tuple[int, int]]:
-        """Delete the items of rows; their persons and cameras come back."""
-        sql = "SELECT person, camera FROM tracklets WHERE row = ?"
+        """Erase the items of rows; their persons and cameras come back."""
+        sql = "SELECT person, camera, text FROM tracklets WHERE row = ?"
         old = [db.execute(sql, (row,)).fetchone() for row in rows]
+        Texts(db).erase([text for _, _, text in old])
         db.executemany("DELETE FROM tracklets WHERE row = ?", ((row,) for row in rows))
-        return old
+        return [(person, camera) for person, camera, _ in old]
 
     def _rows_of(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
         found = {name: _row(db, name) for name in ids}
         unknown = [name for name, row in found.items() if row is None]
         if unknown:
-            names = [decoded(name) for (name,) in db.execute("SELECT id FROM tracklets LIMIT 10000")]
-            hint = did_you_mean(unknown[0], names)
+            some = db.execute("SELECT row FROM tracklets LIMIT 1000").fetchall()
+            hint = did_you_mean(unknown[0], [str(_item_at(db, row)["tracklet"]) for (row,) in some])
             raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
         if len(found) < len(ids):
             raise GalleryError(f"{counted(len(ids) - len(found), 'id')} given twice")
-        return [int(row[0]) for row in found.values() if row is not None]
+        return [row for row in found.values() if row is not None]
 
     def _require_same(self, embeddings: Embeddings, that: str) -> None:
         require_same_weights(self, embeddings, "the gallery's vectors", that, error=GalleryError)
@@ -242,21 +242,23 @@ class SqliteGallery(PersonGallery):
         db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
 
 
-def _row(db: sqlite3.Connection, name: str) -> tuple[int] | None:
-    found: tuple[int] | None = db.execute("SELECT row FROM tracklets WHERE id = ?", (encoded(name),)).fetchone()
-    return found
+def _row(db: sqlite3.Connection, name: str) -> int | None:
+    rows = db.execute("SELECT row FROM tracklets WHERE hash = ?", (short_hash(name),)).fetchall()
+    return next((int(row) for (row,) in rows if str(_item_at(db, row)["tracklet"]) == name), None)
+
+
+def _item_at(db: sqlite3.Connection, row: int) -> dict[str, Any]:
+    sql = "SELECT data FROM tracklets JOIN texts ON texts.row = tracklets.text WHERE tracklets.row = ?"
+    found = db.execute(sql, (row,)).fetchone()
+    if found is None:
+        raise GalleryError("the gallery is damaged: a tracklet has no item")
+    item: dict[str, Any] = decoded(found[0], dict)
+    if "tracklet" not in item:
+        raise GalleryError("the gallery is damaged: an item has no id")
+    return item
 
 
 def _drop_labels(db: sqlite3.Connection, old: Sequence[tuple[int, int]]) -> None:
-    for i, kind in enumerate(("person", "camera")):
-        Labels(db, kind).drop_unused(codes[i] for codes in old)
-
-
-def _item(row: tuple[str] | None) -> dict[str, Any]:
-    try:
-        item = parse_json(row[0]) if row is not None else None
-    except ValueError as error:
-        raise GalleryError(f"the gallery is damaged: an item cannot be read ({error})") from error
-    if not isinstance(item, dict) or "tracklet" not in item:
-        raise GalleryError("the gallery is damaged: a tracklet has no item")
-    return item
+    texts = Texts(db)
+    for i, kind in enumerate(KINDS):
+        Labels(db, kind).drop_unused((codes[i] for codes in old), texts)
