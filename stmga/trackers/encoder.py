@@ -27,13 +27,15 @@ class Encoder:
 
     Two calls, both duck-typed; neither library has to be installed:
 
-    - :meth:`extract_embeddings`: the ``ReIDEncoder`` of Roboflow's ``trackers``, and ``ReIDModel`` of its ``reid``;
+    - :meth:`extract_embeddings`, as ``ReIDModel`` of Roboflow's ``reid`` 0.1 has it. ``extract_features`` is the same
+      method by the name that ``reid`` had before, and that drafts of ``ReIDEncoder`` in its ``trackers`` call;
     - :meth:`get_features`: the ``reid_model`` of boxmot's trackers.
 
     The vectors are those of :class:`stmga.TrackletEmbedder` for the same crops. With ``clip=1`` every box is a tracklet
     of one frame. With ``clip=8`` a box of a track is embedded together with the seven crops before it in that track, as
     one tracklet. That needs track ids, so it is for the boxes that a tracker returns; inside its association, where
-    boxes have no track yet, use ``clip=1``. A network looks at whole clips, so both cost the same.
+    boxes have no track yet, use ``clip=1``. One crop is looped to ``model.clip_length`` frames, so that as many crops
+    of a track cost no more.
 
     The weights are read once, when the encoder is made: after a change of the model, make another encoder.
 
@@ -102,6 +104,8 @@ class Encoder:
             )
         return self.get_features(detections.xyxy, frame, getattr(detections, "tracker_id", None))
 
+    extract_features = extract_embeddings
+
     def get_features(self, boxes: Any, frame: NDArray[np.uint8], ids: Any = None) -> NDArray[np.float32]:
         """Vectors ``(n, c)`` float32 of unit length, in the order of the boxes.
 
@@ -149,7 +153,7 @@ class Encoder:
         rows = [np.asarray(vector, np.float32) for vector in vectors.values()]
         return Embeddings(
             torch.from_numpy(np.stack(rows) if rows else np.zeros((0, self.embedding_dim), np.float32)),
-            [{"tracklet": str(track)} for track in vectors],
+            [{"tracklet": _name(track)} for track in vectors],
             digest=digest,
             model=record.name if record else "",
             calibration=known if known and known.digest == digest else None,
@@ -158,3 +162,8 @@ class Encoder:
     def reset(self) -> None:
         """Forget all tracks, as at the beginning of another video, whose track ids mean other people."""
         self._recent.clear()
+
+
+def _name(track: Any) -> str:
+    """The id of a track as text; 7.0, as boxmot's arrays have it, is 7."""
+    return str(int(track)) if isinstance(track, (float, np.floating)) and track % 1 == 0 else str(track)

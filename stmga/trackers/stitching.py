@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from stmga.utils.text import preview
 logger = logging.getLogger(__name__)
 
 FRAMES = 8  # of a track that are embedded
+RATE = 1e-4  # the default false-match rate
 LOADED = 32  # tracks whose crops are in memory at once
 
 
@@ -67,8 +69,8 @@ def stitch(
     """Join the pieces of the tracks of one video: the same tracks, with fewer ids.
 
     Trackers lose a person behind an obstacle, and give a new id when the person is seen again. Pieces whose vectors are
-    similar become one track, by the average linkage of :func:`stmga.link` and the thresholds of one camera. Two pieces
-    that overlap in time are never joined. A joined track has the id of its earliest piece.
+    similar become one track, by the average linkage of :func:`stmga.link`. Two pieces that overlap in time are never
+    joined. A joined track has the id of its earliest piece.
 
     Args:
         tracks: rows of a MOT file as an array ``(n, 6 or more)``: frame from 1, id, x, y, w, h in pixels, and further
@@ -78,7 +80,10 @@ def stitch(
             (``"7"`` for track 7 of an array), such as those that :class:`stmga.trackers.Encoder` made on the way.
         video: the video of an array of rows; only for an embedder.
         frames: how many frames of a track are embedded, evenly spaced.
-        threshold, false_match_rate: as in :func:`stmga.link`; default: the calibration's threshold for 1e-3.
+        threshold: score from which two groups of pieces are one person.
+        false_match_rate: the threshold that the calibration of the vectors gives for this rate; default: 1e-4, or the
+            nearest rate that was measured. It is a tenth of the default of :func:`stmga.link`, because people in one
+            camera look more alike.
 
     Raises:
         ValueError: rows that are not of a MOT file, an embedder and rows without a video, a track without a vector,
@@ -190,8 +195,11 @@ def _joined(
     if embeddings is None or not len(embeddings):
         return names
     known = [pieces[name] for name in embeddings.ids]
-    # One camera, so that its stricter threshold holds, and one clock, which keeps apart those that overlap.
-    items = [{"tracklet": p.id, "camera": "1", "video": "1", "start": p.start, "end": p.end} for p in known]
+    # One clock keeps apart those that overlap; no camera, because the rate is already that of one camera.
+    items = [{"tracklet": p.id, "video": "1", "start": p.start, "end": p.end} for p in known]
+    if threshold is None and false_match_rate is None and embeddings.calibration is not None:
+        rates = [point.false_match_rate for point in embeddings.calibration.thresholds]
+        false_match_rate = min(rates, key=lambda rate: abs(math.log(rate / RATE)))
     people = link(replace(embeddings, items=items), threshold=threshold, false_match_rate=false_match_rate)
     first: dict[int, str] = {}
     by_start = sorted(zip(known, people, strict=True), key=lambda pair: pair[0].start)

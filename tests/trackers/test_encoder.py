@@ -152,7 +152,7 @@ def test_the_weights_are_read_once_and_those_of_the_embedder_stay_free(model, mo
 def test_vectors_by_track_become_embeddings_of_the_weights(model):
     encoder = Encoder(model)
     one, two, three = encoder.get_features(BOXES, FRAME)
-    found = encoder.embeddings({7: one, 9: two, "x": three})
+    found = encoder.embeddings({7: one, np.float32(9): two, "x": three})
     assert found.ids == ["7", "9", "x"]
     assert found.digest == model.digest()
     assert found.calibration is None  # these weights have none

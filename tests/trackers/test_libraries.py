@@ -58,9 +58,9 @@ def test_rows_are_those_of_mot_files():
         mot_rows(found_in(20), 20)  # of a detector, before the tracker
 
 
-def roboflow_association(model, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def roboflow_association(call, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """What roboflow/trackers asks of a `ReIDEncoder` (pull request 511): a finite matrix, a row for each box."""
-    embeddings = np.asarray(model.extract_embeddings(sv.Detections(xyxy=boxes), frame), dtype=np.float32)
+    embeddings = np.asarray(call(sv.Detections(xyxy=boxes), frame), dtype=np.float32)
     assert embeddings.ndim == 2
     assert np.isfinite(embeddings).all()
     assert len(embeddings) == len(boxes)
@@ -73,13 +73,15 @@ def boxmot_association(model, detections: np.ndarray, image: np.ndarray) -> np.n
     return features / np.linalg.norm(features, axis=-1, keepdims=True)
 
 
-def test_both_libraries_get_the_same_vectors_by_their_own_calls():
+@pytest.mark.parametrize("name", ["extract_embeddings", "extract_features"])
+def test_both_libraries_get_the_same_vectors_by_their_own_calls(name):
     model = build(TINY)
+    call = getattr(Encoder(model), name)
     frame = np.ascontiguousarray(PICTURES[20][..., ::-1])
     boxes = found_in(20).xyxy
     columns = np.column_stack([boxes, np.full(len(boxes), 0.9), np.zeros(len(boxes))])
-    one = roboflow_association(Encoder(model), frame, boxes)
+    one = roboflow_association(call, frame, boxes)
     two = boxmot_association(Encoder(model), columns, frame)
     assert len(one) == 2
     np.testing.assert_allclose(one, two, atol=1e-6)
-    assert roboflow_association(Encoder(model), frame, boxes[:0]).shape == (0, Encoder(model).embedding_dim)
+    assert roboflow_association(call, frame, boxes[:0]).shape == (0, Encoder(model).embedding_dim)

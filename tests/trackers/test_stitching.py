@@ -82,17 +82,29 @@ def test_identical_pieces_that_overlap_by_one_frame_are_two_people():
     assert len(set(stitch(rows_of({1: (1, 5), 2: (6, 9)}), vectors, threshold=-1)[:, 1])) == 1
 
 
-def test_the_threshold_is_that_of_one_camera_in_the_calibration():
-    """1e-3 is the default, and within one camera a tenth of it counts, as in `stmga.link`."""
-    points = [(1e-2, 0.3), (1e-3, 0.5), (1e-4, 0.8)]
-    thresholds = tuple(Threshold(false_match_rate=r, similarity=s, true_match_rate=0.5) for r, s in points)
-    known = Calibration(
+def calibration(points: dict[float, float]) -> Calibration:
+    thresholds = tuple(Threshold(false_match_rate=r, similarity=s, true_match_rate=0.5) for r, s in points.items())
+    return Calibration(
         thresholds=thresholds, lower=0.2, impostor_pairs=9000, genuine_pairs=90, persons=40, digest="1f0c"
     )
-    rows = rows_of({1: (1, 5), 2: (6, 9)})
-    for cosine, rate, ids in ((0.85, None, 1), (0.7, None, 2), (0.7, 1e-2, 1), (0.4, 1e-2, 2)):
-        vectors = embeddings({1: ANN, 2: (cosine, np.sqrt(1 - cosine**2))}, calibration=known)
-        assert len(set(stitch(rows, vectors, false_match_rate=rate)[:, 1])) == ids, (cosine, rate)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "rate", "ids"),
+    [(0.85, None, 1), (0.75, None, 2), (0.75, 1e-3, 1), (0.45, 1e-3, 2), (0.45, 1e-2, 1), (0.25, 1e-2, 2)],
+)
+def test_the_threshold_is_that_of_the_calibration_and_1e_4_is_the_default(cosine, rate, ids):
+    known = calibration({1e-2: 0.3, 1e-3: 0.5, 1e-4: 0.8})
+    vectors = embeddings({1: ANN, 2: (cosine, np.sqrt(1 - cosine**2))}, calibration=known)
+    found = stitch(rows_of({1: (1, 5), 2: (6, 9)}), vectors, false_match_rate=rate)
+    assert len(set(found[:, 1])) == ids
+
+
+def test_without_the_default_rate_the_nearest_one_is_taken():
+    known = calibration({1e-2: 0.3, 1e-3: 0.5})
+    vectors = embeddings({1: ANN, 2: (0.6, 0.8), 3: (-0.4, 0.9)}, calibration=known)
+    rows = rows_of({1: (1, 5), 2: (6, 9), 3: (6, 9)})
+    assert [len(set(stitch(rows, vectors, **way)[:, 1])) for way in ({}, {"threshold": 0.7})] == [2, 3]
 
 
 def test_tracklets_come_back_joined():
