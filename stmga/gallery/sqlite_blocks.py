@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,28 +94,26 @@ class SqliteVectors:
         if isinstance(which, slice):
             start, stop, _ = which.indices(self.count)
             first = start // ROWS
-            found = np.concatenate([self._block(*row) for row in self._read(first, -(-stop // ROWS))])
-            return torch.from_numpy(found[start - first * ROWS : stop - first * ROWS]).to(device)
-        out = torch.empty(len(which), self.dim, dtype=torch.float32, device="cpu")
-        numbers = which.cpu() // ROWS
-        for number in numbers.unique().tolist():
-            here = (numbers == number).nonzero().flatten()
-            block = np.concatenate([self._block(*row) for row in self._read(number, number + 1)])
-            out[here] = torch.from_numpy(block)[which.cpu()[here] % ROWS]
-        return out.to(device)
+            found = np.concatenate(self._blocks(first, -(-stop // ROWS)))[start - first * ROWS : stop - first * ROWS]
+        else:
+            wanted = which.cpu().numpy()
+            found = np.empty((len(wanted), self.dim), np.float32)
+            numbers, order = wanted // ROWS, np.argsort(wanted, kind="stable")
+            starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+            for here in np.split(order, starts[1:]) if len(order) else ():
+                (block,) = self._blocks(int(numbers[here[0]]), int(numbers[here[0]]) + 1)
+                found[here] = block[wanted[here] % ROWS]
+        flat = found.reshape(-1)
+        if not math.isfinite(float(flat @ flat)):  # of unit vectors, their number
+            raise GalleryError("the gallery is damaged: it has vectors that are not finite")
+        return torch.from_numpy(found).to(device)
 
-    def _read(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    def _blocks(self, start: int, stop: int) -> list[NDArray[np.float32]]:
         sql = "SELECT number, vectors FROM blocks WHERE number >= ? AND number < ? ORDER BY number"
         rows = self.db.execute(sql, (start, stop)).fetchall()
         if [number for number, _ in rows] != list(range(start, stop)):
             raise GalleryError("the gallery is damaged: some of its vectors are missing")
-        return iter(rows)
-
-    def _block(self, number: int, data: bytes) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = _array(data, np.float32, (ROWS, self.dim))
-        if not math.isfinite(float(found.sum(dtype=np.float64))):
-            raise GalleryError(f"the gallery is damaged: block {number} has vectors that are not finite")
-        return found
+        return [_array(data, np.float32, (ROWS, self.dim)) for _, data in rows]
 
 
 def read_columns(db: sqlite3.Connection, count: int) -> Columns:

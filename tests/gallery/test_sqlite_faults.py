@@ -74,7 +74,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content)
 
 def test_another_database_is_refused(tmp_path):
     changed(tmp_path / "other.db", "CREATE TABLE friends (name TEXT)")
-    with pytest.raises(GalleryError, match="is not a gallery; expected a file made by Gallery.open"):
+    with pytest.raises(GalleryError, match=r"is not a gallery; expected a file made by Gallery\.open"):
         Gallery.open(tmp_path / "other.db")
 
 
@@ -118,7 +118,7 @@ def test_a_gallery_of_another_form_is_refused(path, statement, said):
 )
 def test_damage_inside_is_an_error_of_the_gallery(path, statement, values):
     changed(path, statement, values=values)
-    with pytest.raises(GalleryError, match="damage|wrong size|cannot be used|numbers per vector"):
+    with pytest.raises(GalleryError, match=r"damage|wrong size|cannot be used|numbers per vector"):
         everything(path)
 
 
