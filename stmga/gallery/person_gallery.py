@@ -143,6 +143,10 @@ class PersonGallery(SearchableGallery):
     ) -> list[Assignment]:
         """Who each tracklet is: a known person, a new one, or unsure.
 
+        A false-match rate is that of one comparison. A stranger is compared with every tracklet of the gallery, so in a
+        large gallery more strangers than this come out as known, and few as new. Lower rates, or thresholds measured
+        with your own gallery, correct this.
+
         Args:
             known, new: false-match rates of the calibration: "known" from the threshold of the first on, "new" below
                 that of the second, "unsure" between.

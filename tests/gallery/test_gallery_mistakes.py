@@ -3,7 +3,7 @@
 import pytest
 
 from stmga import Gallery
-from stmga.gallery import GalleryError
+from stmga.gallery import GalleryError, GalleryIndex
 from tests.support.gallery import embeddings
 
 ITEMS = [{"tracklet": str(i), "person": "ann"} for i in range(9)]
@@ -39,6 +39,16 @@ def test_arguments_of_enrol_in_the_wrong_order(gallery):
         gallery.enrol(True, more)
     with pytest.raises(TypeError, match=r"enrol\(\) takes Embeddings, got list"):
         gallery.enrol("ann", [more])
+
+
+def test_an_index_is_built_for_a_gallery_in_memory(tmp_path):
+    pytest.importorskip("faiss")
+    with Gallery.open(tmp_path / "people.db") as gallery:
+        gallery.add(embeddings(ITEMS))
+        for call in (GalleryIndex, lambda gallery: GalleryIndex.load(tmp_path / "index", gallery)):
+            with pytest.raises(TypeError, match=r"got SqliteGallery; Gallery\(gallery\.embeddings\) reads"):
+                call(gallery)
+        assert len(GalleryIndex(Gallery(gallery.embeddings), kind="hnsw")) == 9
 
 
 def test_assign_takes_embeddings_also_when_nobody_is_enrolled():
