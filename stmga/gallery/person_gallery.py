@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.base import SearchableGallery
+from stmga.gallery.base import SearchableGallery, check_embeddings
 from stmga.gallery.contents import Contents, pairs_excluded, self_rows
 from stmga.gallery.matches import Assignment, GalleryError, PersonMatch
 from stmga.gallery.persons import person_scores
@@ -43,8 +43,12 @@ class PersonGallery(SearchableGallery):
         """Add tracklets of one person, who may be in the gallery already.
 
         Raises:
+            TypeError: a person who is neither a text nor a whole number.
             GalleryError: no name, no tracklet, or as :meth:`add`.
         """
+        if not isinstance(person, (str, int, type(None))) or isinstance(person, bool):
+            raise TypeError(f"a person is a text or a whole number, got {type(person).__name__}")
+        check_embeddings(embeddings, "enrol")
         name = str(person)
         if person is None or not name.strip():
             raise GalleryError(f"a person needs a name, got {person!r}")
@@ -139,6 +143,10 @@ class PersonGallery(SearchableGallery):
     ) -> list[Assignment]:
         """Who each tracklet is: a known person, a new one, or unsure.
 
+        A false-match rate is that of one comparison. A stranger is compared with every tracklet of the gallery, so in a
+        large gallery more strangers than this come out as known, and few as new. Lower rates, or thresholds measured
+        with your own gallery, correct this.
+
         Args:
             known, new: false-match rates of the calibration: "known" from the threshold of the first on, "new" below
                 that of the second, "unsure" between.
@@ -149,6 +157,7 @@ class PersonGallery(SearchableGallery):
             ValueError: neither a calibration nor thresholds, or thresholds in the wrong order.
             GalleryError: the queries were made with other weights.
         """
+        check_embeddings(queries, "assign")
         high, low = self._thresholds(queries, known, new) if thresholds is None else thresholds
         if not -1 <= low <= high <= 1:
             raise ValueError(f"known must begin where new ends or above, both in -1..1, got {high:g} and {low:g}")

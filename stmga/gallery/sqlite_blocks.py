@@ -18,8 +18,8 @@ from stmga.gallery.matches import GalleryError
 from stmga.gallery.sqlite_texts import Texts, decoded, encoded, short_hash
 
 ROWS = 128  # of a block
+AT_ONCE = 256  # blocks that are changed in memory: 34 MB of 256-dimensional vectors
 KINDS = ("person", "camera")
-_MOST_LABELS = 1 << 26
 GONE = -2  # the person of a row that is no tracklet
 
 
@@ -53,7 +53,10 @@ class Block:
 
 
 class Blocks:
-    """Blocks that are changed in one transaction: each is read when it is needed first, and written by :meth:`save`."""
+    """Blocks that are changed in one transaction: each is read when it is needed first, and written by :meth:`save`.
+
+    Some are in memory at a time, so that rows should come in order.
+    """
 
     def __init__(self, db: sqlite3.Connection, dim: int) -> None:
         self.db, self.dim = db, dim
@@ -63,6 +66,8 @@ class Blocks:
         """The block of a row, and where the row is in it."""
         number, slot = divmod(row, ROWS)
         if number not in self.changed:
+            if len(self.changed) == AT_ONCE:
+                self.save()
             sql = "SELECT persons, cameras, times, vectors FROM blocks WHERE number = ?"
             found = self.db.execute(sql, (number,)).fetchone()
             self.changed[number] = Block.empty(self.dim) if found is None else Block.of(found, self.dim)
@@ -74,6 +79,7 @@ class Blocks:
             sql = "UPDATE blocks SET persons = ?, cameras = ?, times = ?, vectors = ? WHERE number = ?"
             if not self.db.execute(sql, (*block.row(), number)).rowcount:
                 self.db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (number, *block.row()))
+        self.changed.clear()
 
 
 class SqliteVectors:
@@ -104,7 +110,9 @@ class SqliteVectors:
                 (block,) = self._blocks(int(numbers[here[0]]), int(numbers[here[0]]) + 1)
                 found[here] = block[wanted[here] % ROWS]
         flat = found.reshape(-1)
-        if not math.isfinite(float(flat @ flat)):  # of unit vectors, their number
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(flat @ flat)  # of unit vectors, their number
+        if not math.isfinite(squares):
             raise GalleryError("the gallery is damaged: it has vectors that are not finite")
         return torch.from_numpy(found).to(device)
 
@@ -132,11 +140,12 @@ def read_columns(db: sqlite3.Connection, count: int) -> Columns:
 def _codes(db: sqlite3.Connection, kind: str, numbers: Tensor) -> Codes:
     sql = "SELECT number, data FROM labels JOIN texts ON texts.row = labels.text WHERE kind = ?"
     labels = {number: decoded(data, str) for number, data in db.execute(sql, (KINDS.index(kind),))}
-    most = max([UNKNOWN, *labels, *([int(numbers.max())] if len(numbers) else [])])
-    bound = int(db.execute("SELECT COALESCE(MAX(number), 0) FROM labels").fetchone()[0])
-    if not most <= bound <= _MOST_LABELS or (len(numbers) and int(numbers.min()) < GONE):
-        raise GalleryError("the gallery is damaged: a label has an impossible number")
-    return Codes(numbers, [labels.get(number) for number in range(most + 1)])
+    # Labels that were dropped leave numbers that nothing has: here, the others get the numbers 0, 1, 2 ...
+    used = torch.tensor(sorted(labels), dtype=torch.int64, device="cpu")
+    at, named = torch.searchsorted(used, numbers), numbers >= 0
+    if not torch.equal(used[at[named].clamp(max=len(used) - 1)] if len(used) else used, numbers[named]):
+        raise GalleryError("the gallery is damaged: a label has a number without a name")
+    return Codes(torch.where(named, at, numbers), [labels[number] for number in used.tolist()])
 
 
 class Labels:

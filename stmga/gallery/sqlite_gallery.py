@@ -16,15 +16,15 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.embeddings_file import check_items, items_json
 from stmga.embedding.same_weights import require_same_weights
-from stmga.gallery.base import check_embeddings
+from stmga.gallery.base import check_embeddings, checked_ids
 from stmga.gallery.columns import Columns
 from stmga.gallery.matches import GalleryError
 from stmga.gallery.person_gallery import PersonGallery
-from stmga.gallery.sqlite_blocks import KINDS, Blocks, Labels, SqliteVectors, place, read_columns
+from stmga.gallery.sqlite_blocks import KINDS, ROWS, Blocks, Labels, SqliteVectors, place, read_columns
 from stmga.gallery.sqlite_file import SqliteFile
 from stmga.gallery.sqlite_texts import Texts, decoded, short_hash
 from stmga.utils.foreign import parse_json
-from stmga.utils.text import counted, did_you_mean, preview
+from stmga.utils.text import did_you_mean, preview
 
 
 class SqliteContents:
@@ -123,7 +123,11 @@ class SqliteGallery(PersonGallery):
     def reading(self) -> Iterator[SqliteContents]:
         """The contents of the file; other processes cannot write meanwhile."""
         with self._file.reading() as db:
-            yield SqliteContents(db, int(self._about()["count"]), self.dim)
+            count = int(self._about()["count"])
+            last = db.execute("SELECT COALESCE(MAX(number), -1) FROM blocks").fetchone()[0]
+            if count > (last + 1) * ROWS:
+                raise GalleryError("the gallery is damaged: some of its vectors are missing")
+            yield SqliteContents(db, count, self.dim)
 
     def add(self, embeddings: Embeddings) -> None:
         """Add tracklets; on an error the file stays as it was.
@@ -178,7 +182,7 @@ class SqliteGallery(PersonGallery):
         with self._file.writing() as db:
             rows = self._rows_of(db, ids)
             blocks = Blocks(db, self.dim)
-            for row in rows:
+            for row in sorted(rows):
                 block, slot = blocks.at(row)
                 block.clear(slot)
             blocks.save()
@@ -196,7 +200,8 @@ class SqliteGallery(PersonGallery):
         """Put tracklets into rows that are free."""
         blocks, texts = Blocks(db, embeddings.dim), Texts(db)
         labels = [Labels(db, kind) for kind in KINDS]
-        for row, item, vector in zip(rows, embeddings.items, embeddings.vectors.numpy(), strict=True):
+        lines = zip(rows, embeddings.items, embeddings.vectors.numpy(), strict=True)
+        for row, item, vector in sorted(lines, key=lambda line: line[0]):
             person, camera = (one.number(item.get(one.kind), texts) for one in labels)
             place(*blocks.at(row), item, (person, camera), vector)
             line = row, short_hash(str(item["tracklet"])), person, camera, texts.put(items_json(item))
@@ -212,14 +217,12 @@ class SqliteGallery(PersonGallery):
         return [(person, camera) for person, camera, _ in old]
 
     def _rows_of(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
-        found = {name: _row(db, name) for name in ids}
+        found = {name: _row(db, name) for name in checked_ids(ids)}
         unknown = [name for name, row in found.items() if row is None]
         if unknown:
             some = db.execute("SELECT row FROM tracklets LIMIT 1000").fetchall()
             hint = did_you_mean(unknown[0], [str(_item_at(db, row)["tracklet"]) for (row,) in some])
             raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
-        if len(found) < len(ids):
-            raise GalleryError(f"{counted(len(ids) - len(found), 'id')} given twice")
         return [row for row in found.values() if row is not None]
 
     def _require_same(self, embeddings: Embeddings, that: str) -> None:

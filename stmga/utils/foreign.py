@@ -16,6 +16,7 @@ from stmga.utils.text import has_effect
 __all__ = [
     "MB",
     "check_depth",
+    "check_regular",
     "escaped",
     "fast_json",
     "inside",
@@ -54,6 +55,14 @@ def open_regular(path: str | os.PathLike[str], limit: int | None = None) -> Bina
         file.close()
         raise
     return file
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise OSError, as :func:`open_regular` does, for a path that is not a regular file, without opening it.
+
+    To close a file gives up the locks that this process has on it by other descriptors.
+    """
+    _check_kind(os.stat(path), path)
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:

@@ -137,7 +137,7 @@ def test_damaged_pages_give_no_other_error(path):
 def test_the_last_of_two_writers_is_refused_and_then_served(path, monkeypatch):
     monkeypatch.setattr("stmga.gallery.sqlite_file.WAIT", 0.2)
     with SqliteGallery(path) as one, SqliteGallery(path) as two:
-        with one._file.writing(), pytest.raises(GalleryError, match="being written by another process; try again"):
+        with one._file.writing(), pytest.raises(GalleryError, match="read or written by another process; try again"):
             two.enrol("zoe", embeddings([{"tracklet": "z"}], seed=1))
         two.enrol("zoe", embeddings([{"tracklet": "z"}], seed=1))
         assert one.persons == {"ann": 150, "ben": 150, "zoe": 1}
