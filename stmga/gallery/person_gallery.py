@@ -16,6 +16,7 @@ from stmga.gallery.base import SearchableGallery, check_embeddings
 from stmga.gallery.contents import Contents, pairs_excluded, self_rows
 from stmga.gallery.matches import Assignment, GalleryError, PersonMatch
 from stmga.gallery.persons import person_scores
+from stmga.gallery.topk import topk
 from stmga.gallery.where import Where
 from stmga.tracklets.folders import natural_key
 from stmga.utils.text import did_you_mean, preview
@@ -161,8 +162,23 @@ class PersonGallery(SearchableGallery):
         high, low = self._thresholds(queries, known, new) if thresholds is None else thresholds
         if not -1 <= low <= high <= 1:
             raise ValueError(f"known must begin where new ends or above, both in -1..1, got {high:g} and {low:g}")
-        best = self.search_persons(queries, 1, how=how) if len(self) else [[] for _ in queries]
-        return [_assignment(name, found, high, low) for name, found in zip(queries.ids, best, strict=True)]
+        nearest = self._nearest(queries, how) if len(self) else [None] * len(queries)
+        return [_assignment(name, found, high, low) for name, found in zip(queries.ids, nearest, strict=True)]
+
+    def _nearest(self, queries: Embeddings, how: How) -> list[tuple[str, float] | None]:
+        """The most similar person of each query, and how similar."""
+        if how != "best":
+            return [(found[0].person, found[0].similarity) if found else None
+                    for found in self.search_persons(queries, 1, how=how)]  # fmt: skip
+        self.check_search(queries, 1)
+        with self.reading() as contents:  # the most similar tracklet says who it is; scores of others are not needed
+            person = contents.columns.person
+            similarities, rows = topk(
+                queries.vectors, contents.parts, 1, self_rows=self_rows(queries, contents), threshold=None, block=4096,
+                exclude=lambda q, g: (person.numbers[g] < 0).expand(q.stop - q.start, -1), device=self.device,
+            )  # fmt: skip
+        return [(str(person.names[int(person.numbers[row])]), value) if row >= 0 else None
+                for value, row in zip(similarities[:, 0].tolist(), rows[:, 0].tolist(), strict=True)]  # fmt: skip
 
     def _thresholds(self, queries: Embeddings, known: float, new: float) -> tuple[float, float]:
         calibration = self.calibration or queries.calibration
@@ -187,11 +203,10 @@ def _person_matches(
     ]
 
 
-def _assignment(tracklet: str, found: Sequence[PersonMatch], high: float, low: float) -> Assignment:
-    if not found:
+def _assignment(tracklet: str, found: tuple[str, float] | None, high: float, low: float) -> Assignment:
+    if found is None:
         return Assignment(tracklet, None, "new", None, high, low)
-    best = found[0]
-    if best.similarity < low:
-        return Assignment(tracklet, None, "new", best.similarity, high, low)
-    verdict = "known" if best.similarity >= high else "unsure"
-    return Assignment(tracklet, best.person, verdict, best.similarity, high, low)
+    person, similarity = found
+    if similarity < low:
+        return Assignment(tracklet, None, "new", similarity, high, low)
+    return Assignment(tracklet, person, "known" if similarity >= high else "unsure", similarity, high, low)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stmga.gallery.columns import UNKNOWN, Codes, Columns, times_of
 from stmga.gallery.matches import GalleryError
-from stmga.gallery.sqlite_texts import Texts, decoded, encoded, short_hash
+from stmga.gallery.sqlite_texts import Texts, all_decoded, decoded, encoded, short_hash
 
 ROWS = 128  # of a block
 AT_ONCE = 256  # blocks that are changed in memory: 34 MB of 256-dimensional vectors
@@ -139,13 +139,14 @@ def read_columns(db: sqlite3.Connection, count: int) -> Columns:
 
 def _codes(db: sqlite3.Connection, kind: str, numbers: Tensor) -> Codes:
     sql = "SELECT number, data FROM labels JOIN texts ON texts.row = labels.text WHERE kind = ?"
-    labels = {number: decoded(data, str) for number, data in db.execute(sql, (KINDS.index(kind),))}
+    rows = db.execute(f"{sql} ORDER BY number", (KINDS.index(kind),)).fetchall()
+    names = all_decoded([data for _, data in rows], str)
     # Labels that were dropped leave numbers that nothing has: here, the others get the numbers 0, 1, 2 ...
-    used = torch.tensor(sorted(labels), dtype=torch.int64, device="cpu")
+    used = torch.tensor([number for number, _ in rows], dtype=torch.int64, device="cpu")
     at, named = torch.searchsorted(used, numbers), numbers >= 0
     if not torch.equal(used[at[named].clamp(max=len(used) - 1)] if len(used) else used, numbers[named]):
         raise GalleryError("the gallery is damaged: a label has a number without a name")
-    return Codes(torch.where(named, at, numbers), [labels[number] for number in used.tolist()])
+    return Codes(torch.where(named, at, numbers), names)
 
 
 class Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -30,13 +30,13 @@ from stmga.utils.text import did_you_mean, preview
 class SqliteContents:
     """The contents of the file inside one transaction."""
 
-    def __init__(self, db: sqlite3.Connection, count: int, dim: int) -> None:
-        self.db, self.count = db, count
+    def __init__(self, db: sqlite3.Connection, count: int, dim: int, columns: Callable[[], Columns]) -> None:
+        self.db, self._columns = db, columns
         self.parts = [SqliteVectors(db, count, dim)]
 
     @cached_property
     def columns(self) -> Columns:
-        return read_columns(self.db, self.count)
+        return self._columns()
 
     @property
     def has_gaps(self) -> bool:
@@ -82,6 +82,7 @@ class SqliteGallery(PersonGallery):
     ) -> None:
         self.device = torch.device(device)
         self._file = SqliteFile(path, read_only=read_only)
+        self._kept: tuple[int, Columns] | None = None  # columns, and the state of the file that they are of
 
     def close(self) -> None:
         """Close the file."""
@@ -127,7 +128,20 @@ class SqliteGallery(PersonGallery):
             last = db.execute("SELECT COALESCE(MAX(number), -1) FROM blocks").fetchone()[0]
             if count > (last + 1) * ROWS:
                 raise GalleryError("the gallery is damaged: some of its vectors are missing")
-            yield SqliteContents(db, count, self.dim)
+            yield SqliteContents(db, count, self.dim, lambda: self._columns(db, count))
+
+    def _columns(self, db: sqlite3.Connection, count: int) -> Columns:
+        """The columns of the file, which are read again when it has changed."""
+        state = int(db.execute("PRAGMA data_version").fetchone()[0])  # changes when another connection writes
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, read_columns(db, count)
+        return self._kept[1]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._file.writing() as db:
+            self._kept = None  # here, where no other thread reads; names that are forgotten leave the memory too
+            yield db
 
     def add(self, embeddings: Embeddings) -> None:
         """Add tracklets; on an error the file stays as it was.
@@ -137,7 +151,7 @@ class SqliteGallery(PersonGallery):
         """
         check_embeddings(embeddings, "add")
         check_items(embeddings.items)
-        with self._file.writing() as db:
+        with self._writing() as db:
             about = self._about()
             if about["digest"] or int(about["dim"]):
                 self._require_same(embeddings, "the embeddings to add")
@@ -166,7 +180,7 @@ class SqliteGallery(PersonGallery):
         """
         check_embeddings(embeddings, "update")
         check_items(embeddings.items)
-        with self._file.writing() as db:
+        with self._writing() as db:
             rows = self._rows_of(db, embeddings.ids)
             self._require_same(embeddings, "the new ones")
             old = self._delete(db, rows)
@@ -179,7 +193,7 @@ class SqliteGallery(PersonGallery):
         Raises:
             GalleryError: an id that is not there; then none is removed.
         """
-        with self._file.writing() as db:
+        with self._writing() as db:
             rows = self._rows_of(db, ids)
             blocks = Blocks(db, self.dim)
             for row in sorted(rows):

@@ -95,3 +95,14 @@ def test_persons_who_were_forgotten_take_no_place(path):
             assert sorted(contents.columns.person.names) == ["p0", "p1", "p2", "p4", "p5", "p6", "zoe"]
         assert gallery.search_persons(embeddings([{"tracklet": "q"}], seed=99), 1)[0][0].person == "zoe"
         assert gallery.persons == dict.fromkeys(("p0", "p1", "p2", "p4", "p5", "p6"), 100) | {"zoe": 1}
+
+
+def test_what_another_process_writes_is_seen_at_once(path):
+    """Columns are kept in memory until the file changes."""
+    with SqliteGallery(path) as one, SqliteGallery(path) as two:
+        for name in ("zoe", "ann"):
+            assert name not in one.persons and name not in two.persons
+            two.enrol(name, embeddings([{"tracklet": name}], seed=5))
+            assert one.persons[name] == two.persons[name] == 1
+        two.forget("zoe")
+        assert "zoe" not in one.persons and "zoe" not in two.persons
