@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from stmga.calibration import Calibration
 from stmga.metrics.shared_neighbours import Pairs
-from stmga.people.constraints import Span
 from stmga.people.thresholds import LinkThresholds
-from stmga.people.times import TravelTime
+from stmga.tracklets.times import Span, TravelTime
 
 EASIEST = 0.1  # the highest false-match rate that a travel time may lead to
 
