@@ -18,7 +18,8 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.gallery import Gallery, GalleryError, Match
+from stmga.gallery.gallery import Gallery, GalleryError
+from stmga.gallery.match import Match
 from stmga.gallery.topk import ranked
 from stmga.utils.files import atomic_path
 from stmga.utils.foreign import escaped, open_regular

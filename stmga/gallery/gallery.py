@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from stmga.embedding.embeddings import Embeddings, check_rows, contents, matchin
 from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors, check_kind
-from stmga.gallery.cameras import camera_codes, same_camera
-from stmga.gallery.topk import rows_of, topk
+from stmga.gallery.cameras import camera_codes
+from stmga.gallery.match import Match
+from stmga.gallery.search import search_rows
+from stmga.gallery.topk import rows_of
+from stmga.tracklets.times import TravelTime
 from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
@@ -28,18 +31,6 @@ _SAME_TRACKLET = 0.99  # one tracklet embedded twice, even in other precisions, 
 
 class GalleryError(ValueError):
     """Embeddings that cannot be put into, or compared with, this gallery."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """One match: ``rank`` counts from 1, ``similarity`` is the cosine in -1..1, ``row`` the row in the gallery."""
-
-    id: str
-    similarity: float
-    rank: int
-    person: Any
-    camera: Any
-    row: int
 
 
 class Gallery:
@@ -140,6 +131,8 @@ class Gallery:
         *,
         threshold: float | None = None,
         other_camera: bool = False,
+        travel: Sequence[TravelTime] = (),
+        rerank: bool = False,
         block: int = 4096,
     ) -> list[list[Match]]:
         """The ``k`` most similar gallery tracklets of each query, best first; equal similarities in gallery order.
@@ -149,19 +142,31 @@ class Gallery:
         Args:
             threshold: keep only similarities of at least this.
             other_camera: drop gallery tracklets of the query's own camera; if either camera is unknown the pair stays.
+            travel: seconds that people take between cameras. Drops gallery tracklets that nobody could have reached. A
+                time that fits adds to the similarity (:class:`stmga.gallery.travel.TravelPrior`), in the order and for
+                the threshold. Tracklets without ``time`` and ``end_time`` stay as they are.
+            rerank: order by k-reciprocal re-ranking (:func:`stmga.metrics.rerank`). The queries and the whole gallery
+                are neighbours, whatever the other arguments drop. Similarities stay cosines, so they need not fall with
+                the rank. Time grows with the square of the number of tracklets.
             block: queries and gallery tracklets compared at once; memory grows with its square, results do not change.
 
         Raises:
             GalleryError: the gallery is empty, or was made with other weights than the queries.
+            ValueError: a travel time of a camera without times, or two of one pair of cameras.
         """
-        return self.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera, block=block))
+        self.check_search(queries, k, threshold, block)
+        found = search_rows(
+            self, queries, k, threshold=threshold, other_camera=other_camera, travel=travel, rerank=rerank, block=block
+        )
+        return self.matches(*found)
 
-    def matches(self, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
-        """The result of :meth:`topk` as matches."""
+    def matches(self, similarities: Tensor, rows: Tensor, travel: Tensor | None = None) -> list[list[Match]]:
+        """The result of :meth:`topk` as matches; ``travel`` (q, k) is what travel times add to the similarities."""
+        added = torch.zeros_like(similarities) if travel is None else travel
         answers = []
-        for values, found_rows in zip(similarities.tolist(), rows.tolist(), strict=True):
-            found = ((value, row) for value, row in zip(values, found_rows, strict=True) if row >= 0)
-            answers.append([self._match(row, value, rank) for rank, (value, row) in enumerate(found, start=1)])
+        for columns in zip(similarities.tolist(), rows.tolist(), added.tolist(), strict=True):
+            found = (one for one in zip(*columns, strict=True) if one[1] >= 0)
+            answers.append([self._match(row, value, rank, more) for rank, (value, row, more) in enumerate(found, 1)])
         return answers
 
     def topk(
@@ -171,6 +176,8 @@ class Gallery:
         *,
         threshold: float | None = None,
         other_camera: bool = False,
+        travel: Sequence[TravelTime] = (),
+        rerank: bool = False,
         block: int = 4096,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`search` as tensors: similarities (q, k) float32 and gallery rows (q, k) int64, both on the CPU.
@@ -178,18 +185,9 @@ class Gallery:
         ``k`` is at most the size of the gallery. Where no match is left, the similarity is -inf and the row -1.
         """
         self.check_search(queries, k, threshold, block)
-        parts, items = self.parts, self.items
-        self_rows = self._self_rows(queries, parts, items)
-        return topk(
-            queries.vectors,
-            parts,
-            k,
-            self_rows=self_rows,
-            exclude=same_camera(queries, items) if other_camera else None,
-            threshold=threshold,
-            block=block,
-            device=self.device,
-        )
+        return search_rows(
+            self, queries, k, threshold=threshold, other_camera=other_camera, travel=travel, rerank=rerank, block=block
+        )[:2]
 
     def rows(self, which: slice | Tensor) -> Tensor:
         """Some of the vectors as float32, by their rows in the gallery."""
@@ -198,7 +196,7 @@ class Gallery:
 
     def excluded(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
         """(q m) gallery rows -> (q m), True where a row is excluded: the query's own id, or its camera if asked for."""
-        self_rows = self._self_rows(queries, self.parts, self.items)
+        self_rows = self.self_rows(queries, self.parts, self.items)
         excluded = (rows == self_rows[:, None]) | (rows < 0)
         if other_camera:  # only the candidates' items are read: there are few of them among millions
             mine, theirs = camera_codes(queries, [self.items[row] for row in rows.clamp(min=0).flatten().tolist()])
@@ -235,7 +233,7 @@ class Gallery:
         )
         return gallery
 
-    def _self_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
+    def self_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
         """(q), the row of each query's own id, or -1.
 
         If two different tracklets share an id, the search hides one from the other. A warning says so.
@@ -258,9 +256,9 @@ class Gallery:
                 )
         return rows
 
-    def _match(self, row: int, similarity: float, rank: int) -> Match:
+    def _match(self, row: int, similarity: float, rank: int, travel: float) -> Match:
         item = self.items[row]
-        return Match(str(item["tracklet"]), similarity, rank, item.get("person"), item.get("camera"), row)
+        return Match(str(item["tracklet"]), similarity, rank, item.get("person"), item.get("camera"), row, travel)
 
     def _check_filled(self) -> None:
         if not len(self):

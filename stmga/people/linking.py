@@ -20,7 +20,7 @@ from stmga.people.evidence import camera_change, travel_change
 from stmga.people.identities import Identities, Membership
 from stmga.people.memberships import memberships
 from stmga.people.thresholds import link_thresholds
-from stmga.tracklets.times import Span, TravelTime, clock_spans, frame_spans
+from stmga.tracklets.times import Span, TravelTime, check_once, clock_spans, frame_spans
 from stmga.utils.isolation import isolated
 from stmga.utils.text import did_you_mean, preview
 
@@ -184,6 +184,7 @@ def _least_travel(
     embeddings: Embeddings, clock: Mapping[int, Span], travel: Sequence[TravelTime]
 ) -> dict[tuple[Hashable, Hashable], float]:
     """The least time between two cameras, in both orders, by their labels."""
+    check_once(travel)
     timed = {camera for camera, _ in clock.values()}
     found: dict[tuple[Hashable, Hashable], float] = {}
     for one in travel:

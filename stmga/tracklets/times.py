@@ -51,6 +51,16 @@ class TravelTime:
         return cls((a, b), *times)
 
 
+def check_once(travel: Sequence[TravelTime]) -> None:
+    """Raise ValueError if two travel times are of the same two cameras."""
+    seen: dict[frozenset[str], TravelTime] = {}
+    for one in travel:
+        if (first := seen.setdefault(frozenset(one.cameras), one)) is not one:
+            a, b = first.cameras
+            both = f"{first.least:g}..{first.most:g} and {one.least:g}..{one.most:g}"
+            raise ValueError(f"there are two travel times between {a!r} and {b!r}: {both}; give one")
+
+
 def clock_spans(items: Items) -> dict[int, Span]:
     """By row: its camera, and its first and last second on the clock of the cameras. Rows without are left out."""
     return _spans(items, _by_clock)
