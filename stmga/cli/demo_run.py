@@ -15,7 +15,7 @@ from stmga.data.walkers.render import render_tracklet, render_walkers
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.gallery.gallery import Gallery
-from stmga.gallery.match import Match
+from stmga.gallery.matches import Match
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform

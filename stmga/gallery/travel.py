@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stmga.calibration import Calibration
-from stmga.tracklets.times import Items, TravelTime, check_once, clock_spans
+from stmga.gallery.columns import Columns
+from stmga.tracklets.times import TravelTime, check_once
 from stmga.utils.text import preview
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class Stays:
     """Where and when n tracklets were seen, for the cameras of some travel times.
 
     Attributes:
-        camera: (n) int64, the number of the camera in ``names``; -1 for another one.
+        camera: (n) int64, the number of the camera among the names; -1 for another one.
         start, end: (n) float64, first and last second; NaN if unknown.
     """
 
@@ -30,14 +31,13 @@ class Stays:
     end: Tensor
 
     @classmethod
-    def of(cls, items: Items, names: Sequence[str]) -> Stays:
-        """The stays of items; cameras compare as text."""
+    def of(cls, columns: Columns, names: Sequence[str]) -> Stays:
+        """The stays of tracklets; rows that are no tracklets any more have no camera."""
         number = {name: i for i, name in enumerate(names)}
-        camera = [number.get(str(item.get("camera")), -1) for item in items]
-        spans = torch.full((len(items), 2), torch.nan, dtype=torch.float64, device="cpu")
-        if found := clock_spans(items):
-            spans[list(found)] = torch.tensor([span for _, span in found.values()], dtype=torch.float64, device="cpu")
-        return cls(torch.tensor(camera, dtype=torch.int64, device="cpu"), spans[:, 0], spans[:, 1])
+        numbers = [-1 if name is None else number.get(name, -1) for name in columns.camera.names]
+        camera = torch.tensor([*numbers, -1], dtype=torch.int64, device="cpu")[columns.camera.numbers]  # -1 is the last
+        gone = torch.zeros_like(camera, dtype=torch.bool) if columns.present is None else ~columns.present
+        return cls(camera.masked_fill(gone, -1), columns.start, columns.end)
 
     def __len__(self) -> int:
         return len(self.camera)
@@ -59,14 +59,14 @@ class TravelPrior:
     whose time fits the query. Every other pair gets 0: another camera, an unknown time, or more time than ``most``.
 
     Args:
-        queries, gallery: their stays, by the camera names of :func:`cameras_of` for ``travel``.
+        queries, gallery: their stays, for the cameras of ``travel``; see :meth:`of`.
         travel: seconds between cameras.
         calibration: of the gallery; without one nothing is added to a pair that fits.
 
     >>> travel = [TravelTime(("door", "hall"), 20, 60)]
     >>> items = [{"camera": "hall", "time": t, "end_time": t + 10} for t in (15, 40, 500)]
-    >>> door = Stays.of([{"camera": "door", "time": 0, "end_time": 10}], cameras_of(travel))
-    >>> TravelPrior(door, Stays.of(items, cameras_of(travel)), travel)(torch.tensor([0]), torch.arange(3))
+    >>> query = Columns.of([{"camera": "door", "time": 0, "end_time": 10}])
+    >>> TravelPrior.of(query, Columns.of(items), travel, None)(torch.tensor([0]), torch.arange(3))
     tensor([[-inf, 0., 0.]])
     """
 
@@ -85,19 +85,16 @@ class TravelPrior:
                 self._routes.append((one, here, there, gains))
 
     @classmethod
-    def of_items(
-        cls, queries: Items, gallery: Items, travel: Sequence[TravelTime], calibration: Calibration | None
+    def of(
+        cls, queries: Columns, gallery: Columns, travel: Sequence[TravelTime], calibration: Calibration | None
     ) -> TravelPrior:
-        """From the items of queries and gallery tracklets.
+        """From what is known of queries and gallery tracklets.
 
         Raises:
             ValueError: a camera without times, or two travel times of one pair of cameras.
         """
-        mine, theirs = (Stays.of(items, cameras_of(travel)) for items in (queries, gallery))
-        cameras = {
-            str(item["camera"]) for items in (queries, gallery) for item in items if item.get("camera") is not None
-        }
-        check_travel(travel, (mine, theirs), sorted(cameras))
+        check_travel(queries, gallery, travel)
+        mine, theirs = (Stays.of(columns, cameras_of(travel)) for columns in (queries, gallery))
         return cls(mine, theirs, travel, calibration)
 
     def __call__(self, queries: Tensor, rows: Tensor) -> Tensor:
@@ -120,27 +117,26 @@ def cameras_of(travel: Sequence[TravelTime]) -> list[str]:
     return sorted({name for one in travel for name in one.cameras})
 
 
-def check_travel(travel: Sequence[TravelTime], sides: Sequence[Stays], cameras: Sequence[str]) -> None:
+def check_travel(queries: Columns, gallery: Columns, travel: Sequence[TravelTime]) -> None:
     """Raise ValueError for a camera without times, or two travel times of one pair of cameras.
 
     Logs how many tracklets have no times.
-
-    Args:
-        sides: stays of the queries and of the gallery.
-        cameras: all cameras of both, as text, for the message.
     """
     check_once(travel)
-    for number, name in enumerate(cameras_of(travel)):
+    names = cameras_of(travel)
+    known = set(queries.camera.numbers_of) | set(gallery.camera.numbers_of)
+    sides = [Stays.of(columns, names) for columns in (queries, gallery)]
+    for number, name in enumerate(names):
         if not any((side.timed & (side.camera == number)).any() for side in sides):
-            reason = f"the cameras are {preview(cameras) or 'unknown'}"
-            if name in cameras:
+            reason = f"the cameras are {preview(sorted(known)) or 'unknown'}"
+            if name in known:
                 reason = "its tracklets have no time and end_time, which `stmga track --start` gives"
             raise ValueError(f"a travel time is given for camera {name!r}: {reason}")
-    free = [int((~side.timed).sum()) for side in sides]
-    if any(free):
+    times = [one.start if one.present is None else one.start[one.present] for one in (queries, gallery)]
+    if any(start.isnan().any() for start in times):
         logger.warning(
             "%s of %s queries and %s of %s gallery tracklets have no times: travel times say nothing of them",
-            *(f"{count:,}" for side, without in zip(sides, free, strict=True) for count in (without, len(side))),
+            *(f"{count:,}" for start in times for count in (int(start.isnan().sum()), len(start))),
         )
 
 

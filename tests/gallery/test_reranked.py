@@ -5,7 +5,7 @@ import torch
 
 from stmga import Embeddings
 from stmga.calibration import Calibration, Threshold
-from stmga.gallery import Gallery
+from stmga.gallery import Gallery, Where
 from stmga.metrics import rerank
 from stmga.people import TravelTime
 from tests.support.vectors import people
@@ -101,3 +101,28 @@ def test_a_small_gallery_and_no_queries(both):
     queries, gallery = both
     assert ids(Gallery(gallery[:1]).search(queries[:1], 5, rerank=True)) == [["g0"]]
     assert Gallery(gallery).search(queries[:0], 5, rerank=True) == []
+
+
+def test_a_gallery_in_a_file_and_one_with_gaps_give_the_same(both, tmp_path):
+    """Rows that were removed from a file are no neighbours."""
+    queries, gallery = both
+    gone = gallery.ids[5:60:3]
+    kept = gallery.select([name not in gone for name in gallery.ids])
+    rules = {"rerank": True, "other_camera": True, "travel": TRAVEL, "where": Where(cameras=["door", "hall"], after=20)}
+    wanted = Gallery(kept).search(queries, 40, **rules)
+    with Gallery.open(tmp_path / "people.db") as file:
+        file.add(gallery)
+        file.remove(gone)
+        found = file.search(queries, 40, **rules)
+        plain = file.search(queries, 40, travel=TRAVEL)
+    assert ids(found) == ids(wanted)
+    scores = [[match.score for row in answer for match in row] for answer in (found, wanted)]
+    assert scores[0] == pytest.approx(scores[1])
+    assert ids(plain) == ids(Gallery(kept).search(queries, 40, travel=TRAVEL))
+
+
+def test_filters_change_nothing_else(both):
+    queries, gallery = both
+    found = Gallery(gallery).search(queries, 120, rerank=True, where=Where(cameras=["hall"], before=80))
+    inside = [c == "hall" and t <= 80 for c, t in zip(gallery.cameras, range(120), strict=True)]
+    assert ids(found) == literal(queries, gallery, lambda q, g, s: inside[g])

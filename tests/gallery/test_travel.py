@@ -9,7 +9,8 @@ import torch
 from stmga import Embeddings
 from stmga.calibration import Calibration, Threshold
 from stmga.gallery import Gallery
-from stmga.gallery.travel import Stays, TravelPrior, cameras_of, check_travel
+from stmga.gallery.columns import Columns
+from stmga.gallery.travel import TravelPrior
 from stmga.people import TravelTime
 from stmga.people.constraints import NoOverlap
 from stmga.tracklets.times import clock_spans
@@ -35,8 +36,7 @@ def seen(count, seed):
 
 
 def prior_of(queries, gallery, travel=TRAVEL, calibration=CALIBRATION):
-    names = cameras_of(travel)
-    return TravelPrior(Stays.of(queries, names), Stays.of(gallery, names), travel, calibration)
+    return TravelPrior.of(Columns.of(queries), Columns.of(gallery), travel, calibration)
 
 
 def literal(query, gallery):
@@ -145,20 +145,17 @@ def test_search_ranks_by_cosine_and_travel_times(threshold, block):
 )
 def test_a_travel_time_needs_cameras_with_times(travel, words):
     items = [{"tracklet": 1, "camera": "a", "time": 0, "end_time": 1}, {"tracklet": 2, "camera": "b"}]
-    sides = [Stays.of(items, cameras_of([travel]))] * 2
     with pytest.raises(ValueError, match=words):
-        check_travel([travel], sides, ["a", "b"])
+        prior_of(items, items, [travel])
 
 
 def test_a_pair_of_cameras_has_one_travel_time():
     travel = [TravelTime(("a", "b"), 1, 2), TravelTime(("b", "a"), 3, 4)]
     with pytest.raises(ValueError, match=r"two travel times between 'a' and 'b': 1\.\.2 and 3\.\.4; give one"):
-        check_travel(travel, [], [])
+        prior_of([], [], travel)
 
 
 def test_tracklets_without_times_are_counted(caplog):
-    items = seen(20, 1)
-    names = cameras_of(TRAVEL)
     with caplog.at_level(logging.WARNING):
-        check_travel(TRAVEL, [Stays.of(items, names), Stays.of(seen(200, 2), names)], [])
+        prior_of(seen(20, 1), seen(200, 2))
     assert "3 of 20 queries and 29 of 200 gallery tracklets have no times" in caplog.text
