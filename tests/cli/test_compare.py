@@ -1,19 +1,5 @@
 """`stmga compare`: images, folders, and rows of embeddings."""
 
-import pytest
-
-from stmga.cli.main import main
-
-
-@pytest.fixture(name="run")
-def run_fixture(capsys):
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
 
 def crops(place):
     return sorted(folder for folder in (place / "crops").rglob("*") if folder.is_dir() and any(folder.glob("*.jpg")))

@@ -5,20 +5,9 @@ import json
 import pytest
 
 from stmga import Gallery
-from stmga.cli.main import main
 from tests.support.gallery import calibrated
 from tests.support.street import two_people
 from tests.support.videos import filmed
-
-
-@pytest.fixture(name="run")
-def run_fixture(capsys):
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture(name="saved")
