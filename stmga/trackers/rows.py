@@ -27,6 +27,9 @@ def mot_rows(detections: Any, index: int) -> NDArray[np.float64]:
             and ``confidence``.
         index: of the frame, from 0; rows count from 1.
 
+    Raises:
+        ValueError: detections without ``tracker_id``, as a detector returns them.
+
     >>> from types import SimpleNamespace
     >>> boxes = np.array([[10, 20, 40, 100], [60, 20, 90, 110]])
     >>> mot_rows(SimpleNamespace(xyxy=boxes, tracker_id=np.array([7, -1]), confidence=None), 0)[:, :7]
