@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 DEFAULT_RATE = 1e-3
+EASIEST = 0.1  # the highest false-match rate that other evidence may lead to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,25 @@ class Calibration:
             return other if false_match_rate >= high or low == high else one
         share = math.log(false_match_rate / low) / math.log(high / low)
         return one + share * (other - one)
+
+    def gain(self, share: float, false_match_rate: float | None = None) -> float:
+        """How much less similar a pair may be that has evidence beside its vectors, as a travel time that fits.
+
+        If a share ``share`` of all pairs has this evidence by chance, the threshold of the rate ``r / share`` lets as
+        many wrong pairs pass among those that have it as the threshold of the rate ``r`` does among all. The gain is
+        the difference of these two thresholds, at least 0.
+
+        >>> points = [(1e-2, 0.4), (1e-4, 0.8)]
+        >>> calibration = Calibration(
+        ...     thresholds=tuple(Threshold(false_match_rate=r, similarity=s, true_match_rate=0.5) for r, s in points),
+        ...     lower=0.2, impostor_pairs=10**5, genuine_pairs=90, persons=40,
+        ... )
+        >>> round(calibration.gain(0.1, 1e-4), 3)
+        0.2
+        """
+        point = self.threshold(false_match_rate)
+        easier = self.similarity_at(min(EASIEST, point.false_match_rate / share))
+        return max(0.0, point.similarity - easier)
 
     def verdict(self, similarity: float, *, false_match_rate: float | None = None) -> str:
         """``"same"`` at or above the threshold, ``"other"`` below ``lower``, else ``"unsure"``."""

@@ -25,12 +25,13 @@ RULE = (
 )
 
 
-def score(queries: Embeddings, gallery: Embeddings) -> RankScores | None:
+def score(queries: Embeddings, gallery: Embeddings, *, rerank: bool = False) -> RankScores | None:
     """Rank-k and mAP by :data:`RULE`; ``None`` if no query has a match that could be found."""
-    from stmga.metrics import NoMatchError, Protocol, evaluate
+    from stmga.metrics import NoMatchError, Protocol, Reranking, evaluate
 
+    protocol = Protocol(queries_in_gallery=False, reranking=Reranking() if rerank else None)
     try:
-        return evaluate(queries, gallery, Protocol(queries_in_gallery=False)).scores
+        return evaluate(queries, gallery, protocol).scores
     except NoMatchError:
         return None
 
@@ -46,11 +47,11 @@ def answers(
     for item, found in zip(queries.items, matches, strict=True):
         best: list[Any] = [None] * 5
         if found:
-            best = [*_labels((found[0].id, found[0].person, found[0].camera)), f"{found[0].similarity:.3f}", ""]
+            best = [*_labels((found[0].id, found[0].person, found[0].camera)), _similarity(found[0]), ""]
             if item.get("person") is not None and found[0].person is not None:
                 best[4] = "right" if str(item["person"]) == str(found[0].person) else "wrong"
         if calibration is not None:
-            best.append(calibration.verdict(found[0].similarity) if found else None)
+            best.append(calibration.verdict(found[0].score) if found else None)
         rows.append([*_labels(_who(item).values()), *best])
     return rows
 
@@ -66,10 +67,13 @@ def write_matches(
     queries: Embeddings,
     matches: Sequence[Sequence[Match]],
     calibration: Calibration | None = None,
+    *,
+    travel: bool = False,
 ) -> None:
     """Every match of every query: a line per query in ``.jsonl``, per match in ``.csv``. A failure leaves an old file.
 
-    With a calibration every match has its ``verdict``: ``"same"``, ``"unsure"`` or ``"other"``.
+    With a calibration every match has its ``verdict``: ``"same"``, ``"unsure"`` or ``"other"``. ``travel`` writes what
+    a travel time adds to each similarity.
 
     Raises:
         ValueError: another suffix.
@@ -82,15 +86,16 @@ def write_matches(
     text = io.StringIO(newline="")
     if path.suffix == ".jsonl":
         for item, found in pairs:
-            row = {"query": _who(item), "matches": [_found(match, calibration) for match in found]}
+            row = {"query": _who(item), "matches": [_found(match, calibration, travel) for match in found]}
             text.write(json.dumps(row) + "\n")
     else:
         writer = csv.writer(text)
         names = ["query", "query_person", "query_camera", "rank", "tracklet", "similarity", "person", "camera"]
-        writer.writerow(names if calibration is None else [*names, "verdict"])
+        more = {"travel": travel, "verdict": calibration is not None}
+        writer.writerow([*names, *(name for name, there in more.items() if there)])
         for item, found in pairs:
             for match in found:
-                writer.writerow([*_who(item).values(), *_found(match, calibration).values()])
+                writer.writerow([*_who(item).values(), *_found(match, calibration, travel).values()])
     atomic_write(path, text.getvalue().encode("utf-8", "surrogateescape"))  # ids are file names, of any bytes
 
 
@@ -142,12 +147,19 @@ def _who(item: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item.get(key) for key in ("tracklet", "person", "camera")}
 
 
-def _found(match: Match, calibration: Calibration | None) -> dict[str, Any]:
-    row = {
+def _similarity(match: Match) -> str:
+    """The cosine, and what a travel time adds to it."""
+    return f"{match.similarity:.3f}" + (f" + {match.travel:.3f}" if match.travel else "")
+
+
+def _found(match: Match, calibration: Calibration | None, travel: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
         "rank": match.rank,
         "tracklet": match.id,
         "similarity": round(match.similarity, 6),
         "person": match.person,
         "camera": match.camera,
     }
-    return row if calibration is None else row | {"verdict": calibration.verdict(match.similarity)}
+    if travel:
+        row["travel"] = round(match.travel, 6)
+    return row if calibration is None else row | {"verdict": calibration.verdict(match.score)}

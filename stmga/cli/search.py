@@ -15,6 +15,9 @@ from stmga.utils.text import preview, text_table
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
+    from stmga.gallery.gallery import Gallery
+
+RERANKED = "; re-ranked (Zhong et al. 2017, k1 20, k2 6, weight 0.3)"
 
 
 def add_arguments(commands: Any) -> None:
@@ -27,6 +30,11 @@ def add_arguments(commands: Any) -> None:
     add("--top", type=count, default=10, metavar="K", help="matches of each query (default: 10)")
     add("--threshold", type=float, help="only matches with at least this cosine, -1 to 1")
     add("--other-camera", action="store_true", help="only matches from other cameras than the query's")
+    add(
+        "--travel", metavar="A:B=20..300", action="append", default=[],
+        help="how many seconds people take between two cameras: leaves out whom nobody could have reached",
+    )  # fmt: skip
+    add("--rerank", action="store_true", help="order by k-reciprocal re-ranking with the whole gallery")
     add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these queries, as role=query")
     add("--gallery-where", action="append", default=[], metavar="KEY=VALUE", help="only this part of the gallery")
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
@@ -42,8 +50,10 @@ def search(args: argparse.Namespace) -> None:
     from stmga.embedding.embeddings import Embeddings
     from stmga.embedding.embeddings_file import find_file
     from stmga.gallery.gallery import Gallery
+    from stmga.tracklets.times import TravelTime
 
     _check_outputs(args)
+    travel = [TravelTime.parse(text) for text in args.travel]
     for path in (args.queries, *args.gallery):  # all of them before the first is read
         find_file(path)
     for condition in (*args.where, *args.gallery_where):
@@ -52,25 +62,22 @@ def search(args: argparse.Namespace) -> None:
     gallery = Gallery()
     for path in args.gallery:
         gallery.add(_select(Embeddings.load(path), args.gallery_where, path))
-    matches = gallery.search(queries, args.top, threshold=args.threshold, other_camera=args.other_camera)
+    matches = gallery.search(
+        queries, args.top, threshold=args.threshold, other_camera=args.other_camera, travel=travel, rerank=args.rerank
+    )
     if args.out:
-        report.write_matches(args.out, queries, matches, gallery.calibration)
-    made_by = escaped(gallery.model) or "unnamed weights"
-    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {made_by}")
-    if gallery.calibration is not None:
-        print(f"verdict: {gallery.calibration.describe()}")
-    else:
-        print("verdict: none, because the gallery has no calibration; `stmga calibrate` measures one")
+        report.write_matches(args.out, queries, matches, gallery.calibration, travel=bool(travel))
+    _print_head(args, queries, gallery)
     rows = report.answers(queries, matches, gallery.calibration)
     print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
     if len(rows) > 10:
         where = f"all are in {args.out}" if args.out else "write all with -o matches.jsonl"
         print(f"... and {len(rows) - 10:,} more queries; {where}")
-    _print_score(queries, gallery.embeddings)
+    _print_score(args, queries, gallery.embeddings)
     if args.out:
         print(f"\nwrote {args.out}")
     if args.picture:
-        _save_ranked(args.picture, queries, matches, gallery.embeddings, args.max_pixels)
+        _save_ranked(args, queries, matches, gallery.embeddings)
         print(f"wrote {args.picture}")
     if args.html:
         _write_page(args, queries, matches, gallery.embeddings)
@@ -100,7 +107,9 @@ def _write_page(args: argparse.Namespace, queries: Embeddings, matches: Sequence
     most = args.max_pixels or MAX_PIXELS
     pictures = not args.no_pictures
     print_report(
-        write_search_page(queries, matches, gallery, args.html, pictures=pictures, max_pixels=most, progress=True),
+        write_search_page(
+            queries, matches, gallery, args.html, rerank=args.rerank, pictures=pictures, max_pixels=most, progress=True
+        ),
         "wrote ",
     )
 
@@ -124,30 +133,45 @@ def _key_value(condition: str) -> tuple[str, str]:
     return key, value
 
 
-def _print_score(queries: Embeddings, gallery: Embeddings) -> None:
+def _print_head(args: argparse.Namespace, queries: Embeddings, gallery: Gallery) -> None:
+    """What was searched, and what the order and the numbers are."""
+    made_by = escaped(gallery.model) or "unnamed weights"
+    print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {made_by}")
+    if gallery.calibration is not None:
+        print(f"verdict: {gallery.calibration.describe()}")
+    else:
+        print("verdict: none, because the gallery has no calibration; `stmga calibrate` measures one")
+    if args.rerank:
+        print("order: k-reciprocal re-ranking with the whole gallery; similarities are cosines and need not fall")
+    if args.travel:
+        order = "" if args.rerank else "order, "
+        print(f"travel: a time that fits is added to the similarity, for {order}threshold and verdict")
+
+
+def _print_score(args: argparse.Namespace, queries: Embeddings, gallery: Embeddings) -> None:
     from stmga.cli import report
 
-    if all(p is None for p in queries.persons) or all(p is None for p in gallery.persons):
+    if args.travel or all(p is None for p in queries.persons) or all(p is None for p in gallery.persons):
         return
-    scores = report.score(queries, gallery)
+    scores = report.score(queries, gallery, rerank=args.rerank)
     if scores is None:
         print("\nno query has a match to be found (its person, from another camera), so there is no score")
     else:
-        print(f"\n{scores}\nrule: {report.RULE}")
+        print(f"\n{scores}\nrule: {report.RULE}{RERANKED if args.rerank else ''}")
 
 
 def _save_ranked(
-    path: str, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, max_pixels: int | None, rows: int = 6
+    args: argparse.Namespace, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, rows: int = 6
 ) -> None:
     from stmga.cli import report
     from stmga.tracklets.limits import MAX_PIXELS
     from stmga.tracklets.tracklet import load_cover
     from stmga.visualize import ranked_picture
 
-    load = partial(load_cover, max_pixels=max_pixels or MAX_PIXELS)
+    load = partial(load_cover, max_pixels=args.max_pixels or MAX_PIXELS)
     shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load)
-    note = f"Vectors by {gallery.model or 'unnamed weights'}."
-    report.write_picture(path, ranked_picture(shown, found, title="First matches", note=note))
+    note = f"Vectors by {gallery.model or 'unnamed weights'}." + (" Re-ranked." if args.rerank else "")
+    report.write_picture(args.picture, ranked_picture(shown, found, title="First matches", note=note))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"search": search}

@@ -15,10 +15,12 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings, check_rows
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors
-from stmga.gallery.contents import Contents, pairs_excluded, self_rows
+from stmga.gallery.contents import Contents, self_rows
 from stmga.gallery.matches import GalleryError, Match
-from stmga.gallery.topk import rows_of, topk
+from stmga.gallery.search import SearchRules, search_rows
+from stmga.gallery.topk import rows_of
 from stmga.gallery.where import Where
+from stmga.tracklets.times import TravelTime
 from stmga.utils.text import counted, preview
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class SearchableGallery(ABC):
         threshold: float | None = None,
         other_camera: bool = False,
         where: Where | None = None,
+        travel: Sequence[TravelTime] = (),
+        rerank: bool = False,
         block: int = 4096,
     ) -> list[list[Match]]:
         """The ``k`` most similar gallery tracklets of each query, best first; equal similarities in gallery order.
@@ -103,15 +107,23 @@ class SearchableGallery(ABC):
             threshold: keep only similarities of at least this.
             other_camera: drop gallery tracklets of the query's own camera; if either camera is unknown the pair stays.
             where: search only in this part of the gallery.
+            travel: seconds that people take between cameras. Drops gallery tracklets that nobody could have reached. A
+                time that fits adds to the similarity (:class:`stmga.gallery.travel.TravelPrior`), in the order and for
+                the threshold. Tracklets without times stay as they are.
+            rerank: order by k-reciprocal re-ranking (:func:`stmga.metrics.rerank`). The queries and the whole gallery
+                are neighbours, whatever the other arguments drop. Similarities stay cosines, so they need not fall with
+                the rank. Time grows with the square of the number of tracklets.
             block: queries and gallery tracklets compared at once; memory grows with its square, results do not change.
 
         Raises:
             GalleryError: the gallery is empty, or was made with other weights than the queries.
-            ValueError: a camera or person of ``where`` that the gallery does not have.
+            ValueError: a camera or person of ``where`` that the gallery does not have, a travel time of a camera
+                without times, or two of one pair of cameras.
         """
+        rules = SearchRules(threshold=threshold, other_camera=other_camera, where=where, travel=travel, rerank=rerank,
+                            block=block)  # fmt: skip
         with self.reading() as contents:
-            found = self._topk(contents, queries, k, threshold, other_camera, where, block)
-            return matches(contents, *found)
+            return matches(contents, *self._search(contents, queries, k, rules))
 
     def matches(self, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
         """The result of :meth:`topk` as matches."""
@@ -126,36 +138,25 @@ class SearchableGallery(ABC):
         threshold: float | None = None,
         other_camera: bool = False,
         where: Where | None = None,
+        travel: Sequence[TravelTime] = (),
+        rerank: bool = False,
         block: int = 4096,
     ) -> tuple[Tensor, Tensor]:
         """:meth:`search` as tensors: similarities (q, k) float32 and gallery rows (q, k) int64, both on the CPU.
 
         ``k`` is at most the size of the gallery. Where no match is left, the similarity is -inf and the row -1.
         """
+        rules = SearchRules(threshold=threshold, other_camera=other_camera, where=where, travel=travel, rerank=rerank,
+                            block=block)  # fmt: skip
         with self.reading() as contents:
-            return self._topk(contents, queries, k, threshold, other_camera, where, block)
+            return self._search(contents, queries, k, rules)[:2]
 
-    def _topk(
-        self,
-        contents: Contents,
-        queries: Embeddings,
-        k: int,
-        threshold: float | None,
-        other_camera: bool,
-        where: Where | None,
-        block: int,
-    ) -> tuple[Tensor, Tensor]:
-        self.check_search(queries, k, threshold, block)
-        return topk(
-            queries.vectors,
-            contents.parts,
-            min(k, len(self)),
-            self_rows=self_rows(queries, contents),
-            exclude=pairs_excluded(queries, contents, other_camera, where),
-            threshold=threshold,
-            block=block,
-            device=self.device,
-        )
+    def _search(
+        self, contents: Contents, queries: Embeddings, k: int, rules: SearchRules
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        self.check_search(queries, k, rules.threshold, rules.block)
+        calibration = self.calibration if rules.travel else None
+        return search_rows(contents, queries, min(k, len(self)), rules, calibration=calibration, device=self.device)
 
     def rows(self, which: slice | Tensor) -> Tensor:
         """Some of the vectors as float32, by their rows in the gallery."""
@@ -215,16 +216,17 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
     return names
 
 
-def matches(contents: Contents, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
-    """Similarities (q k) and rows (q k), -1 for none, as matches."""
+def matches(contents: Contents, similarities: Tensor, rows: Tensor, travel: Tensor | None = None) -> list[list[Match]]:
+    """Similarities (q k), rows (q k), -1 for none, and what travel times add (q k), as matches."""
     wanted = sorted({row for found in rows.tolist() for row in found if row >= 0})
     items = dict(zip(wanted, contents.items_at(wanted), strict=True))
+    added = torch.zeros_like(similarities) if travel is None else travel
     answers = []
-    for values, found_rows in zip(similarities.tolist(), rows.tolist(), strict=True):
-        found = ((value, row) for value, row in zip(values, found_rows, strict=True) if row >= 0)
-        answers.append([_match(items[row], row, value, rank) for rank, (value, row) in enumerate(found, start=1)])
+    for columns in zip(similarities.tolist(), rows.tolist(), added.tolist(), strict=True):
+        found = (one for one in zip(*columns, strict=True) if one[1] >= 0)
+        answers.append([_match(items[row], row, value, i, more) for i, (value, row, more) in enumerate(found, start=1)])
     return answers
 
 
-def _match(item: dict[str, Any], row: int, similarity: float, rank: int) -> Match:
-    return Match(str(item["tracklet"]), similarity, rank, item.get("person"), item.get("camera"), row)
+def _match(item: dict[str, Any], row: int, similarity: float, rank: int, travel: float) -> Match:
+    return Match(str(item["tracklet"]), similarity, rank, item.get("person"), item.get("camera"), row, travel)

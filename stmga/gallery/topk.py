@@ -16,23 +16,18 @@ _SPARE = 16  # candidates beyond k, at least
 _AT_ONCE = 2**20  # float64 values of candidates at once: 8 MB
 
 Exclude = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, True where a pair is excluded
+Prior = Callable[[Tensor, Tensor], Tensor]  # queries (b), rows (m) or (b m) -> (b m), added to cosines; -inf excludes
 
 
 @isolated
 def topk(
-    queries: Tensor,
-    parts: Sequence[VectorRows],
-    k: int,
-    *,
-    self_rows: Tensor,
-    exclude: Exclude | None,
-    threshold: float | None,
-    block: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
+    queries: Tensor, parts: Sequence[VectorRows], k: int, *, self_rows: Tensor, exclude: Exclude | None,
+    threshold: float | None, block: int, device: torch.device, prior: Prior | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Queries (q c) against all rows of ``parts``: similarities (q k) float32 and rows (q k) int64, best first.
 
     Similarities are cosines in float64 rounded to float32; equal ones come in the order of the rows, for any block.
+    With a ``prior`` they are scores: what it gives is added to each.
     Products in float32 are several times as fast, but inexact in the last digits. So they choose more than k
     candidates, which are ranked exactly. If the rounding could have cost a query a better match, it is searched again
     in float64 throughout.
@@ -40,7 +35,7 @@ def topk(
     Args:
         self_rows: (q) the one row that is excluded for a query, or -1.
         exclude: further excluded pairs.
-        threshold: the least similarity.
+        threshold: the least similarity, or score.
         block: queries and rows compared at once.
     """
     n = sum(map(len, parts))
@@ -52,21 +47,23 @@ def topk(
     for q in blocks(len(queries), block):
         unit = _unit(queries[q], device)
         found, candidates = _candidates(
-            unit.float(), parts, m, self_rows=self_rows[q], exclude=exclude, q=q, block=block, device=device
-        )
-        exact = _similarities(unit, parts, candidates, device).masked_fill(found == -torch.inf, -torch.inf)
+            unit.float(), parts, m, self_rows=self_rows[q], exclude=exclude, prior=prior, q=q, block=block,
+            device=device,
+        )  # fmt: skip
+        exact = similarities(unit, parts, candidates, device)
+        if prior is not None:
+            exact += prior(numbers(q), candidates.clamp(min=0).cpu()).to(device)
+        exact.masked_fill_(found == -torch.inf, -torch.inf)
         keys = to_keys(exact, candidates)
         keys = keys.masked_fill(exact == -torch.inf, _NOTHING).topk(k, dim=1).values
         best, at = from_keys(keys)
         unsure = (found[:, -1] > -torch.inf) & (found[:, -1] + slack >= best[:, -1]) if m < n else None
-        if threshold is not None:
-            at = at.masked_fill(best < threshold, -1)
-            best = best.masked_fill(best < threshold, -torch.inf)
-        values[q], rows[q] = best.cpu(), at.cpu()
+        low = torch.zeros_like(best, dtype=torch.bool) if threshold is None else best < threshold
+        values[q], rows[q] = best.masked_fill(low, -torch.inf).cpu(), at.masked_fill(low, -1).cpu()
         if unsure is not None and unsure.any():
             again = unsure.nonzero().flatten().cpu()
             values[q.start + again], rows[q.start + again] = _literal(
-                unit[unsure], parts, k, self_rows=self_rows[q][again], exclude=exclude, q=q.start + again,
+                unit[unsure], parts, k, self_rows=self_rows[q][again], exclude=exclude, prior=prior, q=q.start + again,
                 threshold=threshold, block=block, device=device,
             )  # fmt: skip
     return values, rows
@@ -76,14 +73,14 @@ def ranked(
     queries: Tensor, parts: Sequence[VectorRows], rows: Tensor, k: int, *, threshold: float | None
 ) -> tuple[Tensor, Tensor]:
     """The k best of each query's candidates, ``rows`` (q m) with -1 for none, by exact similarity; as :func:`topk`."""
-    exact = _similarities(_unit(queries, torch.device("cpu")), parts, rows, torch.device("cpu"))
+    exact = similarities(_unit(queries, torch.device("cpu")), parts, rows, torch.device("cpu"))
     excluded = rows < 0 if threshold is None else (rows < 0) | (exact < threshold)
     return from_keys(to_keys(exact, rows).masked_fill(excluded, _NOTHING).topk(k, dim=1).values)
 
 
 def _candidates(
-    unit: Tensor, parts: Sequence[VectorRows], m: int, *, self_rows: Tensor, exclude: Exclude | None, q: slice,
-    block: int, device: torch.device,
+    unit: Tensor, parts: Sequence[VectorRows], m: int, *, self_rows: Tensor, exclude: Exclude | None,
+    prior: Prior | None, q: slice, block: int, device: torch.device,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The m greatest float32 similarities of each query, best first, and their rows."""
     best = torch.full((len(unit), m), -torch.inf, dtype=torch.float32, device=device)
@@ -94,6 +91,8 @@ def _candidates(
         similarity = unit @ vectors.T
         if ((length - 1).abs() > 1e-6).any():  # usually they have unit length
             similarity /= length.clamp(min=1e-12)
+        if prior is not None:
+            similarity += prior(numbers(q), numbers(slice(start, start + len(vectors)))).to(device)
         _leave_out(similarity, self_rows, start)
         if exclude is not None:
             similarity.masked_fill_(exclude(q, slice(start, start + len(vectors))).to(device), -torch.inf)
@@ -107,16 +106,18 @@ def _candidates(
 
 
 def _literal(
-    unit: Tensor, parts: Sequence[VectorRows], k: int, *, self_rows: Tensor, exclude: Exclude | None, q: Tensor,
-    threshold: float | None, block: int, device: torch.device,
+    unit: Tensor, parts: Sequence[VectorRows], k: int, *, self_rows: Tensor, exclude: Exclude | None,
+    prior: Prior | None, q: Tensor, threshold: float | None, block: int, device: torch.device,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The same in float64 throughout, for the queries numbered ``q``."""
     keys = torch.full((len(unit), k), _NOTHING, dtype=torch.int64, device=device)
     for start, part, g in pieces(parts, block):
         vectors = _unit(part.rows(g, device), device)
         similarity = (unit @ vectors.T).float()
-        at = torch.arange(start, start + len(vectors), dtype=torch.int64, device=device)
-        new = to_keys(similarity, at)
+        at = numbers(slice(start, start + len(vectors)))
+        if prior is not None:
+            similarity += prior(q, at).to(device)
+        new = to_keys(similarity, at.to(device))
         _leave_out(similarity, self_rows, start)
         if exclude is not None:
             here = slice(start, start + len(vectors))
@@ -130,7 +131,7 @@ def _literal(
     return values.cpu(), rows.cpu()
 
 
-def _similarities(unit: Tensor, parts: Sequence[VectorRows], rows: Tensor, device: torch.device) -> Tensor:
+def similarities(unit: Tensor, parts: Sequence[VectorRows], rows: Tensor, device: torch.device) -> Tensor:
     """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; undefined for row -1."""
     out = torch.empty(rows.shape, dtype=torch.float32, device=device)
     for q in blocks(len(rows), max(1, _AT_ONCE // (rows.shape[1] * unit.shape[1]))):
@@ -171,6 +172,11 @@ def _unit(vectors: Tensor, device: torch.device) -> Tensor:
     # float64, so that equal vectors get equal similarities at any position in a block. float32 kernels round
     # differently at the edge of a matrix, and ties would then depend on the block size.
     return F.normalize(vectors.to(device, torch.float64), dim=1)
+
+
+def numbers(rows: slice) -> Tensor:
+    """The row numbers of a slice."""
+    return torch.arange(rows.start, rows.stop, dtype=torch.int64, device="cpu")
 
 
 def blocks(length: int, block: int) -> Iterator[slice]:

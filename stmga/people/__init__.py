@@ -6,10 +6,10 @@ from stmga.people.identities import Identities, Membership, read_known
 from stmga.people.linking import link
 from stmga.people.motion import Motion
 from stmga.people.sources import Source
-from stmga.people.times import TravelTime
 from stmga.people.tracking import NoPersonError, TrackSettings, track
 from stmga.people.unlabelled import calibrate_unlabelled
 from stmga.people.watching import Seen, watch
+from stmga.tracklets.times import TravelTime
 
 __all__ = [
     "DetectorError",

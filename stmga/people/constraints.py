@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-Interval: TypeAlias = tuple[float, float]  # first and last moment, both inside
-Span: TypeAlias = tuple[Hashable, Interval]  # a clock, and when by it
+from stmga.tracklets.times import Interval, Span
 
 
 class NoOverlap:

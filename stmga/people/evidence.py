@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from stmga.calibration import Calibration
 from stmga.metrics.shared_neighbours import Pairs
-from stmga.people.constraints import Span
 from stmga.people.thresholds import LinkThresholds
-from stmga.people.times import TravelTime
-
-EASIEST = 0.1  # the highest false-match rate that a travel time may lead to
+from stmga.tracklets.times import Span, TravelTime
 
 
 def camera_change(pairs: Pairs, cameras: Sequence[Any], margin: float) -> NDArray[np.float64]:
@@ -34,9 +31,8 @@ def travel_change(
 ) -> NDArray[np.float64]:
     """What a travel time adds to a pair that it fits, else 0.
 
-    If a share ``q`` of all pairs of tracklets of the two cameras fits by chance, the threshold of the rate ``r / q``
-    lets as many wrong pairs pass among those that fit as the threshold of the rate ``r`` does among all. The change is
-    the difference of these two thresholds. Without a calibration it is 0.
+    It is :meth:`Calibration.gain` for the share of all pairs of tracklets of the two cameras that fit by chance.
+    Without a calibration it is 0.
     """
     change = np.zeros(len(pairs))
     if calibration is None or thresholds.false_match_rate is None:
@@ -46,9 +42,8 @@ def travel_change(
         fitting = _fitting(a[1], b[2], one) + _fitting(b[1], a[2], one)
         if not fitting:
             continue
-        rate = min(EASIEST, thresholds.false_match_rate * len(a[0]) * len(b[0]) / fitting)
-        easier = calibration.similarity_at(rate)
-        change[_fits(pairs, a, b, one)] = max(0.0, thresholds.cut - easier)
+        share = fitting / (len(a[0]) * len(b[0]))
+        change[_fits(pairs, a, b, one)] = calibration.gain(share, thresholds.false_match_rate)
     return change
 
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.shared_neighbours import Pairs, shared_neighbours
 from stmga.people.agglomerate import Constraint, agglomerate
-from stmga.people.constraints import KnownPersons, NoOverlap, Span
+from stmga.people.constraints import KnownPersons, NoOverlap
 from stmga.people.duplicates import Groups, SameCamera, near_duplicates
 from stmga.people.evidence import camera_change, travel_change
 from stmga.people.identities import Identities, Membership
 from stmga.people.memberships import memberships
 from stmga.people.thresholds import link_thresholds
-from stmga.people.times import TravelTime, clock_spans, frame_spans
+from stmga.tracklets.times import Span, TravelTime, check_once, clock_spans, frame_spans
 from stmga.utils.isolation import isolated
 from stmga.utils.text import did_you_mean, preview
 
@@ -72,7 +72,7 @@ def link(
         raise ValueError("there are no tracklets to link")
     thresholds = link_thresholds(embeddings.calibration, threshold, false_match_rate)
     persons = _known(embeddings, known or {})
-    clock, frames = clock_spans(embeddings), frame_spans(embeddings)
+    clock, frames = clock_spans(embeddings.items), frame_spans(embeddings.items)
     least = _least_travel(embeddings, clock, travel)
     free = _without_times(embeddings, clock, frames)
     apart = _Constraints(persons, clock, frames, least)
@@ -184,6 +184,7 @@ def _least_travel(
     embeddings: Embeddings, clock: Mapping[int, Span], travel: Sequence[TravelTime]
 ) -> dict[tuple[Hashable, Hashable], float]:
     """The least time between two cameras, in both orders, by their labels."""
+    check_once(travel)
     timed = {camera for camera, _ in clock.values()}
     found: dict[tuple[Hashable, Hashable], float] = {}
     for one in travel:

@@ -13,8 +13,8 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.calibrate import RATES, calibration_of, histogram, measurable
 from stmga.metrics.sparse_rows import products
-from stmga.people.times import clock_spans, frame_spans
 from stmga.tracklets.split import HALF_OF
+from stmga.tracklets.times import clock_spans, frame_spans
 from stmga.utils.text import counted
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _halves_of(number: Rows) -> tuple[Rows, Rows]:
 def seen_together(embeddings: Embeddings) -> tuple[Rows, Rows]:
     """Pairs of rows that overlap in time in one camera, each once."""
     parts = []
-    for spans in (clock_spans(embeddings), frame_spans(embeddings)):
+    for spans in (clock_spans(embeddings.items), frame_spans(embeddings.items)):
         by_clock: dict[object, list[tuple[float, float, int]]] = {}
         for row, (clock, (start, end)) in spans.items():
             by_clock.setdefault(clock, []).append((start, end, row))

@@ -112,7 +112,9 @@ def _seen(
     tracklet: Tracklet, gallery: PersonGallery, embedder: TrackletEmbedder, rates: tuple[float, float], enrol_new: bool
 ) -> Seen:
     embeddings = embedder([tracklet])
-    found = gallery.assign(embeddings, known=rates[0], new=rates[1])[0]
+    # An earlier run over the same camera may have enrolled a tracklet of this name, which is not this one.
+    query = replace(embeddings, items=[{**embeddings.items[0], "tracklet": f"watched/{tracklet.id}"}])
+    found = gallery.assign(query, known=rates[0], new=rates[1])[0]
     person, enrolled = found.person, enrol_new and found.verdict == "new"
     if enrolled:
         person = _free(NEW, gallery.persons)

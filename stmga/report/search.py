@@ -26,12 +26,13 @@ def write_search_page(
     gallery: Embeddings,
     folder: str | os.PathLike[str],
     *,
+    rerank: bool = False,
     pictures: bool = True,
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: bool = False,
 ) -> Report:
-    """Write ``folder/report.html`` and ``folder/pictures/``: every query with its matches, most similar first.
+    """Write ``folder/report.html`` and ``folder/pictures/``: every query with its matches, best first.
 
     The page works from disk, without a server, and asks no host for anything. Verdicts are those of the gallery's
     calibration. Pictures are of the queries, and of those tracklets of the gallery that match.
@@ -40,6 +41,7 @@ def write_search_page(
         queries: with as many rows as ``matches`` has lists.
         matches: of :meth:`stmga.Gallery.search`, by row in ``gallery``.
         gallery: that was searched in.
+        rerank: whether the matches are in the order of re-ranking; the page says so.
         folder, pictures, workers, max_pixels: as for :func:`stmga.report.write_report`.
 
     Raises:
@@ -64,6 +66,7 @@ def write_search_page(
         )
     before = check_page(folder / PAGE)
     data, items = _data(queries, matches, gallery)
+    data["reranked"] = rerank
     shown = PictureFolder(folder / PICTURES, items) if pictures else None
     if shown is None:
         refuse_pictures(folder)
@@ -99,8 +102,8 @@ def _data(
 
 
 def _match(match: Match, places: Mapping[int, int], calibration: Calibration | None) -> list[Any]:
-    verdict = None if calibration is None else calibration.verdict(match.similarity)
-    return [places[match.row], round(match.similarity, 4), verdict]
+    verdict = None if calibration is None else calibration.verdict(match.score)
+    return [places[match.row], round(match.similarity, 4), verdict, *([round(match.travel, 4)] if match.travel else [])]
 
 
 def _text(value: Any) -> str | None:
@@ -121,7 +124,10 @@ def _write(
     script = in_script(data)
     made_from = hashlib.sha256("\n".join([script, *map(": ".join, facts), *missing]).encode()).hexdigest()[:16]
     meaning = {} if calibration is None else verdicts(calibration) | {"other": f"Below {calibration.lower:.3f}."}
-    page = render("search", script, title="Search", made_from=made_from, facts=facts, left_out=missing, meaning=meaning)
+    page = render(
+        "search", script, title="Search", made_from=made_from, facts=facts, left_out=missing, meaning=meaning,
+        reranked=data["reranked"], travel=any(len(match) > 3 for found in data["matches"] for match in found),
+    )  # fmt: skip
     write_page(path, page)
     return made_from
 

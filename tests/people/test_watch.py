@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said_before_the_first_frame(model, video):
     embedder = TrackletEmbedder(model)
     with pytest.raises(GalleryError, match="vectors of different weights cannot be compared"):
         next(watch(video, Gallery(other), embedder, detector=Never()))
-    with pytest.raises(ValueError, match="no threshold for the false-match rate 0.5"):
+    with pytest.raises(ValueError, match=r"no threshold for the false-match rate 0\.5"):
         next(watch(video, Gallery(), embedder, detector=Never(), known=0.5))
     with pytest.raises(ValueError, match="watch takes one video, got 2"):
         next(watch([f"a={video}", f"b={video}"], Gallery(), embedder, detector=Never()))

@@ -1,4 +1,5 @@
-// The page of a ranked search. An item is [tracklet, person, camera]; a match is [row of its item, similarity, verdict].
+// The page of a ranked search. An item is [tracklet, person, camera]; a match is [row of its item, similarity, verdict],
+// and what a travel time adds to the similarity, if it does.
 const [ID, PERSON, CAMERA] = [0, 1, 2];
 const phone = matchMedia("(max-width: 760px)");
 const named = (camera) => (camera === null ? "unknown camera" : /^\d+$/.test(camera) ? `camera ${camera}` : camera);
@@ -12,16 +13,17 @@ const queries = DATA.queries.map((row, order) => {
 
 const badge = (verdict) => make("span", { class: `badge ${verdict}` }, verdict);
 
-function drawMatch([row, similarity, verdict], rank, asked) {
+function drawMatch([row, similarity, verdict, travel], rank, asked) {
   const item = DATA.items[row];
   const known = item[PERSON] !== null && asked[PERSON] !== null;
   const right = known ? (item[PERSON] === asked[PERSON] ? "right person" : "another person") : null;
   const label = right ? `, ${right} by its label` : "";
-  const title = `${rank + 1}. ${item[ID]}, ${named(item[CAMERA])}, similarity ${similarity.toFixed(3)}${label}`;
+  const value = similarity.toFixed(3) + (travel ? ` + ${travel.toFixed(3)}` : "");
+  const title = `${rank + 1}. ${item[ID]}, ${named(item[CAMERA])}, similarity ${value}${label}`;
   return make(
     "li", { class: `match ${verdict ?? ""}`, title },
     DATA.pictures ? picture(row, title) : null,
-    make("p", {}, make("strong", {}, similarity.toFixed(3)), " ", verdict ? badge(verdict) : null),
+    make("p", {}, make("strong", {}, value), " ", verdict ? badge(verdict) : null),
     make("p", {}, item[ID]),
     make("p", {}, named(item[CAMERA])),
     right && item[PERSON] === asked[PERSON] ? make("p", { class: "right" }, `✓ ${item[PERSON]}`) : null,

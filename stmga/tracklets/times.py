@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from stmga.embedding.embeddings import Embeddings
-from stmga.people.constraints import Span
+Interval: TypeAlias = tuple[float, float]  # first and last moment, both inside
+Span: TypeAlias = tuple[Hashable, Interval]  # a clock, and when by it
+Items: TypeAlias = Sequence[Mapping[str, Any]]  # what is known of tracklets, one per row
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,24 @@ class TravelTime:
         return cls((a, b), *times)
 
 
-def clock_spans(embeddings: Embeddings) -> dict[int, Span]:
+def check_once(travel: Sequence[TravelTime]) -> None:
+    """Raise ValueError if two travel times are of the same two cameras."""
+    seen: dict[frozenset[str], TravelTime] = {}
+    for one in travel:
+        if (first := seen.setdefault(frozenset(one.cameras), one)) is not one:
+            a, b = first.cameras
+            both = f"{first.least:g}..{first.most:g} and {one.least:g}..{one.most:g}"
+            raise ValueError(f"there are two travel times between {a!r} and {b!r}: {both}; give one")
+
+
+def clock_spans(items: Items) -> dict[int, Span]:
     """By row: its camera, and its first and last second on the clock of the cameras. Rows without are left out."""
-    return _spans(embeddings, _by_clock)
+    return _spans(items, _by_clock)
 
 
-def frame_spans(embeddings: Embeddings) -> dict[int, Span]:
+def frame_spans(items: Items) -> dict[int, Span]:
     """By row: its camera and video, and its first and last frame. Rows without are left out."""
-    return _spans(embeddings, _by_frame)
+    return _spans(items, _by_frame)
 
 
 def _by_clock(item: Mapping[str, Any]) -> Span | None:
@@ -72,9 +83,9 @@ def _by_frame(item: Mapping[str, Any]) -> Span | None:
     return (item.get("camera"), item["video"]), (item["start"], item["end"])
 
 
-def _spans(embeddings: Embeddings, span: Callable[[Mapping[str, Any]], Span | None]) -> dict[int, Span]:
+def _spans(items: Items, span: Callable[[Mapping[str, Any]], Span | None]) -> dict[int, Span]:
     found = {}
-    for row, item in enumerate(embeddings.items):
+    for row, item in enumerate(items):
         if (one := span(item)) is None:
             continue
         _, (start, end) = one
