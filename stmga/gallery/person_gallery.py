@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -47,7 +48,7 @@ class PersonGallery(SearchableGallery):
             TypeError: a person who is neither a text nor a whole number.
             GalleryError: no name, no tracklet, or as :meth:`add`.
         """
-        if not isinstance(person, (str, int, type(None))) or isinstance(person, bool):
+        if not isinstance(person, (str, Integral, type(None))) or isinstance(person, bool):
             raise TypeError(f"a person is a text or a whole number, got {type(person).__name__}")
         check_embeddings(embeddings, "enrol")
         name = str(person)

@@ -1,5 +1,6 @@
 """Arguments that are mixed up or of a wrong kind are named, by every gallery."""
 
+import numpy as np
 import pytest
 
 from stmga import Gallery
@@ -39,6 +40,12 @@ def test_arguments_of_enrol_in_the_wrong_order(gallery):
         gallery.enrol(True, more)
     with pytest.raises(TypeError, match=r"enrol\(\) takes Embeddings, got list"):
         gallery.enrol("ann", [more])
+
+
+def test_a_person_may_be_a_number_of_numpy(gallery):
+    gallery.enrol(np.int64(7), embeddings([{"tracklet": "x"}]))
+    gallery.enrol("7", embeddings([{"tracklet": "y"}], seed=1))
+    assert gallery.persons == {"7": 2, "ann": 9}
 
 
 def test_an_index_is_built_for_a_gallery_in_memory(tmp_path):
