@@ -83,6 +83,7 @@ def used(path: Path, n: int, dim: int) -> dict[str, float]:
         found["forget one, s"] = timed(lambda: gallery.forget("person-471"))
         found["forget 1,000 tracklets, s"] = timed(lambda: gallery.forget("newcomer"))
         found["search after a change, s"] = timed(lambda: gallery.search(queries(dim), 10))
+        found["search for persons, s"] = timed(lambda: gallery.search_persons(queries(dim), 10))
         found["assign one, s"] = timed(lambda: gallery.assign(queries(dim)[:1], thresholds=(0.7, 0.4)))
         gallery.enrol("person-471", piece(4710, 10, dim))
     return found | {"resident before, MB": before, "resident added, MB": resident("VmHWM") - before}

@@ -109,18 +109,11 @@ class PersonGallery(SearchableGallery):
     ) -> list[list[PersonMatch]]:
         columns, own = contents.columns, self_rows(queries, contents)
         exclude = pairs_excluded(queries, contents, other_camera, where)
-        n, unit = len(columns), F.normalize(queries.vectors.double(), dim=1)
+        unit = F.normalize(queries.vectors.double(), dim=1)
 
-        def excluded(q: slice) -> Tensor:
-            out = (
-                torch.zeros(q.stop - q.start, n, dtype=torch.bool, device="cpu")
-                if exclude is None
-                else exclude(q, slice(0, n))
-            )
-            rows = own[q]
-            out = out.clone()
-            out[(rows >= 0).nonzero().flatten(), rows[rows >= 0]] = True
-            return out
+        def excluded(q: slice, g: slice) -> Tensor:
+            itself = own[q, None] == torch.arange(g.start, g.stop, dtype=torch.int64, device="cpu")
+            return itself if exclude is None else itself | exclude(q, g)
 
         found: list[list[PersonMatch]] = []
         names = columns.person.names

@@ -14,6 +14,7 @@ from stmga.gallery.topk import blocks, from_keys, pieces, to_keys
 
 HOW = ("best", "mean", "robust")
 _AT_ONCE = 2**23  # similarities in memory at once: 32 MB
+_NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that does not count
 _ROWS = 512  # of the gallery, in float64; larger products take memory that the allocator does not give back
 
 
@@ -31,52 +32,44 @@ def person_scores(
     persons: Tensor,
     count: int,
     how: str,
-    excluded: Callable[[slice], Tensor],
+    excluded: Callable[[slice, slice], Tensor],
     block: int,
 ) -> Iterator[tuple[slice, PersonScores]]:
     """Queries (q c) of unit length against the persons of all rows of ``parts``, some queries at a time.
 
     Args:
         persons: (n), the person of each row, 0..count - 1, or less than 0 for rows that do not count.
-        how: "best", "mean" or "robust".
-        excluded: (queries) -> (q n), True where a pair does not count.
+        how: "best", "mean" or "robust". "best" keeps no similarities, so that it takes more queries at a time.
+        excluded: (queries, rows) -> (q g), True where a pair does not count.
         block: rows of the gallery compared at once.
     """
-    n, known = len(persons), persons >= 0
-    person = persons.clamp(min=0)
-    for q in blocks(len(queries), max(1, _AT_ONCE // max(n, 1))):
-        vectors = (part.rows(g) for _, part, g in pieces(parts, min(block, _ROWS)))
-        similarity = torch.cat([_cosines(queries[q], some) for some in vectors], dim=1)
-        out = excluded(q) | ~known
-        similarity.masked_fill_(out, -torch.inf)
-        where = person.expand(len(similarity), n)
-        counts = torch.zeros(len(similarity), count, dtype=torch.int64, device="cpu").scatter_add_(
-            1, where, (~out).long()
-        )
-        best, rows = _best(similarity, where, count, out)
-        if how == "best":
-            scores = best
-        elif how == "mean":
-            scores = _means(queries[q], parts, person, count, ~out, block)
-        else:
-            scores = _upper_half(similarity, where, counts)
-        yield q, PersonScores(scores.masked_fill(counts == 0, -torch.inf), rows.masked_fill(counts == 0, -1), counts)
+    person, numbers = persons.clamp(min=0), 4 * count + _ROWS if how == "best" else len(persons)
+    for q in blocks(len(queries), max(1, _AT_ONCE // max(numbers, 1))):
+        keys, counts = (torch.full((q.stop - q.start, count), value, dtype=torch.int64, device="cpu")
+                        for value in (_NOTHING, 0))  # fmt: skip
+        kept = []
+        for start, part, g in pieces(parts, min(block, _ROWS)):
+            here = slice(start, start + g.stop - g.start)
+            similarity = _cosines(queries[q], part.rows(g))
+            out = excluded(q, here) | (persons[here] < 0)
+            whose = person[here].expand_as(similarity)
+            counts.scatter_add_(1, whose, (~out).long())
+            rows = torch.arange(here.start, here.stop, dtype=torch.int64, device="cpu")
+            keys.scatter_reduce_(1, whose, to_keys(similarity, rows).masked_fill_(out, _NOTHING), "amax")
+            if how != "best":
+                kept.append(similarity.masked_fill_(out, -torch.inf))
+        scores, best = from_keys(keys)  # of equal similarities, the earlier row
+        if how == "mean":
+            scores = _means(queries[q], parts, person, count, torch.cat(kept, dim=1) > -torch.inf, block)
+        elif how == "robust":
+            scores = _upper_half(torch.cat(kept, dim=1), person.expand(len(keys), -1), counts)
+        yield q, PersonScores(scores.masked_fill(counts == 0, -torch.inf), best, counts)
 
 
 def _cosines(unit: Tensor, vectors: Tensor) -> Tensor:
     """(q c) and (m c) -> (q m), in float64 rounded to float32, so that they are those of the search."""
     length = vectors.norm(dim=1, dtype=torch.float64).clamp(min=1e-12)
     return ((unit.double() @ vectors.double().T) / length).float()
-
-
-def _best(similarity: Tensor, person: Tensor, count: int, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Greatest similarity of each person and its row; the earlier row of equal ones."""
-    nothing = torch.iinfo(torch.int64).min
-    keys = to_keys(similarity, torch.arange(similarity.shape[1], dtype=torch.int64, device="cpu")).masked_fill_(
-        out, nothing
-    )
-    best = torch.full((len(similarity), count), nothing, dtype=torch.int64, device="cpu")
-    return from_keys(best.scatter_reduce_(1, person, keys, "amax"))
 
 
 def _upper_half(similarity: Tensor, person: Tensor, counts: Tensor) -> Tensor:

@@ -40,3 +40,14 @@ def test_where_nobody_has_a_name_everybody_is_new(tmp_path, how):
         with gallery:
             gallery.add(embeddings([{"tracklet": "a"}, {"tracklet": "b", "person": None}]))
             assert gallery.assign(embeddings([{"tracklet": "q"}]), thresholds=(0.0, -1.0), how=how)[0].verdict == "new"
+
+
+@pytest.mark.parametrize("how", ["best", "mean", "robust"])
+def test_persons_do_not_depend_on_how_many_are_compared_at_once(monkeypatch, how):
+    items = [{"tracklet": f"t{i}", "person": i % 9 if i % 5 else None, "camera": i % 3} for i in range(200)]
+    queries = embeddings([{"tracklet": f"t{i}", "camera": i % 2} for i in range(20)], seed=1)
+    gallery = Gallery(embeddings(items))
+    whole = gallery.search_persons(queries, 9, how=how, other_camera=True)
+    monkeypatch.setattr("stmga.gallery.persons._AT_ONCE", 1)
+    monkeypatch.setattr("stmga.gallery.persons._ROWS", 7)
+    assert gallery.search_persons(queries, 9, how=how, other_camera=True) == whole
