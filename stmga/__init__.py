@@ -15,6 +15,7 @@ Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``
 Embedding    ``TrackletEmbedder``, ``Embeddings``; ``compare``: are these two the same person
 Search       ``Gallery``: tracklets and persons, enrolled and forgotten; ``gallery.GalleryIndex``
 Linking      ``link``: one identity for each person, over all cameras
+Trackers     ``trackers.Encoder``, ``trackers.stitch``: for the trackers of other libraries
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
 Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
 Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
@@ -77,7 +78,7 @@ __all__ = [
     "read_tracklets",
 ]
 # Imported when first asked for, so that `import stmga` stays as fast as `import torch`.
-_SUBMODULES = ("blocks", "data", "gallery", "hub", "metrics", "people", "tracklets", "train", "visualize")
+_SUBMODULES = ("blocks", "data", "gallery", "hub", "metrics", "people", "trackers", "tracklets", "train", "visualize")
 _LATER = {"evaluate": "stmga.metrics", "link": "stmga.people"}
 
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "stmga": "gallery embedding deploy zoo model blocks hub transforms tracklets config",  # __init__.py
     "train": "data metrics embedding model backbones blocks hub tracklets config utils",
     "data": "metrics tracklets utils",
+    "trackers": "people metrics embedding tracklets config utils",
     "people": "metrics gallery embedding tracklets config utils",
     "gallery": "metrics embedding tracklets config utils",
     "metrics": "embedding config utils",

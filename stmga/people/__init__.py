@@ -8,6 +8,7 @@ from stmga.people.motion import Motion
 from stmga.people.sources import Source
 from stmga.people.tracking import NoPersonError, TrackSettings, track
 from stmga.people.unlabelled import calibrate_unlabelled
+from stmga.people.watching import Seen, watch
 from stmga.tracklets.times import TravelTime
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Membership",
     "Motion",
     "NoPersonError",
+    "Seen",
     "Source",
     "TrackSettings",
     "TravelTime",
@@ -24,5 +26,6 @@ __all__ = [
     "read_known",
     "save_tracks",
     "track",
+    "watch",
     "with_persons",
 ]

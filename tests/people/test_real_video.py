@@ -1,42 +1,24 @@
 """The detector motion on a real video: six people come one after the other, stand at a table, and leave."""
 
 import json
-import re
 
 import numpy as np
 import pytest
 
 pytest.importorskip("trackers")
 
-from stmga import TrackletEmbedder, create_model, link
+from stmga import Gallery, TrackletEmbedder, create_model, link
 from stmga.cli.main import main
 from stmga.cli.people import MODEL
-from stmga.people import track
+from stmga.people import track, watch
 from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.split import evenly, halves
-from tests.support.paths import DATA
-
-FOLDER = DATA / "video"
-VIDEO = FOLDER / "one-by-one-person-detection.mp4"
+from tests.support.real_video import VIDEO, truth
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not VIDEO.is_file(), reason=f"{VIDEO} is not there: a real video, which is not distributed"),
 ]
-
-
-def truth():
-    """The stays `{person: (first, last)}` and the boxes `{frame: (person, [x, y, w, h])}` of the video's README."""
-    stays, boxes = {}, {}
-    for row in (FOLDER / "README.md").read_text("utf-8").splitlines():
-        cells = [cell.strip() for cell in row.strip("|").split("|")]
-        if len(cells) == 3 and (stay := re.fullmatch(r"(\d+) - (\d+)", cells[1])):
-            stays[int(cells[0])] = int(stay[1]), int(stay[2])
-        elif len(cells) == 2 and cells[0].isdecimal():
-            for item in cells[1].split(";"):
-                frame, _, numbers = item.partition(":")
-                boxes[int(frame)] = int(cells[0]), [float(number) for number in numbers.split(",")]
-    return stays, boxes
 
 
 def iou(a, b):
@@ -73,3 +55,15 @@ def test_six_people_are_six_identities_and_so_are_halves_of_their_stays(tmp_path
     tracklets = [evenly(t, 8) for t in halves(read_manifest(out / "tracks" / "manifest.jsonl"))]
     people = link(TrackletEmbedder(create_model(MODEL, pretrained=True))(tracklets))
     assert [row.identity for row in people] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+
+
+def test_watch_says_one_line_per_person_when_each_has_left():
+    stays, _ = truth()
+    embedder = TrackletEmbedder(create_model(MODEL, pretrained=True))
+    gallery = Gallery()
+    for person, tracklet in enumerate(track(VIDEO, detector="motion"), start=1):
+        gallery.enrol(f"person {person}", embedder([evenly(tracklet, 8)]))
+    found = list(watch(VIDEO, gallery, embedder, detector="motion"))
+    assert [(seen.person, seen.verdict) for seen in found] == [(f"person {i}", "known") for i in range(1, 7)]
+    for seen, (first, last) in zip(found, sorted(stays.values()), strict=True):
+        assert first - 5 <= seen.start < last and abs(seen.end - last) <= 10
