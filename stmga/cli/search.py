@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli.conditions import HELP, Conditions
 from stmga.cli.options import add_max_pixels
 from stmga.cli.pages import add_no_pictures, print_report
 from stmga.cli.parser import check_writable, command, count
 from stmga.utils.foreign import escaped
-from stmga.utils.text import preview, text_table
+from stmga.utils.text import text_table
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
-    from stmga.gallery.gallery import Gallery
+    from stmga.gallery.base import SearchableGallery
+    from stmga.gallery.matches import Match
+    from stmga.gallery.where import Where
 
 RERANKED = "; re-ranked (Zhong et al. 2017, k1 20, k2 6, weight 0.3)"
 
@@ -23,10 +28,11 @@ RERANKED = "; re-ranked (Zhong et al. 2017, k1 20, k2 6, weight 0.3)"
 def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
     example = """  stmga search queries.safetensors gallery.safetensors --other-camera --picture ranked.png
-  stmga search all.safetensors all.safetensors --where role=query -o matches.jsonl"""
+  stmga search all.safetensors all.safetensors --where role=query -o matches.jsonl
+  stmga search today.safetensors people.db --gallery-where camera=door --gallery-where time=2026-11-28T10:00:00Z.."""
     add = command(commands, "search", "find the most similar gallery tracklets of each query", example).add_argument
     add("queries", metavar="QUERIES", help="embeddings of `stmga embed`")
-    add("gallery", metavar="GALLERY", nargs="+", help="one or more files of embeddings to search in")
+    add("gallery", metavar="GALLERY", nargs="+", help="one or more files of embeddings, or a gallery as people.db")
     add("--top", type=count, default=10, metavar="K", help="matches of each query (default: 10)")
     add("--threshold", type=float, help="only matches with at least this cosine, -1 to 1")
     add("--other-camera", action="store_true", help="only matches from other cameras than the query's")
@@ -35,8 +41,14 @@ def add_arguments(commands: Any) -> None:
         help="how many seconds people take between two cameras: leaves out whom nobody could have reached",
     )  # fmt: skip
     add("--rerank", action="store_true", help="order by k-reciprocal re-ranking with the whole gallery")
-    add("--where", action="append", default=[], metavar="KEY=VALUE", help="only these queries, as role=query")
-    add("--gallery-where", action="append", default=[], metavar="KEY=VALUE", help="only this part of the gallery")
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help=f"only these queries: {HELP}")
+    add(
+        "--gallery-where",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only this part of the gallery; the same",
+    )
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
     add_max_pixels(add)
     add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
@@ -49,38 +61,71 @@ def search(args: argparse.Namespace) -> None:
     from stmga.cli import report
     from stmga.embedding.embeddings import Embeddings
     from stmga.embedding.embeddings_file import find_file
-    from stmga.gallery.gallery import Gallery
     from stmga.tracklets.times import TravelTime
 
     _check_outputs(args)
     travel = [TravelTime.parse(text) for text in args.travel]
+    mine, (where, rows_of_files) = Conditions.parse(args.where), Conditions.parse(args.gallery_where).of_gallery()
     for path in (args.queries, *args.gallery):  # all of them before the first is read
         find_file(path)
-    for condition in (*args.where, *args.gallery_where):
-        _key_value(condition)
-    queries = _select(Embeddings.load(args.queries), args.where, args.queries)
+    queries = mine.select(Embeddings.load(args.queries), args.queries)
+    with _gallery(args.gallery, rows_of_files) as gallery:
+        matches = gallery.search(
+            queries, args.top, threshold=args.threshold, other_camera=args.other_camera, where=where, travel=travel,
+            rerank=args.rerank,
+        )  # fmt: skip
+        if args.out:
+            report.write_matches(args.out, queries, matches, gallery.calibration, travel=bool(travel))
+        _print_head(args, queries, gallery)
+        rows = report.answers(queries, matches, gallery.calibration)
+        print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
+        if len(rows) > 10:
+            hint = f"all are in {args.out}" if args.out else "write all with -o matches.jsonl"
+            print(f"... and {len(rows) - 10:,} more queries; {hint}")
+        _print_score(args, queries, gallery, where)
+        if args.out:
+            print(f"\nwrote {args.out}")
+        _draw(args, queries, matches, gallery)
+
+
+def _gallery(paths: Sequence[str], conditions: Conditions) -> SearchableGallery:
+    """A gallery in a file, or one in memory of the rows of embeddings files."""
+    from stmga.embedding.embeddings import Embeddings
+    from stmga.gallery.gallery import Gallery
+
+    if any(map(_is_database, paths)):
+        if len(paths) > 1:
+            raise ValueError(f"a gallery in a file is searched alone, got {', '.join(paths)}")
+        if conditions.values:
+            keys = ", ".join(conditions.values)
+            raise ValueError(f"{paths[0]} can be searched by camera, person and time, not by {keys}")
+        return Gallery.open(paths[0], read_only=True)
     gallery = Gallery()
-    for path in args.gallery:
-        gallery.add(_select(Embeddings.load(path), args.gallery_where, path))
-    matches = gallery.search(
-        queries, args.top, threshold=args.threshold, other_camera=args.other_camera, travel=travel, rerank=args.rerank
-    )
-    if args.out:
-        report.write_matches(args.out, queries, matches, gallery.calibration, travel=bool(travel))
-    _print_head(args, queries, gallery)
-    rows = report.answers(queries, matches, gallery.calibration)
-    print("\n" + text_table(report.answer_header(gallery.calibration), rows[:10]))
-    if len(rows) > 10:
-        where = f"all are in {args.out}" if args.out else "write all with -o matches.jsonl"
-        print(f"... and {len(rows) - 10:,} more queries; {where}")
-    _print_score(args, queries, gallery.embeddings)
-    if args.out:
-        print(f"\nwrote {args.out}")
+    for path in paths:
+        gallery.add(conditions.select(Embeddings.load(path), path))
+    return gallery
+
+
+def _is_database(path: str) -> bool:
+    from stmga.gallery.gallery import SQLITE
+
+    return Path(path).suffix.lower() in SQLITE
+
+
+def _draw(
+    args: argparse.Namespace, queries: Embeddings, matches: Sequence[Sequence[Match]], gallery: SearchableGallery
+) -> None:
+    """The picture and the page, if asked for."""
+    if not (args.picture or args.html):
+        return
+    everything = gallery.embeddings
+    row_of = {name: row for row, name in enumerate(everything.ids)}  # rows of a file may have gaps, these have none
+    matches = [[replace(match, row=row_of[match.id]) for match in found] for found in matches]
     if args.picture:
-        _save_ranked(args, queries, matches, gallery.embeddings)
+        _save_ranked(args, queries, matches, everything)
         print(f"wrote {args.picture}")
     if args.html:
-        _write_page(args, queries, matches, gallery.embeddings)
+        _write_page(args, queries, matches, everything)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -114,26 +159,7 @@ def _write_page(args: argparse.Namespace, queries: Embeddings, matches: Sequence
     )
 
 
-def _select(embeddings: Embeddings, where: Sequence[str], path: str) -> Embeddings:
-    for condition in where:
-        key, value = _key_value(condition)
-        seen = sorted({str(item[key]) for item in embeddings.items if key in item})
-        if value not in seen:
-            keys = sorted({name for item in embeddings.items for name in item} - {"cover"})
-            hint = f"{key} is {preview(seen)}" if seen else f"the keys are {', '.join(keys)}"
-            raise ValueError(f"{path} has no tracklet with {condition}; {hint}")
-        embeddings = embeddings.select([str(item.get(key)) == value for item in embeddings.items])
-    return embeddings
-
-
-def _key_value(condition: str) -> tuple[str, str]:
-    key, sign, value = condition.partition("=")
-    if not sign:
-        raise ValueError(f"expected key=value, got {condition!r}")
-    return key, value
-
-
-def _print_head(args: argparse.Namespace, queries: Embeddings, gallery: Gallery) -> None:
+def _print_head(args: argparse.Namespace, queries: Embeddings, gallery: SearchableGallery) -> None:
     """What was searched, and what the order and the numbers are."""
     made_by = escaped(gallery.model) or "unnamed weights"
     print(f"{len(queries):,} queries in {len(gallery):,} tracklets; vectors by {made_by}")
@@ -141,6 +167,8 @@ def _print_head(args: argparse.Namespace, queries: Embeddings, gallery: Gallery)
         print(f"verdict: {gallery.calibration.describe()}")
     else:
         print("verdict: none, because the gallery has no calibration; `stmga calibrate` measures one")
+    if args.gallery_where:
+        print(f"only: {', '.join(map(escaped, args.gallery_where))}")
     if args.rerank:
         print("order: k-reciprocal re-ranking with the whole gallery; similarities are cosines and need not fall")
     if args.travel:
@@ -148,12 +176,21 @@ def _print_head(args: argparse.Namespace, queries: Embeddings, gallery: Gallery)
         print(f"travel: a time that fits is added to the similarity, for {order}threshold and verdict")
 
 
-def _print_score(args: argparse.Namespace, queries: Embeddings, gallery: Embeddings) -> None:
+def _print_score(
+    args: argparse.Namespace, queries: Embeddings, gallery: SearchableGallery, where: Where | None
+) -> None:
+    """mAP and rank-k of a plain or re-ranked search in files of embeddings whose persons are known."""
     from stmga.cli import report
+    from stmga.gallery.columns import Columns
 
-    if args.travel or all(p is None for p in queries.persons) or all(p is None for p in gallery.persons):
+    if args.travel or (args.rerank and where) or _is_database(args.gallery[0]):
         return
-    scores = report.score(queries, gallery, rerank=args.rerank)
+    everything = gallery.embeddings
+    if where is not None:
+        everything = everything.select(where.rows(Columns.of(everything.items)))
+    if all(p is None for p in queries.persons) or all(p is None for p in everything.persons):
+        return
+    scores = report.score(queries, everything, rerank=args.rerank)
     if scores is None:
         print("\nno query has a match to be found (its person, from another camera), so there is no score")
     else:

@@ -63,7 +63,7 @@ class Where:
         if self.after is not None or self.before is not None:
             timed = columns.start.isfinite() & columns.end.isfinite()
             if missing := int((keep & ~timed).sum()):
-                logger.warning("%s tracklets of the gallery have no times and are left out by the time asked for",
+                logger.warning("%s tracklets have no times and are left out by the time asked for",
                                f"{missing:,}")  # fmt: skip
             keep &= timed
             if self.after is not None:

@@ -93,7 +93,7 @@ def test_tracklets_without_times_are_left_out_by_a_time_and_that_is_said(gallery
     with caplog.at_level(logging.WARNING):
         found = gallery.search(embeddings(QUERIES[:1]), 20, where=Where(after=0))
     assert "timeless" not in {match.id for match in found[0]}
-    assert "1 tracklets of the gallery have no times" in caplog.text
+    assert "1 tracklets have no times" in caplog.text
 
 
 @pytest.mark.parametrize(
