@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
     from stmga.gallery.where import Where
 
-HELP = "KEY=VALUE, as role=query or camera=door, or time=FROM..TO in seconds or dates; a key given twice means either"
+HELP = "role=query or camera=door, or time=FROM..TO in seconds or dates; a key given twice means either"
 MOMENT = "seconds, or a date with a time zone as 2026-11-28T10:00:00+01:00"
 
 

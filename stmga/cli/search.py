@@ -47,7 +47,7 @@ def add_arguments(commands: Any) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="only this part of the gallery; the same",
+        help="only this part of the gallery, written as for --where",
     )
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
     add_max_pixels(add)
