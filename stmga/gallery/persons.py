@@ -43,7 +43,7 @@ def person_scores(
         excluded: (queries, rows) -> (q g), True where a pair does not count.
         block: rows of the gallery compared at once.
     """
-    person, numbers = persons.clamp(min=0), 4 * count + _ROWS if how == "best" else len(persons)
+    person, numbers = persons.clamp(min=0), 8 * count + _ROWS if how == "best" else len(persons)
     for q in blocks(len(queries), max(1, _AT_ONCE // max(numbers, 1))):
         keys, counts = (torch.full((q.stop - q.start, count), value, dtype=torch.int64, device="cpu")
                         for value in (_NOTHING, 0))  # fmt: skip
