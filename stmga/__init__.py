@@ -12,8 +12,8 @@ The main names, all below ``stmga``; those with a dot are in submodules:
 Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
 Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
 Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``, ``ClipTransform``
-Embedding    ``TrackletEmbedder``, ``Embeddings``
-Search       ``Gallery``, ``gallery.GalleryIndex``
+Embedding    ``TrackletEmbedder``, ``Embeddings``; ``compare``: are these two the same person
+Search       ``Gallery``: tracklets and persons, enrolled and forgotten; ``gallery.GalleryIndex``
 Linking      ``link``: one identity for each person, over all cameras
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
 Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
@@ -32,7 +32,7 @@ from stmga._version import __version__
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.deploy import export
-from stmga.embedding import Embeddings, TrackletEmbedder
+from stmga.embedding import Embeddings, TrackletEmbedder, compare
 from stmga.gallery import Gallery, Match
 from stmga.hub import WeightRecord
 from stmga.model import STMGA, Features
@@ -64,6 +64,7 @@ __all__ = [
     "TrackletError",
     "WeightRecord",
     "__version__",
+    "compare",
     "create_model",
     "evaluate",
     "export",

@@ -34,7 +34,7 @@ def test_dir_shows_the_public_names_and_every_one_resolves():
         "print(stmga.evaluate.__module__, stmga.train.train.__name__)",
     ]
     done = subprocess.run([sys.executable, "-c", "; ".join(lines)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["38 ['__version__']", "stmga.metrics.evaluation train"]
+    assert done.stdout.splitlines() == ["39 ['__version__']", "stmga.metrics.evaluation train"]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

@@ -19,9 +19,9 @@ ALLOWED = {
     "stmga": "gallery embedding deploy zoo model blocks hub transforms tracklets config",  # __init__.py
     "train": "data metrics embedding model backbones blocks hub tracklets config utils",
     "data": "metrics tracklets utils",
-    "people": "metrics embedding tracklets config utils",
+    "people": "metrics gallery embedding tracklets config utils",
     "metrics": "embedding config utils",
-    "gallery": "embedding config utils",
+    "gallery": "embedding tracklets config utils",
     "embedding": "model hub transforms tracklets config utils",
     "deploy": "model blocks hub transforms config utils",
     "zoo": "model backbones hub transforms config utils",

@@ -51,7 +51,7 @@ def command(video: str) -> dict[str, float]:
         seconds = time.perf_counter() - start
     if code:
         raise SystemExit(printed.getvalue())
-    line = next(line for line in printed.getvalue().splitlines() if line.startswith("speed"))
+    line = next(line for line in printed.getvalue().splitlines() if line.startswith("time"))
     stages = {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+) s", line.partition("(")[2])}
     return {"seconds": seconds, **stages}
 

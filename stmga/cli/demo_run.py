@@ -14,7 +14,8 @@ from stmga.cli.report import cards, score, write_picture
 from stmga.data.walkers.render import render_tracklet, render_walkers
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.gallery import Gallery, Match
+from stmga.gallery.gallery import Gallery
+from stmga.gallery.matches import Match
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
 from stmga.transforms import ClipTransform

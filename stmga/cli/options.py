@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from stmga.model import STMGA
 
 
+MODEL = "stmga_resnet18_c4.market_cuhk03_256"  # for commands that want trained weights: good, and fast on a CPU
+
+
 def add_model(add: Callable[..., Any]) -> None:
     """The arguments that name a network."""
     add(

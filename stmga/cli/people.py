@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.link import add_linking, linked, linking_options, write_people
-from stmga.cli.options import trained
+from stmga.cli.options import MODEL, trained
 from stmga.cli.pages import add_no_pictures, can_report, check_shown, write_report, write_videos
 from stmga.cli.parser import command, count, folder_named
 from stmga.cli.track import NOTE, add_tracking, job_of, tracked
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from stmga.people.tracking import Job
     from stmga.tracklets.tracklet import Tracklet
 
-MODEL = "stmga_resnet18_c4.market_cuhk03_256"
 ENOUGH = 10_000  # pairs of people seen together, from which thresholds are measured on the site itself
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from stmga.calibration import Calibration
     from stmga.embedding.embeddings import Embeddings
-    from stmga.gallery.gallery import Match
+    from stmga.gallery.matches import Match
     from stmga.metrics import RankScores
     from stmga.visualize import Card
 

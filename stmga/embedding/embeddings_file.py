@@ -47,12 +47,8 @@ def write_file(
     calibration: Calibration | None,
 ) -> None:
     """Write embeddings whose vectors come in parts, whole or not at all; ValueError for items that JSON cannot keep."""
-    try:
-        _check_nested([*items, *skipped])
-        # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
-        text = json.dumps({"items": items, "skipped": skipped}, default=_plain, allow_nan=False)
-    except ValueError as error:
-        raise ValueError(f"the items cannot be kept as JSON: {error}; use plain, finite values") from error
+    check_items([*items, *skipped])
+    text = items_json({"items": items, "skipped": skipped})
     metadata = {
         "format": _FORMAT,
         "format_version": "1" if parts[0].kind == "float32" else str(_FORMAT_VERSION),
@@ -63,6 +59,23 @@ def write_file(
     if calibration is not None:
         metadata["calibration"] = json.dumps(calibration.to_dict())
     save(Path(path), parts, text.encode("ascii"), metadata)
+
+
+def check_items(items: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError for items that JSON cannot keep because they are nested too deeply."""
+    try:
+        _check_nested(items)
+    except ValueError as error:
+        raise ValueError(f"the items cannot be kept as JSON: {error}; use plain, finite values") from error
+
+
+def items_json(value: Any) -> str:
+    """Checked items, or something made of them, as JSON; ValueError for values that JSON cannot keep."""
+    try:
+        # JSON's \u escapes keep any file name; UTF-8 has no bytes for one that is not valid Unicode.
+        return json.dumps(value, default=_plain, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the items cannot be kept as JSON: {error}; use plain, finite values") from error
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:

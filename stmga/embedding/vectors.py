@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,19 @@ from stmga.utils.files import atomic_path
 KINDS = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
 _CHUNK = 1 << 16  # rows read or written at once, so that a mapped file is never in memory as a whole
+
+
+class VectorRows(Protocol):
+    """(n c) vectors, wherever they are."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def rows(self, which: slice | Tensor, device: str | torch.device = "cpu") -> Tensor:
+        """Some rows as float32."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.gallery import Gallery, GalleryError, Match
+from stmga.gallery.gallery import Gallery
+from stmga.gallery.matches import GalleryError, Match
 from stmga.gallery.topk import ranked
 from stmga.utils.files import atomic_path
 from stmga.utils.foreign import escaped, open_regular
@@ -67,7 +68,7 @@ class GalleryIndex:
             raise ValueError(f"effort must be a whole number from 1 to {_MOST_EFFORT:,}, got {effort!r}")
         if not len(gallery):
             raise GalleryError("the gallery is empty; put embeddings in before it gets an index")
-        self.gallery, self.kind = gallery, kind
+        self.gallery, self.kind, self._changes = gallery, kind, gallery.changes
         self._lock = threading.Lock()
         self._index = _built(gallery, kind)
         self.effort = effort or (128 if kind == "hnsw" else max(1, self._index.nlist // 16))
@@ -82,6 +83,10 @@ class GalleryIndex:
 
     def update(self) -> None:
         """Add what is new in the gallery; :meth:`search` calls it."""
+        if self._changes != self.gallery.changes:
+            raise GalleryError(
+                "tracklets were removed from the gallery, or replaced, since the index was built: build it again"
+            )
         with self._lock:
             n = len(self.gallery)
             for start in range(len(self), n, _ROWS):
@@ -171,7 +176,7 @@ class GalleryIndex:
                 )
             index = cls.__new__(cls)
             index.gallery, index.kind, index.effort = gallery, about["kind"], int(about["effort"])
-            index._lock = threading.Lock()
+            index._lock, index._changes = threading.Lock(), gallery.changes
             index._index = _deserialized(content, index.kind, gallery.parts[0].dim, count, index.effort)
         except GalleryError:
             raise

@@ -1,15 +1,16 @@
-"""Exact cosine search over embeddings, in blocks."""
+"""The gallery in memory: exact cosine search over embeddings, in blocks."""
 
 from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.calibration import Calibration
@@ -17,32 +18,65 @@ from stmga.embedding.embeddings import Embeddings, check_rows, contents, matchin
 from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors, check_kind
-from stmga.gallery.cameras import camera_codes, same_camera
-from stmga.gallery.topk import rows_of, topk
-from stmga.utils.text import preview
+from stmga.gallery.base import check_embeddings
+from stmga.gallery.columns import Columns
+from stmga.gallery.matches import GalleryError
+from stmga.gallery.person_gallery import PersonGallery
+from stmga.utils.text import did_you_mean, preview
+
+if TYPE_CHECKING:
+    from stmga.gallery.sqlite_gallery import SqliteGallery
 
 logger = logging.getLogger(__name__)
 
-_SAME_TRACKLET = 0.99  # one tracklet embedded twice, even in other precisions, is above this
+SQLITE = (".db", ".sqlite", ".sqlite3")
 
 
-class GalleryError(ValueError):
-    """Embeddings that cannot be put into, or compared with, this gallery."""
+class MemoryContents:
+    """Vectors and items in memory, which stay as they are, so that a search can continue with them.
+
+    ``row_of`` is shared with the contents that came from these by adding: rows beyond the last are theirs.
+    """
+
+    has_gaps = False
+
+    def __init__(
+        self, parts: Sequence[Vectors] = (), items: Sequence[dict[str, Any]] = (), row_of: dict[str, int] | None = None
+    ) -> None:
+        self.parts, self.items = list(parts), list(items)
+        self.row_of = {str(item["tracklet"]): row for row, item in enumerate(self.items)} if row_of is None else row_of
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def columns(self) -> Columns:
+        return Columns.of(self.items)
+
+    def items_at(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        return [self.items[row] for row in rows]
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        rows = (self.row_of.get(name, -1) for name in ids)
+        return [row if row < len(self) else -1 for row in rows]
+
+    def with_more(self, vectors: Vectors, items: Sequence[dict[str, Any]]) -> MemoryContents:
+        for row, item in enumerate(items, start=len(self)):
+            self.row_of[str(item["tracklet"])] = row
+        return MemoryContents([*self.parts, vectors], [*self.items, *items], self.row_of)
+
+    def with_rows(self, rows: Tensor) -> MemoryContents:
+        """Only some rows, in order, their vectors as they are kept."""
+        parts, start = [], 0
+        for part in self.parts:
+            here = rows[(rows >= start) & (rows < start + len(part))] - start
+            if len(here):
+                parts.append(Vectors(part.numbers[here], None if part.scale is None else part.scale[here]))
+            start += len(part)
+        return MemoryContents(parts, [self.items[row] for row in rows.tolist()])
 
 
-@dataclass(frozen=True)
-class Match:
-    """One match: ``rank`` counts from 1, ``similarity`` is the cosine in -1..1, ``row`` the row in the gallery."""
-
-    id: str
-    similarity: float
-    rank: int
-    person: Any
-    camera: Any
-    row: int
-
-
-class Gallery:
+class Gallery(PersonGallery):
     """Embeddings to search in, all made by the same weights.
 
     ``device`` is where the search computes ("cpu", "cuda"). The vectors stay on the CPU and are copied block by block,
@@ -59,6 +93,9 @@ class Gallery:
     [('b', 2, 0.8), ('a', 1, 0.6)]
     """
 
+    digest = ""
+    model = ""
+
     def __init__(
         self,
         embeddings: Embeddings | None = None,
@@ -69,17 +106,29 @@ class Gallery:
         self.device = torch.device(device)
         self.storage = storage
         check_kind(storage)
-        self.digest = ""
-        self.model = ""
-        self.items: list[dict[str, Any]] = []
-        self.parts: list[Vectors] = []  # the vectors as they are kept, in order
-        self._ids: set[str] = set()
+        self.changes = 0  # grows when tracklets are removed or replaced: an index of this gallery is then out of date
+        self._contents = MemoryContents()
         self._calibrations: list[Calibration] = []
         if embeddings is not None:
             self.add(embeddings)
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return len(self._contents)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """What is known of each tracklet, in order."""
+        return self._contents.items
+
+    @property
+    def parts(self) -> list[Vectors]:
+        """The vectors as they are kept, in order."""
+        return self._contents.parts
+
+    @contextmanager
+    def reading(self) -> Iterator[MemoryContents]:
+        """The contents now: later changes make others."""
+        yield self._contents
 
     def __repr__(self) -> str:
         size = f"{len(self):,} x {self.parts[0].dim}" if self.parts else "empty"
@@ -92,14 +141,6 @@ class Gallery:
         return self.parts[0].dim if self.parts else 0
 
     @property
-    def embeddings(self) -> Embeddings:
-        """Everything added so far, in order, as float32; all of it must fit into memory."""
-        self._check_filled()
-        parts = [part.rows(slice(None)) for part in self.parts]
-        vectors = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return Embeddings(vectors, self.items, self.digest, self.model, calibration=self.calibration)
-
-    @property
     def calibration(self) -> Calibration | None:
         """What the similarities mean: the calibration of the embeddings added; None without, or if they disagree."""
         return self._calibrations[0] if len(self._calibrations) == 1 else None
@@ -110,20 +151,16 @@ class Gallery:
         Raises:
             GalleryError: other weights than the gallery's, another width, or an id that the gallery has already.
         """
-        _check_embeddings(embeddings, "add")
+        check_embeddings(embeddings, "add")
         if self.parts:
             names = "the gallery's vectors", "the embeddings to add"
             require_same_weights(self, embeddings, *names, error=GalleryError)
         ids = embeddings.ids
-        known = [name for name in ids if name in self._ids]
+        known = [name for name, row in zip(ids, self._contents.rows_of(ids), strict=True) if row >= 0]
         if known:
             raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {preview(known, 10)}")
         self.digest, self.model = embeddings.digest, embeddings.model
-        # New lists, so that a search in another thread continues with the old ones. The vectors come last, so that
-        # a thread that sees them also sees their items.
-        self.items = [*self.items, *embeddings.items]
-        self.parts = [*self.parts, Vectors.keep(embeddings.vectors, self.storage)]
-        self._ids.update(ids)
+        self._contents = self._contents.with_more(Vectors.keep(embeddings.vectors, self.storage), embeddings.items)
         if embeddings.calibration is not None and embeddings.calibration not in self._calibrations:
             self._calibrations.append(embeddings.calibration)
             if len(self._calibrations) > 1:
@@ -133,83 +170,78 @@ class Gallery:
                     len(self._calibrations),
                 )
 
-    def search(
-        self,
-        queries: Embeddings,
-        k: int = 10,
-        *,
-        threshold: float | None = None,
-        other_camera: bool = False,
-        block: int = 4096,
-    ) -> list[list[Match]]:
-        """The ``k`` most similar gallery tracklets of each query, best first; equal similarities in gallery order.
-
-        A query never matches the gallery tracklet of its own id. Fewer than ``k`` come back where fewer are left.
-
-        Args:
-            threshold: keep only similarities of at least this.
-            other_camera: drop gallery tracklets of the query's own camera; if either camera is unknown the pair stays.
-            block: queries and gallery tracklets compared at once; memory grows with its square, results do not change.
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove tracklets; the rows of later ones move up.
 
         Raises:
-            GalleryError: the gallery is empty, or was made with other weights than the queries.
+            GalleryError: an id that is not there; then none is removed.
         """
-        return self.matches(*self.topk(queries, k, threshold=threshold, other_camera=other_camera, block=block))
+        gone = self._rows_of(ids)
+        keep = torch.ones(len(self), dtype=torch.bool, device="cpu")
+        keep[gone] = False
+        self._contents = self._contents.with_rows(keep.nonzero().flatten())
+        self.changes += bool(len(gone))
 
-    def matches(self, similarities: Tensor, rows: Tensor) -> list[list[Match]]:
-        """The result of :meth:`topk` as matches."""
-        answers = []
-        for values, found_rows in zip(similarities.tolist(), rows.tolist(), strict=True):
-            found = ((value, row) for value, row in zip(values, found_rows, strict=True) if row >= 0)
-            answers.append([self._match(row, value, rank) for rank, (value, row) in enumerate(found, start=1)])
-        return answers
+    def update(self, embeddings: Embeddings) -> None:
+        """Replace the vector and the item of tracklets that are there, by id.
 
-    def topk(
-        self,
-        queries: Embeddings,
-        k: int = 10,
-        *,
-        threshold: float | None = None,
-        other_camera: bool = False,
-        block: int = 4096,
-    ) -> tuple[Tensor, Tensor]:
-        """:meth:`search` as tensors: similarities (q, k) float32 and gallery rows (q, k) int64, both on the CPU.
-
-        ``k`` is at most the size of the gallery. Where no match is left, the similarity is -inf and the row -1.
+        Raises:
+            GalleryError: an id that is not there, or other weights; then nothing is replaced.
         """
-        self.check_search(queries, k, threshold, block)
-        parts, items = self.parts, self.items
-        self_rows = self._self_rows(queries, parts, items)
-        return topk(
-            queries.vectors,
-            parts,
-            k,
-            self_rows=self_rows,
-            exclude=same_camera(queries, items) if other_camera else None,
-            threshold=threshold,
-            block=block,
-            device=self.device,
+        check_embeddings(embeddings, "update")
+        rows = self._rows_of(embeddings.ids)
+        require_same_weights(self, embeddings, "the gallery's vectors", "the new ones", error=GalleryError)
+        kept = Vectors.keep(embeddings.vectors, self.storage)
+        items, numbers = list(self.items), torch.cat([part.numbers for part in self.parts])
+        scale = (
+            torch.cat([part.scale for part in self.parts if part.scale is not None]) if kept.scale is not None else None
         )
+        numbers[rows] = kept.numbers
+        if scale is not None and kept.scale is not None:
+            scale[rows] = kept.scale
+        for row, item in zip(rows.tolist(), embeddings.items, strict=True):
+            items[row] = item
+        self._contents = MemoryContents([Vectors(numbers, scale)], items)
+        self.changes += 1
 
-    def rows(self, which: slice | Tensor) -> Tensor:
-        """Some of the vectors as float32, by their rows in the gallery."""
-        rows = torch.arange(len(self), dtype=torch.int64, device="cpu")[which] if isinstance(which, slice) else which
-        return rows_of(self.parts, rows)
+    def ids_of(self, person: str) -> list[str]:
+        return [str(item["tracklet"]) for item in self.items if str(item.get("person")) == person
+                and item.get("person") is not None]  # fmt: skip
 
-    def excluded(self, queries: Embeddings, rows: Tensor, *, other_camera: bool) -> Tensor:
-        """(q m) gallery rows -> (q m), True where a row is excluded: the query's own id, or its camera if asked for."""
-        self_rows = self._self_rows(queries, self.parts, self.items)
-        excluded = (rows == self_rows[:, None]) | (rows < 0)
-        if other_camera:  # only the candidates' items are read: there are few of them among millions
-            mine, theirs = camera_codes(queries, [self.items[row] for row in rows.clamp(min=0).flatten().tolist()])
-            excluded |= (mine[:, None] == theirs.view_as(rows)) & (mine[:, None] >= 0)
-        return excluded
+    def _rows_of(self, ids: Sequence[str]) -> Tensor:
+        rows = self._contents.rows_of(ids)
+        unknown = [name for name, row in zip(ids, rows, strict=True) if row < 0]
+        if unknown:
+            hint = did_you_mean(unknown[0], self._contents.row_of)
+            raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
+        return torch.tensor(rows, dtype=torch.int64, device="cpu")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the gallery as an embeddings file (:meth:`Embeddings.save`), its vectors as they are kept."""
         self._check_filled()
         write_file(path, self.parts, self.items, [], self.digest, self.model, self.calibration)
         return Path(path)
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str], *, device: str | torch.device = "cpu", read_only: bool = False
+    ) -> SqliteGallery:
+        """A gallery that is kept in a file, ``*.db``, ``*.sqlite`` or ``*.sqlite3``; made if it does not exist.
+
+        Args:
+            device: where the search computes.
+            read_only: the file must exist, and is not changed.
+
+        Raises:
+            ValueError: a file of another kind; embeddings files are loaded by :meth:`load`.
+            GalleryError: the file is not a gallery or is damaged.
+        """
+        from stmga.gallery.sqlite_gallery import SqliteGallery
+
+        if Path(path).suffix.lower() not in SQLITE:
+            hint = "Gallery.load reads it into memory" if Path(path).suffix == ".safetensors" else "give it that name"
+            raise ValueError(f"{path} is not named as a gallery in a file, {', '.join(SQLITE)}; {hint}")
+        return SqliteGallery(path, device=device, read_only=read_only)
 
     @classmethod
     def load(
@@ -228,59 +260,9 @@ class Gallery:
         except ValueError as error:
             raise ValueError(f"{path} cannot be used: {error}") from error
         gallery = cls(device=device, storage=file.vectors.kind)
-        gallery.digest, gallery.model, gallery.items = file.digest, file.model, file.items
-        gallery.parts, gallery._ids = [file.vectors], {str(item["tracklet"]) for item in file.items}
+        gallery.digest, gallery.model = file.digest, file.model
+        gallery._contents = MemoryContents([file.vectors], file.items)
         gallery._calibrations = (
             [known] if (known := matching_calibration(file.calibration, file.digest)) is not None else []
         )
         return gallery
-
-    def _self_rows(self, queries: Embeddings, parts: list[Vectors], items: list[dict[str, Any]]) -> Tensor:
-        """(q), the row of each query's own id, or -1.
-
-        If two different tracklets share an id, the search hides one from the other. A warning says so.
-        """
-        ids = queries.ids
-        row_of = dict.fromkeys(ids, -1)
-        if not self._ids.isdisjoint(row_of):
-            row_of |= {name: row for row, item in enumerate(items) if (name := str(item["tracklet"])) in row_of}
-        rows = torch.tensor([row_of[name] for name in ids], dtype=torch.int64, device="cpu")
-        shared = (rows >= 0).nonzero().flatten()
-        if len(shared):
-            there = rows_of(parts, rows[shared])
-            unlike = F.cosine_similarity(queries.vectors[shared], there) < _SAME_TRACKLET
-            if unlike.any():
-                logger.warning(
-                    "%d queries have the id of a gallery tracklet that looks different, and will not match it (first: "
-                    "%s); give different tracklets different ids",
-                    int(unlike.sum()),
-                    ids[int(shared[unlike][0])],
-                )
-        return rows
-
-    def _match(self, row: int, similarity: float, rank: int) -> Match:
-        item = self.items[row]
-        return Match(str(item["tracklet"]), similarity, rank, item.get("person"), item.get("camera"), row)
-
-    def _check_filled(self) -> None:
-        if not len(self):
-            raise GalleryError("the gallery is empty; put embeddings in with gallery.add(embeddings)")
-
-    def check_search(self, queries: Embeddings, k: int, threshold: float | None = None, block: int = 1) -> None:
-        """Raise the errors of :meth:`search`."""
-        _check_embeddings(queries, "search")
-        self._check_filled()
-        require_same_weights(self, queries, "the gallery's vectors", "the queries", error=GalleryError)
-        if type(k) is not int or type(block) is not int or k < 1 or block < 1:
-            raise ValueError(f"k and block must be whole numbers of at least 1, got k={k!r}, block={block!r}")
-        if threshold is not None and not (isinstance(threshold, (int, float)) and -1 <= threshold <= 1):
-            raise ValueError(f"threshold is a cosine in -1..1, got {threshold!r}")
-
-
-def _check_embeddings(given: object, call: str) -> None:
-    if not isinstance(given, Embeddings):
-        raise TypeError(
-            f"{call}() takes Embeddings, got {type(given).__name__}: embed tracklets with TrackletEmbedder, "
-            "or wrap vectors in Embeddings(vectors, items, digest=...)"
-        )
-    check_rows(Vectors(given.vectors), given.items)  # again: both can be changed after they were checked

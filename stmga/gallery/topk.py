@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmga.embedding.vectors import Vectors
+from stmga.embedding.vectors import VectorRows
 from stmga.utils.isolation import isolated
 
 _NOTHING = torch.iinfo(torch.int64).min  # the key of an excluded pair: below every real key
@@ -21,7 +21,7 @@ Exclude = Callable[[slice, slice], Tensor]  # (queries, gallery) -> bool, True w
 @isolated
 def topk(
     queries: Tensor,
-    parts: Sequence[Vectors],
+    parts: Sequence[VectorRows],
     k: int,
     *,
     self_rows: Tensor,
@@ -73,7 +73,7 @@ def topk(
 
 
 def ranked(
-    queries: Tensor, parts: Sequence[Vectors], rows: Tensor, k: int, *, threshold: float | None
+    queries: Tensor, parts: Sequence[VectorRows], rows: Tensor, k: int, *, threshold: float | None
 ) -> tuple[Tensor, Tensor]:
     """The k best of each query's candidates, ``rows`` (q m) with -1 for none, by exact similarity; as :func:`topk`."""
     exact = _similarities(_unit(queries, torch.device("cpu")), parts, rows, torch.device("cpu"))
@@ -82,13 +82,13 @@ def ranked(
 
 
 def _candidates(
-    unit: Tensor, parts: Sequence[Vectors], m: int, *, self_rows: Tensor, exclude: Exclude | None, q: slice, block: int,
-    device: torch.device,
+    unit: Tensor, parts: Sequence[VectorRows], m: int, *, self_rows: Tensor, exclude: Exclude | None, q: slice,
+    block: int, device: torch.device,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The m greatest float32 similarities of each query, best first, and their rows."""
     best = torch.full((len(unit), m), -torch.inf, dtype=torch.float32, device=device)
     rows = torch.full((len(unit), m), -1, dtype=torch.int64, device=device)
-    for start, part, g in _pieces(parts, block):
+    for start, part, g in pieces(parts, block):
         vectors = part.rows(g, device)
         length = vectors.norm(dim=1)
         similarity = unit @ vectors.T
@@ -107,12 +107,12 @@ def _candidates(
 
 
 def _literal(
-    unit: Tensor, parts: Sequence[Vectors], k: int, *, self_rows: Tensor, exclude: Exclude | None, q: Tensor,
+    unit: Tensor, parts: Sequence[VectorRows], k: int, *, self_rows: Tensor, exclude: Exclude | None, q: Tensor,
     threshold: float | None, block: int, device: torch.device,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The same in float64 throughout, for the queries numbered ``q``."""
     keys = torch.full((len(unit), k), _NOTHING, dtype=torch.int64, device=device)
-    for start, part, g in _pieces(parts, block):
+    for start, part, g in pieces(parts, block):
         vectors = _unit(part.rows(g, device), device)
         similarity = (unit @ vectors.T).float()
         at = torch.arange(start, start + len(vectors), dtype=torch.int64, device=device)
@@ -130,7 +130,7 @@ def _literal(
     return values.cpu(), rows.cpu()
 
 
-def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: torch.device) -> Tensor:
+def _similarities(unit: Tensor, parts: Sequence[VectorRows], rows: Tensor, device: torch.device) -> Tensor:
     """(q c) float64, (q m) rows -> (q m), their cosines in float64 rounded to float32; undefined for row -1."""
     out = torch.empty(rows.shape, dtype=torch.float32, device=device)
     for q in blocks(len(rows), max(1, _AT_ONCE // (rows.shape[1] * unit.shape[1]))):
@@ -140,7 +140,7 @@ def _similarities(unit: Tensor, parts: Sequence[Vectors], rows: Tensor, device: 
     return out
 
 
-def rows_of(parts: Sequence[Vectors], rows: Tensor) -> Tensor:
+def rows_of(parts: Sequence[VectorRows], rows: Tensor) -> Tensor:
     """(m) row numbers over all parts -> (m c) float32."""
     found, start = torch.empty(len(rows), parts[0].dim, dtype=torch.float32, device="cpu"), 0
     for part in parts:
@@ -158,7 +158,7 @@ def _leave_out(similarity: Tensor, self_rows: Tensor, start: int) -> None:
         similarity[here.to(similarity.device), (self_rows[here] - start).to(similarity.device)] = -torch.inf
 
 
-def _pieces(parts: Sequence[Vectors], block: int) -> Iterator[tuple[int, Vectors, slice]]:
+def pieces(parts: Sequence[VectorRows], block: int) -> Iterator[tuple[int, VectorRows, slice]]:
     """Every block of every part: the number of its first row over all parts, the part, and its slice of the part."""
     start = 0
     for part in parts:

@@ -26,6 +26,7 @@ from stmga.people.tracks import Track, Tracks
 from stmga.tracklets.images import crop
 from stmga.tracklets.tracklet import Tracklet
 from stmga.tracklets.video_frames import VideoFrames
+from stmga.utils.ahead import read_ahead
 
 QUALITY = 95  # of the crops of a live source
 
@@ -108,7 +109,8 @@ class VideoRun:
 
         earlier = iter(()) if self.log is None else self.log.earlier()
         begun = time.monotonic()
-        bar = tqdm(self.video, total=self.video.expected, unit=" frames", desc=self.source.camera,
+        frames = self.video if self.source.live else read_ahead(self.video)  # a live source must not fall behind
+        bar = tqdm(frames, total=self.video.expected, unit=" frames", desc=self.source.camera,
                    disable=not self.progress)  # fmt: skip
         with bar:
             for index, picture, stamp in bar:

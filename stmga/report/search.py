@@ -11,7 +11,7 @@ from typing import Any
 
 from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.gallery import Match
+from stmga.gallery.matches import Match
 from stmga.report.page import check_page, in_script, render, require_jinja, write_page
 from stmga.report.people import PAGE, PICTURES, Report, refuse_pictures
 from stmga.report.picture_folder import PictureFolder

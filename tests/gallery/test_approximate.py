@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from stmga import Embeddings, Gallery
+from stmga.gallery import GalleryError
 from stmga.gallery.approximate import KINDS, GalleryIndex
-from stmga.gallery.gallery import GalleryError
 
 pytest.importorskip("faiss")
 

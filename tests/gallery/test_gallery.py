@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.gallery import Gallery, GalleryError, Match
+from stmga.gallery import Gallery, GalleryError, Match
 from stmga.gallery.topk import from_keys, to_keys
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stmga import Embeddings, Gallery
 from stmga.calibration import Calibration, Threshold
+from stmga.gallery import GalleryError
 from stmga.gallery.approximate import KINDS, GalleryIndex
-from stmga.gallery.gallery import GalleryError
 from tests.support.fuzz.formats import Example, Format
 from tests.support.fuzz.mutations import changed_bytes, changed_json, changed_safetensors
 

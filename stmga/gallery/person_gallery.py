@@ -1,0 +1,188 @@
+"""Galleries of persons: enrol them, say who a tracklet is, forget them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmga.embedding.embeddings import Embeddings
+from stmga.gallery.base import SearchableGallery
+from stmga.gallery.contents import Contents, pairs_excluded, self_rows
+from stmga.gallery.matches import Assignment, GalleryError, PersonMatch
+from stmga.gallery.persons import person_scores
+from stmga.gallery.where import Where
+from stmga.tracklets.folders import natural_key
+from stmga.utils.text import did_you_mean, preview
+
+How = Literal["best", "mean", "robust"]
+
+
+class PersonGallery(SearchableGallery):
+    """A gallery whose tracklets have persons, whose names are compared as text: 7 and "7" are one."""
+
+    @abstractmethod
+    def ids_of(self, person: str) -> list[str]:
+        """The ids of the tracklets of a person, whose name is compared as text."""
+
+    @property
+    def persons(self) -> dict[str, int]:
+        """How many tracklets each known person has, in natural order of the names."""
+        with self.reading() as contents:
+            codes = contents.columns.person
+        counts = torch.bincount(codes.numbers[codes.numbers >= 0], minlength=len(codes.names)).tolist()
+        found = {name: count for name, count in zip(codes.names, counts, strict=True) if name is not None and count}
+        return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+
+    def enrol(self, person: str, embeddings: Embeddings) -> None:
+        """Add tracklets of one person, who may be in the gallery already.
+
+        Raises:
+            GalleryError: no name, no tracklet, or as :meth:`add`.
+        """
+        name = str(person)
+        if person is None or not name.strip():
+            raise GalleryError(f"a person needs a name, got {person!r}")
+        if not len(embeddings):
+            raise GalleryError(f"there is no tracklet to enrol {name!r} with")
+        self.add(replace(embeddings, items=[{**item, "person": person} for item in embeddings.items]))
+
+    def forget(self, person: str) -> int:
+        """Remove a person with all tracklets; says how many these were.
+
+        Raises:
+            GalleryError: there is no such person.
+        """
+        ids = self.ids_of(str(person))
+        if not ids:
+            names = list(self.persons)
+            hint = did_you_mean(str(person), names) or (f"it has {preview(names)}" if names else "it has no persons")
+            raise GalleryError(f"the gallery has no person {str(person)!r}; {hint}")
+        self.remove(ids)
+        return len(ids)
+
+    def search_persons(
+        self,
+        queries: Embeddings,
+        k: int = 10,
+        *,
+        how: How = "best",
+        other_camera: bool = False,
+        where: Where | None = None,
+        block: int = 4096,
+    ) -> list[list[PersonMatch]]:
+        """The ``k`` most similar persons of each query, best first; equal ones in the order of their tracklets.
+
+        Tracklets without a person take no part. A query is not compared with the gallery tracklet of its own id.
+
+        Args:
+            how: the similarity of a person: ``"best"`` is that of the most similar tracklet, ``"mean"`` the cosine with
+                the mean vector of the tracklets, ``"robust"`` the mean of the upper half of the similarities.
+            other_camera, where, block: as in :meth:`search`.
+        """
+        if how not in get_args(How):
+            raise ValueError(f"how must be one of {', '.join(map(repr, get_args(How)))}, got {how!r}")
+        self.check_search(queries, k, block=block)
+        with self.reading() as contents:
+            return self._search_persons(contents, queries, k, how, other_camera, where, block)
+
+    def _search_persons(
+        self,
+        contents: Contents,
+        queries: Embeddings,
+        k: int,
+        how: str,
+        other_camera: bool,
+        where: Where | None,
+        block: int,
+    ) -> list[list[PersonMatch]]:
+        columns, own = contents.columns, self_rows(queries, contents)
+        exclude = pairs_excluded(queries, contents, other_camera, where)
+        n, unit = len(columns), F.normalize(queries.vectors.double(), dim=1)
+
+        def excluded(q: slice) -> Tensor:
+            out = (
+                torch.zeros(q.stop - q.start, n, dtype=torch.bool, device="cpu")
+                if exclude is None
+                else exclude(q, slice(0, n))
+            )
+            rows = own[q]
+            out = out.clone()
+            out[(rows >= 0).nonzero().flatten(), rows[rows >= 0]] = True
+            return out
+
+        found: list[list[PersonMatch]] = []
+        names = columns.person.names
+        if not names:
+            return [[] for _ in queries]
+        for _, scored in person_scores(unit, contents.parts, columns.person.numbers, len(names), how, excluded, block):
+            values, order = scored.scores.sort(dim=1, descending=True, stable=True)
+            found += [
+                _person_matches(contents, names, values[i, :k], order[i, :k], scored.best[i], scored.counts[i])
+                for i in range(len(values))
+            ]
+        return found
+
+    def assign(
+        self,
+        queries: Embeddings,
+        *,
+        known: float = 1e-4,
+        new: float = 1e-2,
+        thresholds: tuple[float, float] | None = None,
+        how: How = "best",
+    ) -> list[Assignment]:
+        """Who each tracklet is: a known person, a new one, or unsure.
+
+        Args:
+            known, new: false-match rates of the calibration: "known" from the threshold of the first on, "new" below
+                that of the second, "unsure" between.
+            thresholds: both thresholds instead, as similarities.
+            how: as in :meth:`search_persons`.
+
+        Raises:
+            ValueError: neither a calibration nor thresholds, or thresholds in the wrong order.
+            GalleryError: the queries were made with other weights.
+        """
+        high, low = self._thresholds(queries, known, new) if thresholds is None else thresholds
+        if not -1 <= low <= high <= 1:
+            raise ValueError(f"known must begin where new ends or above, both in -1..1, got {high:g} and {low:g}")
+        best = self.search_persons(queries, 1, how=how) if len(self) else [[] for _ in queries]
+        return [_assignment(name, found, high, low) for name, found in zip(queries.ids, best, strict=True)]
+
+    def _thresholds(self, queries: Embeddings, known: float, new: float) -> tuple[float, float]:
+        calibration = self.calibration or queries.calibration
+        if calibration is None:
+            raise ValueError(
+                "neither the gallery nor the queries have a calibration, which says what similarities mean: "
+                "pass thresholds=(known, new), or calibrate the embeddings (`stmga calibrate`)"
+            )
+        return calibration.threshold(known).similarity, calibration.threshold(new).similarity
+
+
+def _person_matches(
+    contents: Contents, names: Sequence[str | None], values: Tensor, persons: Tensor, best: Tensor, counts: Tensor
+) -> list[PersonMatch]:
+    """The best persons of one query, those with anything to compare."""
+    order = [(value, person) for value, person in zip(values.tolist(), persons.tolist(), strict=True)
+             if value > -torch.inf]  # fmt: skip
+    items = contents.items_at([int(best[person]) for _, person in order])
+    return [
+        PersonMatch(str(names[person]), value, rank, int(counts[person]), str(item["tracklet"]))
+        for rank, ((value, person), item) in enumerate(zip(order, items, strict=True), start=1)
+    ]
+
+
+def _assignment(tracklet: str, found: Sequence[PersonMatch], high: float, low: float) -> Assignment:
+    if not found:
+        return Assignment(tracklet, None, "new", None, high, low)
+    best = found[0]
+    if best.similarity < low:
+        return Assignment(tracklet, None, "new", best.similarity, high, low)
+    verdict = "known" if best.similarity >= high else "unsure"
+    return Assignment(tracklet, best.person, verdict, best.similarity, high, low)

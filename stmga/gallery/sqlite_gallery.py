@@ -1,0 +1,264 @@
+"""A gallery in one SQLite file: it may be larger than the memory, and what is written once is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from stmga.calibration import Calibration
+from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.embeddings_file import check_items, items_json
+from stmga.embedding.same_weights import require_same_weights
+from stmga.gallery.base import check_embeddings
+from stmga.gallery.columns import Columns
+from stmga.gallery.matches import GalleryError
+from stmga.gallery.person_gallery import PersonGallery
+from stmga.gallery.sqlite_blocks import KINDS, Blocks, Labels, SqliteVectors, place, read_columns
+from stmga.gallery.sqlite_file import SqliteFile
+from stmga.gallery.sqlite_texts import Texts, decoded, short_hash
+from stmga.utils.foreign import parse_json
+from stmga.utils.text import counted, did_you_mean, preview
+
+
+class SqliteContents:
+    """The contents of the file inside one transaction."""
+
+    def __init__(self, db: sqlite3.Connection, count: int, dim: int) -> None:
+        self.db, self.count = db, count
+        self.parts = [SqliteVectors(db, count, dim)]
+
+    @cached_property
+    def columns(self) -> Columns:
+        return read_columns(self.db, self.count)
+
+    @property
+    def has_gaps(self) -> bool:
+        return self.db.execute("SELECT 1 FROM gaps").fetchone() is not None
+
+    def items_at(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        return [_item_at(self.db, row) for row in rows]
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        return [-1 if row is None else row for row in (_row(self.db, name) for name in ids)]
+
+
+class SqliteGallery(PersonGallery):
+    """A gallery in a file; see :class:`stmga.Gallery` for what it does with tracklets and persons.
+
+    Every change is a transaction of SQLite: it is in the file as a whole when the call returns, or not at all. One
+    process writes at a time; another one waits up to five seconds and is then refused. Vectors are read in blocks, so
+    the gallery may be larger than the memory.
+
+    What :meth:`forget`, :meth:`remove` and :meth:`update` take away is overwritten with zeros in the file, and the
+    journal is deleted. Copies of the file, and what the disk itself keeps, are beyond it.
+
+    Args:
+        path: the file; it is made if it does not exist.
+        device: where the search computes.
+        read_only: the file must exist, and is not changed.
+
+    Raises:
+        GalleryError: the file is not a gallery or is damaged.
+        OSError: it cannot be opened.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with SqliteGallery(folder.name + "/people.db") as gallery:
+    ...     gallery.enrol("ann", Embeddings(torch.eye(2)[:1], [{"tracklet": "a"}], digest="1f0c"))
+    >>> with SqliteGallery(folder.name + "/people.db", read_only=True) as gallery:
+    ...     gallery, gallery.persons
+    (SqliteGallery(1 x 2, unnamed weights, people.db), {'ann': 1})
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, device: str | torch.device = "cpu", read_only: bool = False
+    ) -> None:
+        self.device = torch.device(device)
+        self._file = SqliteFile(path, read_only=read_only)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        with self._file.reading() as db:
+            return int(self._about()["count"]) - int(db.execute("SELECT COUNT(*) FROM gaps").fetchone()[0])
+
+    def __repr__(self) -> str:
+        size = f"{len(self):,} x {self.dim}" if self.dim else "empty"
+        return f"SqliteGallery({size}, {self.model or 'unnamed weights'}, {self._file.path.name})"
+
+    @property
+    def digest(self) -> str:
+        """Of the weights that made the vectors; "" while nothing was added."""
+        return self._about()["digest"]
+
+    @property
+    def model(self) -> str:
+        """Their name, for people."""
+        return self._about()["model"]
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector; 0 while nothing was added."""
+        return int(self._about()["dim"])
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the similarities mean: the calibration of the embeddings that were added first with one."""
+        text = self._about()["calibration"]
+        try:
+            return Calibration.from_dict(parse_json(text)) if text else None
+        except ValueError as error:
+            raise GalleryError(f"{self._file.path} has a calibration that cannot be used: {error}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteContents]:
+        """The contents of the file; other processes cannot write meanwhile."""
+        with self._file.reading() as db:
+            yield SqliteContents(db, int(self._about()["count"]), self.dim)
+
+    def add(self, embeddings: Embeddings) -> None:
+        """Add tracklets; on an error the file stays as it was.
+
+        Raises:
+            GalleryError: other weights or another calibration than the gallery's, or an id that it has already.
+        """
+        check_embeddings(embeddings, "add")
+        check_items(embeddings.items)
+        with self._file.writing() as db:
+            about = self._about()
+            if about["digest"] or int(about["dim"]):
+                self._require_same(embeddings, "the embeddings to add")
+            known = [name for name in embeddings.ids if _row(db, name) is not None]
+            if known:
+                raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {preview(known, 10)}")
+            count = int(about["count"])
+            gaps = [row for (row,) in db.execute("SELECT row FROM gaps ORDER BY row LIMIT ?", (len(embeddings),))]
+            rows = [*gaps, *range(count, count + len(embeddings) - len(gaps))]
+            db.executemany("DELETE FROM gaps WHERE row = ?", ((row,) for row in gaps))
+            self._write(db, rows, embeddings)
+            calibration = about["calibration"]
+            if not calibration and embeddings.calibration is not None:
+                calibration = json.dumps(embeddings.calibration.to_dict())
+            self._set_about(db, {
+                "digest": embeddings.digest, "model": embeddings.model.encode(errors="backslashreplace").decode(),
+                "dim": str(embeddings.dim), "count": str(max([count, *(row + 1 for row in rows)])),
+                "calibration": calibration,
+            })  # fmt: skip
+
+    def update(self, embeddings: Embeddings) -> None:
+        """Replace the vector and the item of tracklets that are there, by id.
+
+        Raises:
+            GalleryError: an id that is not there, or other weights; then nothing is replaced.
+        """
+        check_embeddings(embeddings, "update")
+        check_items(embeddings.items)
+        with self._file.writing() as db:
+            rows = self._rows_of(db, embeddings.ids)
+            self._require_same(embeddings, "the new ones")
+            old = self._delete(db, rows)
+            self._write(db, rows, embeddings)
+            _drop_labels(db, old)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove tracklets; what the file had of them is overwritten.
+
+        Raises:
+            GalleryError: an id that is not there; then none is removed.
+        """
+        with self._file.writing() as db:
+            rows = self._rows_of(db, ids)
+            blocks = Blocks(db, self.dim)
+            for row in rows:
+                block, slot = blocks.at(row)
+                block.clear(slot)
+            blocks.save()
+            _drop_labels(db, self._delete(db, rows))
+            db.executemany("INSERT INTO gaps VALUES (?)", ((row,) for row in rows))
+
+    def ids_of(self, person: str) -> list[str]:
+        """The ids of the tracklets of a person."""
+        with self._file.reading() as db:
+            number = Labels(db, "person").find(person)
+            rows = db.execute("SELECT row FROM tracklets WHERE person = ? ORDER BY row", (number,)).fetchall()
+            return [str(_item_at(db, row)["tracklet"]) for (row,) in rows]
+
+    def _write(self, db: sqlite3.Connection, rows: Sequence[int], embeddings: Embeddings) -> None:
+        """Put tracklets into rows that are free."""
+        blocks, texts = Blocks(db, embeddings.dim), Texts(db)
+        labels = [Labels(db, kind) for kind in KINDS]
+        for row, item, vector in zip(rows, embeddings.items, embeddings.vectors.numpy(), strict=True):
+            person, camera = (one.number(item.get(one.kind), texts) for one in labels)
+            place(*blocks.at(row), item, (person, camera), vector)
+            line = row, short_hash(str(item["tracklet"])), person, camera, texts.put(items_json(item))
+            db.execute("INSERT INTO tracklets VALUES (?, ?, ?, ?, ?)", line)
+        blocks.save()
+
+    def _delete(self, db: sqlite3.Connection, rows: Sequence[int]) -> list[tuple[int, int]]:
+        """Erase the items of rows; their persons and cameras come back."""
+        sql = "SELECT person, camera, text FROM tracklets WHERE row = ?"
+        old = [db.execute(sql, (row,)).fetchone() for row in rows]
+        Texts(db).erase([text for _, _, text in old])
+        db.executemany("DELETE FROM tracklets WHERE row = ?", ((row,) for row in rows))
+        return [(person, camera) for person, camera, _ in old]
+
+    def _rows_of(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
+        found = {name: _row(db, name) for name in ids}
+        unknown = [name for name, row in found.items() if row is None]
+        if unknown:
+            some = db.execute("SELECT row FROM tracklets LIMIT 1000").fetchall()
+            hint = did_you_mean(unknown[0], [str(_item_at(db, row)["tracklet"]) for (row,) in some])
+            raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
+        if len(found) < len(ids):
+            raise GalleryError(f"{counted(len(ids) - len(found), 'id')} given twice")
+        return [row for row in found.values() if row is not None]
+
+    def _require_same(self, embeddings: Embeddings, that: str) -> None:
+        require_same_weights(self, embeddings, "the gallery's vectors", that, error=GalleryError)
+        ours, theirs = self.calibration, embeddings.calibration
+        if ours is not None and theirs is not None and ours.to_dict() != theirs.to_dict():
+            raise GalleryError(
+                f"{that} have another calibration than the gallery; calibrate both on the same tracklets"
+            )
+
+    def _about(self) -> dict[str, str]:
+        with self._file.reading() as db:
+            found = dict(db.execute("SELECT key, value FROM about"))
+        about = {"digest": "", "model": "", "dim": "0", "count": "0", "calibration": ""} | found
+        if not (about["dim"].isdecimal() and about["count"].isdecimal()):
+            raise GalleryError(f"{self._file.path} is damaged: its size is not a number")
+        return about
+
+    def _set_about(self, db: sqlite3.Connection, about: dict[str, str]) -> None:
+        db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+
+
+def _row(db: sqlite3.Connection, name: str) -> int | None:
+    rows = db.execute("SELECT row FROM tracklets WHERE hash = ?", (short_hash(name),)).fetchall()
+    return next((int(row) for (row,) in rows if str(_item_at(db, row)["tracklet"]) == name), None)
+
+
+def _item_at(db: sqlite3.Connection, row: int) -> dict[str, Any]:
+    sql = "SELECT data FROM tracklets JOIN texts ON texts.row = tracklets.text WHERE tracklets.row = ?"
+    found = db.execute(sql, (row,)).fetchone()
+    if found is None:
+        raise GalleryError("the gallery is damaged: a tracklet has no item")
+    item: dict[str, Any] = decoded(found[0], dict)
+    if "tracklet" not in item:
+        raise GalleryError("the gallery is damaged: an item has no id")
+    return item
+
+
+def _drop_labels(db: sqlite3.Connection, old: Sequence[tuple[int, int]]) -> None:
+    texts = Texts(db)
+    for i, kind in enumerate(KINDS):
+        Labels(db, kind).drop_unused((codes[i] for codes in old), texts)
