@@ -70,6 +70,7 @@ def from_table(table: Any) -> Embeddings:
 def _pyarrow() -> Any:
     try:
         import pyarrow
+        import pyarrow.compute
     except ImportError as error:
         raise ImportError("Arrow tables need pyarrow: pip install 'stmga[arrow]'") from error
     return pyarrow
@@ -78,21 +79,19 @@ def _pyarrow() -> Any:
 def _plain_items(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The items as an embeddings file would give them back: JSON values only."""
     check_items(items)
-    return json.loads(items_json(items))  # type: ignore[no-any-return]
+    return json.loads(items_json(items))
 
 
 def _column(pa: Any, name: str, values: list[Any]) -> tuple[Any, Any]:
     """A field and its cells: the type of all values if they have one, else the JSON of each as text."""
     kinds = {type(value) for value in values if value is not None}
-    kind = kinds.pop() if len(kinds) == 1 else None
+    kind = kinds.pop() if len(kinds) == 1 else None  # what is left are kinds that are mixed
     if kind in (bool, float):
         found = pa.array(values, pa.bool_() if kind is bool else pa.float64())
     elif kind is int and all(value is None or -(1 << 63) <= value < 1 << 63 for value in values):
         found = pa.array(values, pa.int64())
-    elif kind is str and all(value is None or _is_unicode(value) for value in values):
-        found = pa.array(values, pa.string())
-    elif kind is None and not kinds:  # None in every item
-        found = pa.array(values, pa.string())
+    elif kind in (str, None) and not kinds and all(value is None or _is_unicode(value) for value in values):
+        found = pa.array(values, pa.string())  # also if all are None
     else:
         found = pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
         return pa.field(name, found.type, metadata=_JSON), found
