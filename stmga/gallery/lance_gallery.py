@@ -188,14 +188,13 @@ class LanceGallery(PersonGallery):
             kind: ``"ivf"`` lists of similar vectors; ``"ivf-int8"`` a quarter of its size; ``"ivf-pq"`` a sixteenth.
             lists: how many lists; by default 4 times the root of the number of tracklets. There must be 256 of these.
         """
+        self._check_filled()
         with self._file.writing() as table:
-            if table is None:
-                self._check_filled()
             build_index(table, kind, lists)
             self._file.sweep(table)
 
     def drop_index(self) -> None:
-        """Search without an index from now on."""
+        """Search exactly again."""
         with self._file.writing() as table:
             if table is not None:
                 drop_index(table)
