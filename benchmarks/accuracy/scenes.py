@@ -38,6 +38,7 @@ import trackeval
 
 from benchmarks.turns import where
 from stmga import Embeddings, Tracklet, TrackletEmbedder, create_model, link, read_tracklets
+from stmga.cli.options import MODEL
 from stmga.data import write_scenes
 from stmga.data.walkers.truth import SEEN, START
 from stmga.embedding.resumable import embed_in_pieces
@@ -173,7 +174,7 @@ def measured(folder: Path, seed: int, weight: str, options: Mapping[str, object]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--weight", default="stmga_resnet18_c4")
+    parser.add_argument("--weight", default=MODEL, help=f"default: {MODEL}, that of `stmga people`")
     parser.add_argument("--difficulty", choices=("easy", "medium", "hard"), default="medium")
     parser.add_argument("--folder", type=Path, help="where scenes and vectors are kept (default: a temporary folder)")
     parser.add_argument("--workers", type=int, default=0, help="processes that render")

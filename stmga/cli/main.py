@@ -12,7 +12,23 @@ from contextlib import redirect_stdout
 from typing import Any, TextIO, cast
 
 from stmga._version import __version__
-from stmga.cli import compare, data, demo, embed, evaluate, export, link, people, search, teacher, track, train, weights
+from stmga.cli import (
+    compare,
+    data,
+    demo,
+    embed,
+    evaluate,
+    export,
+    gallery,
+    link,
+    people,
+    search,
+    teacher,
+    track,
+    train,
+    watch,
+    weights,
+)  # fmt: skip
 from stmga.cli.flags import flags_of, in_flags
 from stmga.cli.parser import EXIT_CODES
 from stmga.utils.cpu import keep_freed_memory
@@ -25,6 +41,8 @@ MODULES = (
     embed,
     search,
     compare,
+    gallery,
+    watch,
     link,
     weights,
     data,

@@ -13,7 +13,7 @@ from stmga.utils.text import counted
 
 if TYPE_CHECKING:
     from stmga.people.track_folder import VideoSummary
-    from stmga.people.tracking import Job
+    from stmga.people.tracking import Job, TrackSettings
 
 NOTE = """Film and track only people who know and agree, or where the law allows it."""
 
@@ -34,9 +34,14 @@ then: stmga embed tracks/manifest.jsonl -o tracks.safetensors
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
-def add_tracking(add: Callable[..., Any]) -> None:
-    """The videos, and the arguments that decide what is found in them."""
-    add("videos", metavar="VIDEO", nargs="+", help="file, NAME=file, camera (0, /dev/video0) or address (rtsp://...)")
+def add_tracking(add: Callable[..., Any], *, one: bool = False) -> None:
+    """The videos, or only one, and the arguments that decide what is found in them."""
+    add(
+        "videos",
+        metavar="VIDEO",
+        nargs=1 if one else "+",
+        help="file, NAME=file, camera (0, /dev/video0) or address (rtsp://...)",
+    )
     add(
         "--detector",
         metavar="NAME",
@@ -68,10 +73,17 @@ def track(args: argparse.Namespace) -> None:
 
 def job_of(args: argparse.Namespace) -> Job:
     """The videos and what :func:`add_tracking` asks for; what is wrong with it is found here."""
-    from stmga.people.tracking import Job, TrackSettings
+    from stmga.people.tracking import Job
+
+    return Job(args.videos, settings_of(args))
+
+
+def settings_of(args: argparse.Namespace) -> TrackSettings:
+    """What :func:`add_tracking` asks for."""
+    from stmga.people.tracking import TrackSettings
     from stmga.tracklets.limits import MAX_PIXELS
 
-    settings = TrackSettings(
+    return TrackSettings(
         detector=args.detector,
         tracker=args.tracker,
         start=args.start,
@@ -81,7 +93,6 @@ def job_of(args: argparse.Namespace) -> Job:
         device=args.device,
         max_pixels=args.max_pixels or MAX_PIXELS,
     )
-    return Job(args.videos, settings)
 
 
 def tracked(job: Job, folder: Path, *, progress: bool) -> list[VideoSummary]:

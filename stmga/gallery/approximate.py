@@ -66,6 +66,7 @@ class GalleryIndex:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
         if effort is not None and (type(effort) is not int or not 1 <= effort <= _MOST_EFFORT):
             raise ValueError(f"effort must be a whole number from 1 to {_MOST_EFFORT:,}, got {effort!r}")
+        _check_in_memory(gallery)
         if not len(gallery):
             raise GalleryError("the gallery is empty; put embeddings in before it gets an index")
         self.gallery, self.kind, self._changes = gallery, kind, gallery.changes
@@ -154,6 +155,7 @@ class GalleryIndex:
             ValueError: the file is damaged, or something else.
         """
         path = Path(path)
+        _check_in_memory(gallery)
         if not path.exists():
             raise FileNotFoundError(f"no index file {path}")
         try:
@@ -184,6 +186,14 @@ class GalleryIndex:
             reason = escaped(str(error), 200)
             raise ValueError(f"{path} is a damaged index ({reason}); build it again: GalleryIndex(gallery)") from error
         return index
+
+
+def _check_in_memory(gallery: object) -> None:
+    if not isinstance(gallery, Gallery):
+        raise TypeError(
+            f"an index is built for a Gallery in memory, got {type(gallery).__name__}; "
+            "Gallery(gallery.embeddings) reads one into memory"
+        )
 
 
 def _contents(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:

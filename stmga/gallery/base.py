@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from stmga.gallery.contents import Contents, pairs_excluded, self_rows
 from stmga.gallery.matches import GalleryError, Match
 from stmga.gallery.topk import rows_of, topk
 from stmga.gallery.where import Where
+from stmga.utils.text import counted, preview
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -196,6 +198,21 @@ def check_embeddings(given: object, call: str) -> None:
             "or wrap vectors in Embeddings(vectors, items, digest=...)"
         )
     check_rows(Vectors(given.vectors), given.items)  # again: both can be changed after they were checked
+
+
+def checked_ids(ids: Sequence[str]) -> list[str]:
+    """Ids as text.
+
+    Raises:
+        TypeError: one text, which Python would take letter by letter.
+        GalleryError: an id that is given twice.
+    """
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise TypeError(f"ids are a list of texts, got {ids!r}; for one id give [{str(ids)!r}]")
+    names = [str(name) for name in ids]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise GalleryError(f"{counted(len(twice), 'id')} given twice: {preview(twice)}")
+    return names
 
 
 def matches(contents: Contents, similarities: Tensor, rows: Tensor) -> list[list[Match]]:

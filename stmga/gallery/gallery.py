@@ -18,7 +18,7 @@ from stmga.embedding.embeddings import Embeddings, check_rows, contents, matchin
 from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors, check_kind
-from stmga.gallery.base import check_embeddings
+from stmga.gallery.base import check_embeddings, checked_ids
 from stmga.gallery.columns import Columns
 from stmga.gallery.matches import GalleryError
 from stmga.gallery.person_gallery import PersonGallery
@@ -210,8 +210,9 @@ class Gallery(PersonGallery):
                 and item.get("person") is not None]  # fmt: skip
 
     def _rows_of(self, ids: Sequence[str]) -> Tensor:
-        rows = self._contents.rows_of(ids)
-        unknown = [name for name, row in zip(ids, rows, strict=True) if row < 0]
+        names = checked_ids(ids)
+        rows = self._contents.rows_of(names)
+        unknown = [name for name, row in zip(names, rows, strict=True) if row < 0]
         if unknown:
             hint = did_you_mean(unknown[0], self._contents.row_of)
             raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -12,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmga.embedding.embeddings import Embeddings
-from stmga.gallery.base import SearchableGallery
+from stmga.gallery.base import SearchableGallery, check_embeddings
 from stmga.gallery.contents import Contents, pairs_excluded, self_rows
 from stmga.gallery.matches import Assignment, GalleryError, PersonMatch
 from stmga.gallery.persons import person_scores
+from stmga.gallery.topk import topk
 from stmga.gallery.where import Where
 from stmga.tracklets.folders import natural_key
 from stmga.utils.text import did_you_mean, preview
@@ -43,8 +45,12 @@ class PersonGallery(SearchableGallery):
         """Add tracklets of one person, who may be in the gallery already.
 
         Raises:
+            TypeError: a person who is neither a text nor a whole number.
             GalleryError: no name, no tracklet, or as :meth:`add`.
         """
+        if not isinstance(person, (str, Integral, type(None))) or isinstance(person, bool):
+            raise TypeError(f"a person is a text or a whole number, got {type(person).__name__}")
+        check_embeddings(embeddings, "enrol")
         name = str(person)
         if person is None or not name.strip():
             raise GalleryError(f"a person needs a name, got {person!r}")
@@ -139,6 +145,10 @@ class PersonGallery(SearchableGallery):
     ) -> list[Assignment]:
         """Who each tracklet is: a known person, a new one, or unsure.
 
+        A false-match rate is that of one comparison. A stranger is compared with every tracklet of the gallery, so in a
+        large gallery more strangers than this come out as known, and few as new. Lower rates, or thresholds measured
+        with your own gallery, correct this.
+
         Args:
             known, new: false-match rates of the calibration: "known" from the threshold of the first on, "new" below
                 that of the second, "unsure" between.
@@ -149,11 +159,27 @@ class PersonGallery(SearchableGallery):
             ValueError: neither a calibration nor thresholds, or thresholds in the wrong order.
             GalleryError: the queries were made with other weights.
         """
+        check_embeddings(queries, "assign")
         high, low = self._thresholds(queries, known, new) if thresholds is None else thresholds
         if not -1 <= low <= high <= 1:
             raise ValueError(f"known must begin where new ends or above, both in -1..1, got {high:g} and {low:g}")
-        best = self.search_persons(queries, 1, how=how) if len(self) else [[] for _ in queries]
-        return [_assignment(name, found, high, low) for name, found in zip(queries.ids, best, strict=True)]
+        nearest = self._nearest(queries, how) if len(self) else [None] * len(queries)
+        return [_assignment(name, found, high, low) for name, found in zip(queries.ids, nearest, strict=True)]
+
+    def _nearest(self, queries: Embeddings, how: How) -> list[tuple[str, float] | None]:
+        """The most similar person of each query, and how similar."""
+        if how != "best":
+            return [(found[0].person, found[0].similarity) if found else None
+                    for found in self.search_persons(queries, 1, how=how)]  # fmt: skip
+        self.check_search(queries, 1)
+        with self.reading() as contents:  # the most similar tracklet says who it is; scores of others are not needed
+            person = contents.columns.person
+            similarities, rows = topk(
+                queries.vectors, contents.parts, 1, self_rows=self_rows(queries, contents), threshold=None, block=4096,
+                exclude=lambda q, g: (person.numbers[g] < 0).expand(q.stop - q.start, -1), device=self.device,
+            )  # fmt: skip
+        return [(str(person.names[int(person.numbers[row])]), value) if row >= 0 else None
+                for value, row in zip(similarities[:, 0].tolist(), rows[:, 0].tolist(), strict=True)]  # fmt: skip
 
     def _thresholds(self, queries: Embeddings, known: float, new: float) -> tuple[float, float]:
         calibration = self.calibration or queries.calibration
@@ -178,11 +204,10 @@ def _person_matches(
     ]
 
 
-def _assignment(tracklet: str, found: Sequence[PersonMatch], high: float, low: float) -> Assignment:
-    if not found:
+def _assignment(tracklet: str, found: tuple[str, float] | None, high: float, low: float) -> Assignment:
+    if found is None:
         return Assignment(tracklet, None, "new", None, high, low)
-    best = found[0]
-    if best.similarity < low:
-        return Assignment(tracklet, None, "new", best.similarity, high, low)
-    verdict = "known" if best.similarity >= high else "unsure"
-    return Assignment(tracklet, best.person, verdict, best.similarity, high, low)
+    person, similarity = found
+    if similarity < low:
+        return Assignment(tracklet, None, "new", similarity, high, low)
+    return Assignment(tracklet, person, "known" if similarity >= high else "unsure", similarity, high, low)

@@ -14,6 +14,7 @@ from stmga.gallery.topk import blocks, from_keys, pieces, to_keys
 
 HOW = ("best", "mean", "robust")
 _AT_ONCE = 2**23  # similarities in memory at once: 32 MB
+_ROWS = 512  # of the gallery, in float64; larger products take memory that the allocator does not give back
 
 
 class PersonScores(NamedTuple):
@@ -44,7 +45,8 @@ def person_scores(
     n, known = len(persons), persons >= 0
     person = persons.clamp(min=0)
     for q in blocks(len(queries), max(1, _AT_ONCE // max(n, 1))):
-        similarity = torch.cat([_cosines(queries[q], part.rows(g)) for _, part, g in pieces(parts, block)], dim=1)
+        vectors = (part.rows(g) for _, part, g in pieces(parts, min(block, _ROWS)))
+        similarity = torch.cat([_cosines(queries[q], some) for some in vectors], dim=1)
         out = excluded(q) | ~known
         similarity.masked_fill_(out, -torch.inf)
         where = person.expand(len(similarity), n)
@@ -98,7 +100,7 @@ def _means(
     alike, group = torch.unique(counted, dim=0, return_inverse=True)
     for number, rows in enumerate(alike):
         mean = torch.zeros(count, queries.shape[1], dtype=torch.float64, device="cpu")
-        for start, part, g in pieces(parts, block):
+        for start, part, g in pieces(parts, min(block, _ROWS)):
             here = slice(start, start + g.stop - g.start)
             chosen = rows[here].nonzero().flatten()
             mean.index_add_(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from stmga.gallery.columns import UNKNOWN, Codes, Columns, times_of
 from stmga.gallery.matches import GalleryError
-from stmga.gallery.sqlite_texts import Texts, decoded, encoded, short_hash
+from stmga.gallery.sqlite_texts import Texts, all_decoded, decoded, encoded, short_hash
 
 ROWS = 128  # of a block
+AT_ONCE = 256  # blocks that are changed in memory: 34 MB of 256-dimensional vectors
 KINDS = ("person", "camera")
-_MOST_LABELS = 1 << 26
 GONE = -2  # the person of a row that is no tracklet
 
 
@@ -53,7 +53,10 @@ class Block:
 
 
 class Blocks:
-    """Blocks that are changed in one transaction: each is read when it is needed first, and written by :meth:`save`."""
+    """Blocks that are changed in one transaction: each is read when it is needed first, and written by :meth:`save`.
+
+    Some are in memory at a time, so that rows should come in order.
+    """
 
     def __init__(self, db: sqlite3.Connection, dim: int) -> None:
         self.db, self.dim = db, dim
@@ -63,6 +66,8 @@ class Blocks:
         """The block of a row, and where the row is in it."""
         number, slot = divmod(row, ROWS)
         if number not in self.changed:
+            if len(self.changed) == AT_ONCE:
+                self.save()
             sql = "SELECT persons, cameras, times, vectors FROM blocks WHERE number = ?"
             found = self.db.execute(sql, (number,)).fetchone()
             self.changed[number] = Block.empty(self.dim) if found is None else Block.of(found, self.dim)
@@ -74,6 +79,7 @@ class Blocks:
             sql = "UPDATE blocks SET persons = ?, cameras = ?, times = ?, vectors = ? WHERE number = ?"
             if not self.db.execute(sql, (*block.row(), number)).rowcount:
                 self.db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (number, *block.row()))
+        self.changed.clear()
 
 
 class SqliteVectors:
@@ -94,28 +100,28 @@ class SqliteVectors:
         if isinstance(which, slice):
             start, stop, _ = which.indices(self.count)
             first = start // ROWS
-            found = np.concatenate([self._block(*row) for row in self._read(first, -(-stop // ROWS))])
-            return torch.from_numpy(found[start - first * ROWS : stop - first * ROWS]).to(device)
-        out = torch.empty(len(which), self.dim, dtype=torch.float32, device="cpu")
-        numbers = which.cpu() // ROWS
-        for number in numbers.unique().tolist():
-            here = (numbers == number).nonzero().flatten()
-            block = np.concatenate([self._block(*row) for row in self._read(number, number + 1)])
-            out[here] = torch.from_numpy(block)[which.cpu()[here] % ROWS]
-        return out.to(device)
+            found = np.concatenate(self._blocks(first, -(-stop // ROWS)))[start - first * ROWS : stop - first * ROWS]
+        else:
+            wanted = which.cpu().numpy()
+            found = np.empty((len(wanted), self.dim), np.float32)
+            numbers, order = wanted // ROWS, np.argsort(wanted, kind="stable")
+            starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+            for here in np.split(order, starts[1:]) if len(order) else ():
+                (block,) = self._blocks(int(numbers[here[0]]), int(numbers[here[0]]) + 1)
+                found[here] = block[wanted[here] % ROWS]
+        flat = found.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(flat @ flat)  # of unit vectors, their number
+        if not math.isfinite(squares):
+            raise GalleryError("the gallery is damaged: it has vectors that are not finite")
+        return torch.from_numpy(found).to(device)
 
-    def _read(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    def _blocks(self, start: int, stop: int) -> list[NDArray[np.float32]]:
         sql = "SELECT number, vectors FROM blocks WHERE number >= ? AND number < ? ORDER BY number"
         rows = self.db.execute(sql, (start, stop)).fetchall()
         if [number for number, _ in rows] != list(range(start, stop)):
             raise GalleryError("the gallery is damaged: some of its vectors are missing")
-        return iter(rows)
-
-    def _block(self, number: int, data: bytes) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = _array(data, np.float32, (ROWS, self.dim))
-        if not math.isfinite(float(found.sum(dtype=np.float64))):
-            raise GalleryError(f"the gallery is damaged: block {number} has vectors that are not finite")
-        return found
+        return [_array(data, np.float32, (ROWS, self.dim)) for _, data in rows]
 
 
 def read_columns(db: sqlite3.Connection, count: int) -> Columns:
@@ -133,12 +139,14 @@ def read_columns(db: sqlite3.Connection, count: int) -> Columns:
 
 def _codes(db: sqlite3.Connection, kind: str, numbers: Tensor) -> Codes:
     sql = "SELECT number, data FROM labels JOIN texts ON texts.row = labels.text WHERE kind = ?"
-    labels = {number: decoded(data, str) for number, data in db.execute(sql, (KINDS.index(kind),))}
-    most = max([UNKNOWN, *labels, *([int(numbers.max())] if len(numbers) else [])])
-    bound = int(db.execute("SELECT COALESCE(MAX(number), 0) FROM labels").fetchone()[0])
-    if not most <= bound <= _MOST_LABELS or (len(numbers) and int(numbers.min()) < GONE):
-        raise GalleryError("the gallery is damaged: a label has an impossible number")
-    return Codes(numbers, [labels.get(number) for number in range(most + 1)])
+    rows = db.execute(f"{sql} ORDER BY number", (KINDS.index(kind),)).fetchall()
+    names = all_decoded([data for _, data in rows], str)
+    # Labels that were dropped leave numbers that nothing has: here, the others get the numbers 0, 1, 2 ...
+    used = torch.tensor([number for number, _ in rows], dtype=torch.int64, device="cpu")
+    at, named = torch.searchsorted(used, numbers), numbers >= 0
+    if not torch.equal(used[at[named].clamp(max=len(used) - 1)] if len(used) else used, numbers[named]):
+        raise GalleryError("the gallery is damaged: a label has a number without a name")
+    return Codes(torch.where(named, at, numbers), names)
 
 
 class Labels:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stmga.gallery.matches import GalleryError
-from stmga.utils.foreign import escaped, open_regular
+from stmga.utils.foreign import check_regular, escaped
 
 logger = logging.getLogger(__name__)
 
@@ -51,29 +51,33 @@ class SqliteFile:
         self._lock = threading.RLock()
         self._depth = 0
         if read_only or self.path.exists():
-            open_regular(self.path).close()
+            check_regular(self.path)
         elif not self.path.absolute().parent.is_dir():
             raise FileNotFoundError(f"the folder {self.path.absolute().parent} does not exist; create it first")
-        unfinished = self._journal_size() > 0
-        self.db = self._connect(read_only and not unfinished)
+        journal = self._journal_size() > 0
+        self.db = self._connect(read_only and not journal)
         try:
             with self._named_errors():
                 self._set_up()
+                unfinished = journal and self._recover()
                 if not read_only and not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     self._create()
                 self._check()
+                if not read_only:  # the log of another mode would keep what is erased
+                    self.db.execute("PRAGMA journal_mode = DELETE")
         except BaseException:
             self.db.close()
             raise
-        if unfinished and not self._journal_size():
+        if unfinished:
             logger.warning("%s: the last write was not finished; the gallery is as it was before it", self.path)
-        if read_only and unfinished:
+        if read_only and journal:
             self.db.close()
             self.db = self._connect(True)
             self._set_up()
 
     def close(self) -> None:
-        self.db.close()
+        with self._lock:  # a search of another thread ends first
+            self.db.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -119,6 +123,20 @@ class SqliteFile:
         for setting in ("secure_delete = ON", "trusted_schema = OFF", "cache_size = -32000", "temp_store = MEMORY"):
             self.db.execute(f"PRAGMA {setting}")
 
+    def _recover(self) -> bool:
+        """Undo a write that was not finished. False if the journal is that of a process that is still writing."""
+        self.db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.db.execute("BEGIN IMMEDIATE")  # which undoes it
+            self.db.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            return False
+        finally:
+            self.db.execute(f"PRAGMA busy_timeout = {round(1000 * WAIT)}")
+        return True
+
     def _create(self) -> None:
         self.db.execute("PRAGMA page_size = 16384")
         self.db.execute("BEGIN IMMEDIATE")
@@ -153,7 +171,11 @@ class SqliteFile:
         except sqlite3.OperationalError as error:
             text = str(error)
             if "locked" in text:
-                raise GalleryError(f"{self.path} is being written by another process; try again") from error
+                raise GalleryError(f"{self.path} is being read or written by another process; try again") from error
             raise OSError(f"{self.path}: {escaped(text, 200)}") from error
+        except sqlite3.ProgrammingError as error:
+            if "closed" in str(error):
+                raise GalleryError(f"the gallery {self.path} is closed; open it again") from error
+            raise
         except (sqlite3.DatabaseError, OverflowError) as error:
             raise GalleryError(f"{self.path} is damaged or not a gallery: {escaped(str(error), 200)}") from error

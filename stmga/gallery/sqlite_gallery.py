@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -16,27 +16,27 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.embeddings_file import check_items, items_json
 from stmga.embedding.same_weights import require_same_weights
-from stmga.gallery.base import check_embeddings
+from stmga.gallery.base import check_embeddings, checked_ids
 from stmga.gallery.columns import Columns
 from stmga.gallery.matches import GalleryError
 from stmga.gallery.person_gallery import PersonGallery
-from stmga.gallery.sqlite_blocks import KINDS, Blocks, Labels, SqliteVectors, place, read_columns
+from stmga.gallery.sqlite_blocks import KINDS, ROWS, Blocks, Labels, SqliteVectors, place, read_columns
 from stmga.gallery.sqlite_file import SqliteFile
 from stmga.gallery.sqlite_texts import Texts, decoded, short_hash
 from stmga.utils.foreign import parse_json
-from stmga.utils.text import counted, did_you_mean, preview
+from stmga.utils.text import did_you_mean, preview
 
 
 class SqliteContents:
     """The contents of the file inside one transaction."""
 
-    def __init__(self, db: sqlite3.Connection, count: int, dim: int) -> None:
-        self.db, self.count = db, count
+    def __init__(self, db: sqlite3.Connection, count: int, dim: int, columns: Callable[[], Columns]) -> None:
+        self.db, self._columns = db, columns
         self.parts = [SqliteVectors(db, count, dim)]
 
     @cached_property
     def columns(self) -> Columns:
-        return read_columns(self.db, self.count)
+        return self._columns()
 
     @property
     def has_gaps(self) -> bool:
@@ -82,6 +82,7 @@ class SqliteGallery(PersonGallery):
     ) -> None:
         self.device = torch.device(device)
         self._file = SqliteFile(path, read_only=read_only)
+        self._kept: tuple[int, Columns] | None = None  # columns, and the state of the file that they are of
 
     def close(self) -> None:
         """Close the file."""
@@ -123,7 +124,24 @@ class SqliteGallery(PersonGallery):
     def reading(self) -> Iterator[SqliteContents]:
         """The contents of the file; other processes cannot write meanwhile."""
         with self._file.reading() as db:
-            yield SqliteContents(db, int(self._about()["count"]), self.dim)
+            count = int(self._about()["count"])
+            last = db.execute("SELECT COALESCE(MAX(number), -1) FROM blocks").fetchone()[0]
+            if count > (last + 1) * ROWS:
+                raise GalleryError("the gallery is damaged: some of its vectors are missing")
+            yield SqliteContents(db, count, self.dim, lambda: self._columns(db, count))
+
+    def _columns(self, db: sqlite3.Connection, count: int) -> Columns:
+        """The columns of the file, which are read again when it has changed."""
+        state = int(db.execute("PRAGMA data_version").fetchone()[0])  # changes when another connection writes
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, read_columns(db, count)
+        return self._kept[1]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._file.writing() as db:
+            self._kept = None  # here, where no other thread reads; names that are forgotten leave the memory too
+            yield db
 
     def add(self, embeddings: Embeddings) -> None:
         """Add tracklets; on an error the file stays as it was.
@@ -133,7 +151,7 @@ class SqliteGallery(PersonGallery):
         """
         check_embeddings(embeddings, "add")
         check_items(embeddings.items)
-        with self._file.writing() as db:
+        with self._writing() as db:
             about = self._about()
             if about["digest"] or int(about["dim"]):
                 self._require_same(embeddings, "the embeddings to add")
@@ -162,7 +180,7 @@ class SqliteGallery(PersonGallery):
         """
         check_embeddings(embeddings, "update")
         check_items(embeddings.items)
-        with self._file.writing() as db:
+        with self._writing() as db:
             rows = self._rows_of(db, embeddings.ids)
             self._require_same(embeddings, "the new ones")
             old = self._delete(db, rows)
@@ -175,10 +193,10 @@ class SqliteGallery(PersonGallery):
         Raises:
             GalleryError: an id that is not there; then none is removed.
         """
-        with self._file.writing() as db:
+        with self._writing() as db:
             rows = self._rows_of(db, ids)
             blocks = Blocks(db, self.dim)
-            for row in rows:
+            for row in sorted(rows):
                 block, slot = blocks.at(row)
                 block.clear(slot)
             blocks.save()
@@ -196,7 +214,8 @@ class SqliteGallery(PersonGallery):
         """Put tracklets into rows that are free."""
         blocks, texts = Blocks(db, embeddings.dim), Texts(db)
         labels = [Labels(db, kind) for kind in KINDS]
-        for row, item, vector in zip(rows, embeddings.items, embeddings.vectors.numpy(), strict=True):
+        lines = zip(rows, embeddings.items, embeddings.vectors.numpy(), strict=True)
+        for row, item, vector in sorted(lines, key=lambda line: line[0]):
             person, camera = (one.number(item.get(one.kind), texts) for one in labels)
             place(*blocks.at(row), item, (person, camera), vector)
             line = row, short_hash(str(item["tracklet"])), person, camera, texts.put(items_json(item))
@@ -212,14 +231,12 @@ class SqliteGallery(PersonGallery):
         return [(person, camera) for person, camera, _ in old]
 
     def _rows_of(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
-        found = {name: _row(db, name) for name in ids}
+        found = {name: _row(db, name) for name in checked_ids(ids)}
         unknown = [name for name, row in found.items() if row is None]
         if unknown:
             some = db.execute("SELECT row FROM tracklets LIMIT 1000").fetchall()
             hint = did_you_mean(unknown[0], [str(_item_at(db, row)["tracklet"]) for (row,) in some])
             raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
-        if len(found) < len(ids):
-            raise GalleryError(f"{counted(len(ids) - len(found), 'id')} given twice")
         return [row for row in found.values() if row is not None]
 
     def _require_same(self, embeddings: Embeddings, that: str) -> None:

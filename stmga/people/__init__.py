@@ -9,6 +9,7 @@ from stmga.people.sources import Source
 from stmga.people.times import TravelTime
 from stmga.people.tracking import NoPersonError, TrackSettings, track
 from stmga.people.unlabelled import calibrate_unlabelled
+from stmga.people.watching import Seen, watch
 
 __all__ = [
     "DetectorError",
@@ -16,6 +17,7 @@ __all__ = [
     "Membership",
     "Motion",
     "NoPersonError",
+    "Seen",
     "Source",
     "TrackSettings",
     "TravelTime",
@@ -24,5 +26,6 @@ __all__ = [
     "read_known",
     "save_tracks",
     "track",
+    "watch",
     "with_persons",
 ]

@@ -69,11 +69,15 @@ class VideoRun:
     def __exit__(self, *args: object) -> None:
         self.video.__exit__(*args)
 
-    def tracks(self, writer: VideoWriter | None = None) -> Iterator[tuple[Track, Tracklet]]:
-        """Every track when it has ended; ``writer`` keeps detections, and the crops of a live source."""
-        live = writer is not None and self.source.live
+    def tracks(self, writer: VideoWriter | None = None, *, keep: int | None = None) -> Iterator[tuple[Track, Tracklet]]:
+        """Every track when it has ended; ``writer`` keeps detections, and the crops of a live source.
+
+        With ``keep``, tracklets have the pixels of so many crops or up to twice as many instead, and nothing is read
+        again.
+        """
+        live = writer if self.source.live else None
         self.found = Tracks(
-            self.video.fps, self.min_frames, _jpeg if live else None, writer.save_crop if live and writer else None
+            self.video.fps, self.min_frames, _jpeg if live else None, live.save_crop if live else None, keep
         )
         with ExitStack() as stack:
             if writer is not None and writer.detections is not None:

@@ -16,6 +16,7 @@ from stmga.utils.text import has_effect
 __all__ = [
     "MB",
     "check_depth",
+    "check_regular",
     "escaped",
     "fast_json",
     "inside",
@@ -40,11 +41,8 @@ def open_regular(path: str | os.PathLike[str], limit: int | None = None) -> Bina
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block here
 
-    try:
-        _check_kind(os.stat(path), path)  # opening some devices has effects
-        file = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
-    except ValueError as error:  # a NUL or a lone surrogate in the name
-        raise OSError(errno.EINVAL, f"the name is not one of a file: {error}", repr(os.fspath(path))) from error
+    check_regular(path)  # opening some devices has effects
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
     try:
         found = os.fstat(file.fileno())
         _check_kind(found, path)
@@ -54,6 +52,18 @@ def open_regular(path: str | os.PathLike[str], limit: int | None = None) -> Bina
         file.close()
         raise
     return file
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise OSError for a path that is not a regular file, as :func:`open_regular` does, without opening it.
+
+    To close a file gives up the locks that this process has on it by other descriptors.
+    """
+    try:
+        found = os.stat(path)
+    except ValueError as error:  # a NUL or a lone surrogate in the name
+        raise OSError(errno.EINVAL, f"the name is not one of a file: {error}", repr(os.fspath(path))) from error
+    _check_kind(found, path)
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:

@@ -74,7 +74,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content)
 
 def test_another_database_is_refused(tmp_path):
     changed(tmp_path / "other.db", "CREATE TABLE friends (name TEXT)")
-    with pytest.raises(GalleryError, match="is not a gallery; expected a file made by Gallery.open"):
+    with pytest.raises(GalleryError, match=r"is not a gallery; expected a file made by Gallery\.open"):
         Gallery.open(tmp_path / "other.db")
 
 
@@ -118,7 +118,7 @@ def test_a_gallery_of_another_form_is_refused(path, statement, said):
 )
 def test_damage_inside_is_an_error_of_the_gallery(path, statement, values):
     changed(path, statement, values=values)
-    with pytest.raises(GalleryError, match="damage|wrong size|cannot be used|numbers per vector"):
+    with pytest.raises(GalleryError, match=r"damage|wrong size|cannot be used|numbers per vector"):
         everything(path)
 
 
@@ -137,7 +137,7 @@ def test_damaged_pages_give_no_other_error(path):
 def test_the_last_of_two_writers_is_refused_and_then_served(path, monkeypatch):
     monkeypatch.setattr("stmga.gallery.sqlite_file.WAIT", 0.2)
     with SqliteGallery(path) as one, SqliteGallery(path) as two:
-        with one._file.writing(), pytest.raises(GalleryError, match="being written by another process; try again"):
+        with one._file.writing(), pytest.raises(GalleryError, match="read or written by another process; try again"):
             two.enrol("zoe", embeddings([{"tracklet": "z"}], seed=1))
         two.enrol("zoe", embeddings([{"tracklet": "z"}], seed=1))
         assert one.persons == {"ann": 150, "ben": 150, "zoe": 1}

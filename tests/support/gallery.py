@@ -1,10 +1,14 @@
 """Galleries of random vectors, and the plain way to search in them."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 
-from stmga import Embeddings
+from stmga import STMGA, Embeddings
 from stmga.calibration import Calibration, Threshold
+from tests.support.embedder import TINY, build
 
 DIGEST = "1f0c"
 
@@ -39,3 +43,14 @@ def person_scores(query: torch.Tensor, rows: list[tuple[str, torch.Tensor]], how
             "best": cosines[0], "mean": float(query.double() @ mean), "robust": sum(upper) / len(upper),
         }[how]  # fmt: skip
     return scores
+
+
+def calibrated(folder: Path, known: float, new: float) -> STMGA:
+    """A tiny network that was saved, with its thresholds, in ``folder``."""
+    model = build(TINY)
+    model.save_pretrained(folder)
+    model = STMGA.from_pretrained(folder)
+    assert model.record is not None
+    record = replace(model.record, calibration=replace(calibration(known, new), digest=model.digest()))
+    model.save_pretrained(folder, record=record)
+    return STMGA.from_pretrained(folder)

@@ -4,7 +4,17 @@ import os
 
 import pytest
 
-from stmga.utils.foreign import escaped, fast_json, inside, open_regular, parse_json, read_regular, shown, unprintable
+from stmga.utils.foreign import (
+    check_regular,
+    escaped,
+    fast_json,
+    inside,
+    open_regular,
+    parse_json,
+    read_regular,
+    shown,
+    unprintable,
+)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in folders")
@@ -12,8 +22,9 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):
-        with pytest.raises(OSError, match="not a regular file"):
-            open_regular(tmp_path / name)
+        for call in (open_regular, check_regular):
+            with pytest.raises(OSError, match="not a regular file"):
+                call(tmp_path / name)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="a system without this device")
@@ -27,8 +38,9 @@ def test_a_device_is_refused(tmp_path):
 def test_what_is_no_file(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path, tmp_path / "none", tmp_path / "loop", "a\0b", "\ud800"):
-        with pytest.raises(OSError):
-            read_regular(path, 100)
+        for call in (lambda path: read_regular(path, 100), check_regular):
+            with pytest.raises(OSError):
+                call(path)
 
 
 def test_a_file_has_at_most_its_limit(tmp_path):
@@ -45,11 +57,20 @@ def test_a_file_has_at_most_its_limit(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        b"", b"{", b"\xff\xfe", b"[" * 10**6, "[" * 33 + "]" * 33, '{"a":' * 40 + "1" + "}" * 40, b"[NaN]",
-        b"[-Infinity]", b"[1e999]", b'{"a": 1, "a": 2}', b"[" + b"9" * 5000 + b"]",
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 10**6,
+        "[" * 33 + "]" * 33,
+        '{"a":' * 40 + "1" + "}" * 40,
+        b"[NaN]",
+        b"[-Infinity]",
+        b"[1e999]",
+        b'{"a": 1, "a": 2}',
+        b"[" + b"9" * 5000 + b"]",
     ],
     ids=range(11),
-)  # fmt: skip
+)
 def test_json_that_is_refused(text):
     with pytest.raises(ValueError) as caught:
         parse_json(text)
