@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,10 +41,8 @@ def to_table(embeddings: Embeddings) -> Any:
     return pa.Table.from_arrays([*(array for _, array in columns), vectors], schema=schema)
 
 
-def from_table(table: Any) -> Embeddings:
-    """See :meth:`stmga.Embeddings.from_arrow`."""
-    from stmga.embedding.embeddings import Embeddings
-
+def from_table(table: Any, make: Callable[..., Embeddings]) -> Embeddings:
+    """See :meth:`stmga.Embeddings.from_arrow`; ``make`` is the class."""
     pa = _pyarrow()
     if not isinstance(table, pa.Table):
         raise TypeError(f"from_arrow takes a pyarrow.Table, got {type(table).__name__}; try pyarrow.table(it)")
@@ -64,7 +62,7 @@ def from_table(table: Any) -> Embeddings:
     vectors = _vectors(pa, table)
     cells = {field.name: _cells(field, table.column(field.name)) for field in table.schema if field.name != VECTOR}
     items = [{name: column[i] for name, column in cells.items() if column[i] is not None} for i in range(len(vectors))]
-    return Embeddings(vectors, items, digest, model, skipped, calibration)
+    return make(vectors, items, digest, model, skipped, calibration)
 
 
 def _pyarrow() -> Any:

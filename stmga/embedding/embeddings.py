@@ -259,7 +259,7 @@ class Embeddings:
         """
         from stmga.embedding.arrow import from_table
 
-        return from_table(table)
+        return from_table(table, cls)
 
 
 def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:

@@ -172,9 +172,10 @@ def _among_rows(rows: Sequence[int]) -> str:
 
 def _rows_and_vectors(batch: Any) -> tuple[Tensor, Tensor]:
     rows, vectors = batch["row"].to_numpy(), batch[VECTOR].flatten().to_numpy(zero_copy_only=False)
-    if vectors.size != len(rows) * batch.schema.field(VECTOR).type.list_size:
+    dim = batch.schema.field(VECTOR).type.list_size
+    if vectors.size != len(rows) * dim:
         raise GalleryError("the gallery is damaged: a row has no vector")
-    return torch.from_numpy(rows.copy()), torch.from_numpy(vectors.copy()).reshape(len(rows), -1)
+    return torch.from_numpy(rows.copy()), torch.from_numpy(vectors.copy()).reshape(len(rows), dim)
 
 
 def _item(found: str | None) -> dict[str, Any]:

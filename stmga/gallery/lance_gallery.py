@@ -17,7 +17,7 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.embeddings_file import check_items
 from stmga.embedding.same_weights import require_same_weights
-from stmga.gallery.base import check_embeddings
+from stmga.gallery.base import check_embeddings, checked_ids
 from stmga.gallery.contents import Contents
 from stmga.gallery.lance_contents import LanceContents, changed_rows, quoted, rows_named, rows_table, scan, text
 from stmga.gallery.lance_index import IndexSettings, build_index, drop_index, find_index, search_index
@@ -26,7 +26,7 @@ from stmga.gallery.matches import GalleryError, PersonMatch
 from stmga.gallery.person_gallery import PersonGallery
 from stmga.gallery.where import Where
 from stmga.utils.foreign import parse_json
-from stmga.utils.text import counted, did_you_mean, preview
+from stmga.utils.text import did_you_mean, preview
 
 
 class LanceGallery(PersonGallery):
@@ -160,6 +160,7 @@ class LanceGallery(PersonGallery):
 
         GalleryError for an id that is not there; then none is removed.
         """
+        ids = checked_ids(ids)
         with self._file.writing() as table:
             if rows := self._rows_of(table, ids):
                 self._rewrite(table, gone=rows)
@@ -190,8 +191,7 @@ class LanceGallery(PersonGallery):
         """
         self._check_filled()
         with self._file.writing() as table:
-            build_index(table, kind, lists)
-            self._file.sweep(table)
+            build_index(table, kind, lists)  # LanceDB's own optimize would merge its lists
 
     def drop_index(self) -> None:
         """Search exactly again."""
@@ -271,8 +271,6 @@ class LanceGallery(PersonGallery):
             )
             hint = did_you_mean(unknown[0], some)
             raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
-        if len(set(ids)) < len(ids):
-            raise GalleryError(f"{counted(len(ids) - len(set(ids)), 'id')} given twice")
         return [found[str(text(name))] for name in ids]
 
     def _require_same(self, embeddings: Embeddings, that: str) -> None:
@@ -296,5 +294,5 @@ class LanceGallery(PersonGallery):
         fresh = self._file.rewrite(
             table, schema or table.schema, changed_rows(table, np.array(gone, np.int64), *replaced, more)
         )
-        if index is not None and fresh.count_rows() >= index.lists:
+        if index is not None and fresh.count_rows() >= 256:
             build_index(fresh, *index)

@@ -18,6 +18,7 @@ from stmga.gallery.topk import ranked
 
 KINDS = ("ivf", "ivf-int8", "ivf-pq")
 _LEAST = 256  # rows, from which product quantisation is learned
+_TRAIN = 64  # vectors from which a list is learned; with fewer, LanceDB makes fewer lists than it is asked for
 _NAME = "stmga-{kind}-{lists}"  # of the index: it says how to build it again
 
 
@@ -53,10 +54,10 @@ def build_index(table: Any, kind: str, lists: int | None) -> None:
     n, dim = table.count_rows(), int(table.schema.field(VECTOR).type.list_size)
     if n < _LEAST:
         raise GalleryError(f"an index needs at least {_LEAST} tracklets, the gallery has {n}; search without one")
-    lists = lists or max(1, min(round(4 * math.sqrt(n)), n // 39))
-    if type(lists) is not int or not 1 <= lists <= n:
-        raise ValueError(f"lists must be a whole number from 1 to {n:,}, the tracklets there are, got {lists!r}")
-    settings: dict[str, Any] = {"distance_type": "cosine", "num_partitions": lists}
+    lists = lists or max(1, min(round(4 * math.sqrt(n)), n // _TRAIN))
+    if type(lists) is not int or not 1 <= lists <= n // _TRAIN:
+        raise ValueError(f"lists must be from 1 to {n // _TRAIN:,}, one for {_TRAIN} tracklets, got {lists!r}")
+    settings: dict[str, Any] = {"distance_type": "cosine", "num_partitions": lists, "sample_rate": _TRAIN}
     if kind == "ivf-pq":
         settings["num_sub_vectors"] = dim // 4 if dim % 4 == 0 else dim
     config = {"ivf": index.IvfFlat, "ivf-int8": index.IvfSq, "ivf-pq": index.IvfPq}[kind](**settings)
@@ -123,7 +124,7 @@ def _nearest(
     rows = torch.from_numpy(found["row"].to_numpy().copy())
     flat = found[VECTOR].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     at = torch.searchsorted(contents.numbers, rows)
-    return number, at, torch.from_numpy(flat.copy()).reshape(len(found), -1)
+    return number, at, torch.from_numpy(flat.copy()).reshape(len(found), contents.dim)
 
 
 def _count_up(number: Tensor) -> Tensor:
