@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors
 from stmga.utils.text import counted, did_you_mean, preview
+
+if TYPE_CHECKING:
+    import pyarrow
 
 logger = logging.getLogger(__name__)
 
@@ -232,6 +235,31 @@ class Embeddings:
             return cls(vectors, file.items, file.digest, file.model, file.skipped, file.calibration)
         except ValueError as error:
             raise ValueError(f"{path} cannot be used: {error}") from error
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A ``pyarrow.Table`` for Parquet files and databases; needs ``pip install stmga[arrow]``.
+
+        One row per tracklet, in order: a column per key of the items, then ``vector``, lists of c float32. A column
+        whose values are all text, all whole numbers of 64 bits, all floats or all booleans has that type. Any other
+        holds the JSON of each value as text, and its field has the metadata ``{"stmga": "json"}``. A key that an item
+        lacks is null, and so is None. The metadata of the schema has digest, model, calibration and skipped.
+        An item with the key "vector", or with a value that JSON cannot keep, is a ValueError.
+        """
+        from stmga.embedding.arrow import to_table
+
+        return to_table(self)
+
+    @classmethod
+    def from_arrow(cls, table: pyarrow.Table) -> Embeddings:
+        """The inverse of :meth:`to_arrow`; items lack the keys that are null. ValueError for any other table.
+
+        >>> embeddings = Embeddings(torch.eye(2), [{"tracklet": "a", "person": 7}, {"tracklet": "b"}], digest="1f0c")
+        >>> Embeddings.from_arrow(embeddings.to_arrow()).items
+        [{'tracklet': 'a', 'person': 7}, {'tracklet': 'b'}]
+        """
+        from stmga.embedding.arrow import from_table
+
+        return from_table(table, cls)
 
 
 def check_rows(vectors: Vectors, items: Sequence[Mapping[str, Any]]) -> None:

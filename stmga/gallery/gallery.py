@@ -25,6 +25,7 @@ from stmga.gallery.person_gallery import PersonGallery
 from stmga.utils.text import did_you_mean, preview
 
 if TYPE_CHECKING:
+    from stmga.gallery.lance_gallery import LanceGallery
     from stmga.gallery.sqlite_gallery import SqliteGallery
 
 logger = logging.getLogger(__name__)
@@ -226,22 +227,24 @@ class Gallery(PersonGallery):
     @staticmethod
     def open(
         path: str | os.PathLike[str], *, device: str | torch.device = "cpu", read_only: bool = False
-    ) -> SqliteGallery:
-        """A gallery that is kept in a file, ``*.db``, ``*.sqlite`` or ``*.sqlite3``; made if it does not exist.
+    ) -> SqliteGallery | LanceGallery:
+        """A gallery that is kept in a file, ``*.db``, ``*.sqlite`` or ``*.sqlite3``, or in LanceDB, ``*.lance`` or ``s3://``.
 
-        Args:
-            device: where the search computes.
-            read_only: the file must exist, and is not changed.
+        It is made if it does not exist. With ``read_only`` it must exist, and is not changed.
 
         Raises:
             ValueError: a file of another kind; embeddings files are loaded by :meth:`load`.
-            GalleryError: the file is not a gallery or is damaged.
+            GalleryError: it is not a gallery or is damaged.
         """
+        if "://" in os.fspath(path) or Path(path).suffix.lower() == ".lance":
+            from stmga.gallery.lance_gallery import LanceGallery
+
+            return LanceGallery(path, device=device, read_only=read_only)
         from stmga.gallery.sqlite_gallery import SqliteGallery
 
         if Path(path).suffix.lower() not in SQLITE:
             hint = "Gallery.load reads it into memory" if Path(path).suffix == ".safetensors" else "give it that name"
-            raise ValueError(f"{path} is not named as a gallery in a file, {', '.join(SQLITE)}; {hint}")
+            raise ValueError(f"{path} is not named as a gallery, {', '.join(SQLITE)} or .lance; {hint}")
         return SqliteGallery(path, device=device, read_only=read_only)
 
     @classmethod

@@ -18,9 +18,12 @@ PEOPLE = [
 QUERIES = [{"tracklet": f"q{i}", "camera": camera} for i, camera in enumerate((1, 2, None, 9))]
 
 
-@pytest.fixture(name="gallery", params=["memory", "sqlite"])
+@pytest.fixture(name="gallery", params=["memory", "sqlite", "lance"])
 def gallery_fixture(request, tmp_path):
-    gallery = Gallery() if request.param == "memory" else Gallery.open(tmp_path / "people.db")
+    if request.param == "lance":
+        pytest.importorskip("lancedb", reason="LanceDB is not installed (the extra `lance`)")
+    name = {"memory": "", "sqlite": "people.db", "lance": "people.lance"}[request.param]
+    gallery = Gallery.open(tmp_path / name) if name else Gallery()
     gallery.add(embeddings(PEOPLE, calibration=calibration()))
     yield gallery
     gallery.close()

@@ -45,7 +45,7 @@ def everything(path):
     ("name", "said"),
     [
         ("people.safetensors", "Gallery.load reads it into memory"),
-        ("people", r"not named as a gallery in a file, \.db, \.sqlite, \.sqlite3"),
+        ("people", r"not named as a gallery, \.db, \.sqlite, \.sqlite3 or \.lance"),
     ],
 )
 def test_other_names_are_refused(tmp_path, name, said):

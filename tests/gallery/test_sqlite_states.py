@@ -20,11 +20,12 @@ class GalleryMachine(RuleBasedStateMachine):
     """`rows`: by id, the item and the vector. No tracklet is named like another, so that traces can be found."""
 
     kind = "sqlite"
+    name = "people.db"
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "people.db"
+        self.path = Path(self.folder.name) / self.name
         self.gallery = Gallery() if self.kind == "memory" else Gallery.open(self.path)
         self.rows: dict[str, tuple[dict, torch.Tensor]] = {}
         self.number = 0
@@ -96,7 +97,7 @@ class GalleryMachine(RuleBasedStateMachine):
             with pytest.raises(GalleryError, match="already"):
                 self.gallery.add(embeddings([{"tracklet": "fresh"}, {"tracklet": name}], dim=16))
 
-    @precondition(lambda self: self.kind == "sqlite")
+    @precondition(lambda self: self.kind != "memory")
     @rule()
     def reopen(self):
         self.gallery.close()

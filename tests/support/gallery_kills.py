@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmga.gallery import SqliteGallery
+from stmga import Gallery
+from stmga.gallery import LanceGallery, SqliteGallery
 from tests.support.gallery import embeddings
 from tests.support.kills import ENVIRONMENT
 
@@ -53,11 +54,11 @@ def applied(state: State, kind: str, what: Any) -> State:
     return state | {item["tracklet"]: (item, vector.numpy().tobytes()) for item, vector in what}
 
 
-def perform(gallery: SqliteGallery, kind: str, what: Any) -> None:
+def perform(gallery: SqliteGallery | LanceGallery, kind: str, what: Any) -> None:
     getattr(gallery, kind)(*(what if kind == "enrol" else (what,)))
 
 
-def read(gallery: SqliteGallery) -> State:
+def read(gallery: SqliteGallery | LanceGallery) -> State:
     """What the file holds."""
     if not len(gallery):
         return {}
@@ -66,7 +67,7 @@ def read(gallery: SqliteGallery) -> State:
 
 def traces(folder: Path, ever: State, state: State) -> list[str]:
     """Which tracklets and persons that are gone have left a name, or 16 bytes of a vector, in a file of a folder."""
-    data = b"".join(file.read_bytes() for file in folder.iterdir()).ljust(16)
+    data = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file()).ljust(16)
     gone = {name: row for name, row in ever.items() if name not in state}
     persons = {item["person"] for item, _ in ever.values()} - {item["person"] for item, _ in state.values()}
     names = re.findall(rb'"(track\d+x\d+|person\d+)"', data)
@@ -80,10 +81,10 @@ def traces(folder: Path, ever: State, state: State) -> list[str]:
     return sorted(found)
 
 
-def check(folder: Path, kills: int, seed: int = 0) -> int:
+def check(folder: Path, kills: int, seed: int = 0, name: str = "people.db") -> int:
     """Kill a writer so often; returns how many operations were done."""
     folder.mkdir(parents=True, exist_ok=True)
-    log, place, dice = folder.parent / f"{folder.name}.log", folder / "people.db", random.Random(seed)
+    log, place, dice = folder.parent / f"{folder.name}.log", folder / name, random.Random(seed)
     state: State = {}
     ever: State = {}
     number = 0
@@ -103,7 +104,7 @@ def check(folder: Path, kills: int, seed: int = 0) -> int:
             ever |= state
             number += 1
         after = applied(state, *operation(number, state))
-        with SqliteGallery(place) as gallery:
+        with Gallery.open(place) as gallery:
             found = read(gallery)
         assert found in (state, after), f"after operation {number} the gallery is in neither state"
         if found == after:
@@ -115,7 +116,7 @@ def check(folder: Path, kills: int, seed: int = 0) -> int:
 
 def write(place: Path, log: Path, number: int) -> None:
     """Operation after operation, each noted when it is done."""
-    with SqliteGallery(place) as gallery, log.open("a") as notes:
+    with Gallery.open(place) as gallery, log.open("a") as notes:
         state = read(gallery)
         print("begun", file=notes, flush=True)
         while True:
