@@ -1,15 +1,16 @@
 """Search for tracklets and persons: exact, in memory, in a file or in LanceDB, and approximate with an index."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from stmga.gallery.approximate import GalleryIndex
 from stmga.gallery.gallery import Gallery
 from stmga.gallery.matches import Assignment, GalleryError, Match, PersonMatch
-from stmga.gallery.sqlite_gallery import SqliteGallery
 from stmga.gallery.where import Where
 
 if TYPE_CHECKING:
     from stmga.gallery.lance_gallery import LanceGallery
+    from stmga.gallery.sqlite_gallery import SqliteGallery
 
 __all__ = [
     "Assignment",
@@ -24,9 +25,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # imported when first asked for: few galleries are in LanceDB
-    if name != "LanceGallery":
-        raise AttributeError(f"module 'stmga.gallery' has no attribute {name!r}")
-    from stmga.gallery.lance_gallery import LanceGallery
+# Imported when first asked for, so that `import stmga` stays fast.
+_LATER = {"LanceGallery": "stmga.gallery.lance_gallery", "SqliteGallery": "stmga.gallery.sqlite_gallery"}
 
-    return LanceGallery
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'stmga.gallery' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

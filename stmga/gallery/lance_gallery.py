@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from stmga.gallery.lance_index import IndexSettings, build_index, drop_index, fi
 from stmga.gallery.lance_table import LanceTable, about_of, dim_of, schema_of
 from stmga.gallery.matches import GalleryError, PersonMatch
 from stmga.gallery.person_gallery import PersonGallery
+from stmga.gallery.search import SearchRules
 from stmga.gallery.where import Where
 from stmga.utils.foreign import parse_json
 from stmga.utils.text import did_you_mean, preview
@@ -209,41 +211,39 @@ class LanceGallery(PersonGallery):
     def recall(self, queries: Embeddings, k: int = 10) -> float:
         """The share, 0..1, of the k matches of the exact search that the search with the index finds."""
         with self.reading() as contents:
-            found = self._topk(contents, queries, k, None, False, None, 4096)[1]
-            exact = super()._topk(contents, queries, k, None, False, None, 4096)[1]
+            rules = SearchRules()
+            found, exact = self._search(contents, queries, k, rules)[1], super()._search(contents, queries, k, rules)[1]
         hits = (exact[:, :, None] == found[:, None, :]) & (exact[:, :, None] >= 0)
         return float(hits.any(2).sum() / (exact >= 0).sum().clamp(min=1))
 
-    def _topk(
-        self,
-        contents: Contents,
-        queries: Embeddings,
-        k: int,
-        threshold: float | None,
-        other_camera: bool,
-        where: Where | None,
-        block: int,
-    ) -> tuple[Tensor, Tensor]:
+    def _search(
+        self, contents: Contents, queries: Embeddings, k: int, rules: SearchRules
+    ) -> tuple[Tensor, Tensor, Tensor]:
         assert isinstance(contents, LanceContents)
-        self.check_search(queries, k, threshold, block)
-        k = min(k, contents.count)
-        part = contents if where is None else self._contents(where, contents.table)
-        index = find_index(contents.table) if self.use_index else None
+        self.check_search(queries, k, rules.threshold, rules.block)
+        k, part, index = min(k, contents.count), contents, None
+        if not rules.rerank and not rules.travel:  # these need to know all of the gallery
+            part = contents if rules.where is None else self._contents(rules.where, contents.table)
+            rules = replace(rules, where=None)
+            index = find_index(contents.table) if self.use_index else None
         if index is not None:
             effort = self.effort or max(1, index.lists // 16)
-            found = search_index(part, queries, k, effort=effort, threshold=threshold, other_camera=other_camera)
+            values, rows = search_index(
+                part, queries, k, effort=effort, threshold=rules.threshold, other_camera=rules.other_camera
+            )
+            added = torch.zeros_like(values)
         elif len(part):
-            found = super()._topk(part, queries, min(k, len(part)), threshold, other_camera, None, block)
+            values, rows, added = super()._search(part, queries, min(k, len(part)), rules)
         else:
-            found = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
-        values, rows = found
-        values, rows = (
-            F.pad(values, (0, k - values.shape[1]), value=-torch.inf),
-            F.pad(rows, (0, k - rows.shape[1]), value=-1),
+            values = added = torch.empty(len(queries), 0, dtype=torch.float32, device="cpu")
+            rows = torch.empty(len(queries), 0, dtype=torch.int64, device="cpu")
+        values, rows, added = (
+            F.pad(found, (0, k - found.shape[1]), value=fill)
+            for found, fill in ((values, -torch.inf), (rows, -1), (added, 0))
         )
         if len(part):
             rows = torch.where(rows >= 0, part.numbers[rows.clamp(min=0)], -1)
-        return values, rows
+        return values, rows, added
 
     def _search_persons(
         self,
