@@ -1,6 +1,6 @@
 """A gallery in a file whose writer is killed at random moments: no vector is lost, and none is left after `forget`.
 
-``python -m tests.support.gallery_kills FOLDER [KILLS]`` is the long form of the test: 40 kills.
+``python -m tests.support.gallery_kills FOLDER [KILLS] [people.lance]`` is the long form of the test: 40 kills.
 """
 
 from __future__ import annotations
@@ -131,5 +131,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "--write":
         write(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
     most = int(sys.argv[2]) if len(sys.argv) > 2 else 40
-    done = check(Path(sys.argv[1]).absolute() / "gallery", most)
+    done = check(Path(sys.argv[1]).absolute() / "gallery", most, name=(sys.argv[3:] or ["people.db"])[0])
     print(f"{most} kills in {done} operations: nothing lost, nothing left of what was forgotten")  # noqa: T201
