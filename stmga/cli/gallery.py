@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stmga.cli.options import MODEL, add_device, best_device, trained
 from stmga.cli.parser import check_exists, command
 from stmga.utils.foreign import escaped
-from stmga.utils.text import counted, preview
+from stmga.utils.text import counted, preview, text_table
 
 if TYPE_CHECKING:
     from stmga.embedding.embeddings import Embeddings
@@ -26,14 +26,16 @@ def add_arguments(commands: Any) -> None:
     example = """  stmga enrol people.db ann=photos/ann ben=ben.jpg
   stmga enrol people.db photos
   stmga enrol people.db staff.safetensors
+  stmga enrol people.db
 
 """
-    add = command(commands, "enrol", "add known people to a gallery", example + NOTE).add_argument
+    add = command(commands, "enrol", "add known people to a gallery, or list who is in it", example + NOTE).add_argument
     add("gallery", metavar="GALLERY", help="the file of the gallery, people.db; made if it does not exist")
     add(
-        "sources", metavar="SOURCE", nargs="+",
+        "sources", metavar="SOURCE", nargs="*",
         help="NAME=image, NAME=folder of images, a folder that has a folder of images for each person, or labelled "
-        "tracklets: a .jsonl manifest or embeddings with persons; each image is a tracklet of one frame",
+        "tracklets: a .jsonl manifest or embeddings with persons; each image is a tracklet of one frame; without "
+        "any, the persons in the gallery are listed",
     )  # fmt: skip
     add(
         "--model", metavar="NAME", help=f"weights, for images and tracklets (default: those of the gallery, or {MODEL})"
@@ -51,19 +53,52 @@ def enrol(args: argparse.Namespace) -> None:
     from stmga.embedding.embeddings import Embeddings
     from stmga.gallery import Gallery
 
-    new = not Path(args.gallery).exists()
+    if not args.sources:
+        _list(args.gallery)
+        return
+    exists = Path(args.gallery).exists()
     found = [one for text in args.sources for one in _read(text)]
+    parts = [one for one in found if isinstance(one, Embeddings)]
     tracklets = [one for one in found if not isinstance(one, Embeddings)]
+    if tracklets:  # before the gallery is made: a picture may be unreadable
+        parts.append(_embedded(tracklets, _weights(args.gallery, args.model), args.device))
+    embeddings = Embeddings.concatenate(parts)
     with Gallery.open(args.gallery) as gallery:
-        parts = [one for one in found if isinstance(one, Embeddings)]
-        if tracklets:
-            parts.append(_embedded(tracklets, weights_for(gallery, args.model), args.device))
-        embeddings = Embeddings.concatenate(parts)
+        _check_names(gallery, tracklets)
         gallery.add(embeddings)
         persons = sorted(set(map(str, embeddings.persons)))
         print(f"enrolled  {counted(len(persons), 'person')} with {counted(len(embeddings), 'tracklet')}: "
               f"{preview(persons, 10)}")  # fmt: skip
-        print(f"{'made' if new else 'gallery':9} {summary(args.gallery, gallery)}")
+        print(f"{'gallery' if exists else 'made':9} {summary(args.gallery, gallery)}")
+
+
+def _list(path: str) -> None:
+    """Who is in a gallery."""
+    from stmga.gallery import Gallery
+
+    check_exists(path)
+    with Gallery.open(path, read_only=True) as gallery:
+        print(f"gallery   {summary(path, gallery)}\n")
+        print(text_table(["person", "tracklets"], [[name, f"{n:,}"] for name, n in gallery.persons.items()]))
+
+
+def _check_names(gallery: PersonGallery, tracklets: list[Tracklet]) -> None:
+    """Photos are known by person and file name."""
+    with gallery.reading() as contents:
+        rows = contents.rows_of([tracklet.id for tracklet in tracklets])
+    known = [tracklet.id for tracklet, row in zip(tracklets, rows, strict=True) if row >= 0]
+    if known:
+        raise ValueError(f"{counted(len(known), 'picture')} of these names enrolled already: {preview(known)}; leave "
+                         "them out, or rename the files if they are other pictures")  # fmt: skip
+
+
+def _weights(path: str, name: str | None) -> str:
+    from stmga.gallery import Gallery
+
+    if name or not Path(path).exists():
+        return name or MODEL
+    with Gallery.open(path, read_only=True) as gallery:
+        return weights_for(gallery, name)
 
 
 def summary(path: str, gallery: PersonGallery) -> str:
@@ -115,6 +150,8 @@ def _read(text: str) -> Iterator[Tracklet | Embeddings]:
         yield _with_persons(Embeddings.load(source), text)
     elif source.is_dir():
         listing = list_folder(source)
+        if not listing.folders and not listing.images:
+            raise ValueError(f"{text} has no images and no folders of images")
         if not listing.folders:
             raise ValueError(f"whose images are those of {text}? Write NAME={text}, or give a folder that has a folder "
                              "of images for each person")  # fmt: skip

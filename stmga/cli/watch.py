@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.gallery import weights_for
+from stmga.cli.gallery import summary, weights_for
 from stmga.cli.options import MODEL, trained
 from stmga.cli.parser import check_exists, command, count
 from stmga.cli.track import NOTE, add_tracking, settings_of
+from stmga.utils.text import counted
 
 
 def add_arguments(commands: Any) -> None:
@@ -52,12 +54,19 @@ def watch(args: argparse.Namespace) -> None:
         model, name = trained(weights_for(gallery, args.model))
         embedder = TrackletEmbedder(model, device=args.device)
         notice = f" ({job.detectors.notice})" if job.detectors.notice else ""
-        print(f"watching with {job.detectors.name}{notice}, weights {name}, gallery {gallery}", file=sys.stderr)
+        print(f"detector  {job.detectors.name}{notice}\nweights   {name}\ngallery   {summary(args.gallery, gallery)}",
+              file=sys.stderr)  # fmt: skip
+        if not len(gallery):
+            print("stmga: the gallery is empty, so that everybody is new; see `stmga enrol`", file=sys.stderr)
+        verdicts: Counter[str] = Counter()
         for seen in watch_(
             job, gallery, embedder, frames=args.frames, known=args.known, new=args.new, enrol_new=args.enrol_new,
             progress=not args.quiet,
         ):  # fmt: skip
             print(json.dumps(seen.to_dict()), flush=True)
+            verdicts[seen.verdict] += 1
+        counts = ", ".join(f"{n:,} {verdict}" for verdict, n in sorted(verdicts.items()))
+        print(f"ended     {counted(verdicts.total(), 'tracklet')}{f': {counts}' if counts else ''}", file=sys.stderr)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"watch": watch}

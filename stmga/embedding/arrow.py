@@ -149,7 +149,7 @@ def _vectors(pa: Any, table: Any) -> Tensor:
         raise ValueError(f"the column {VECTOR!r} must have vectors of one length, without nulls")
     if not lengths:
         dim = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0
-        return torch.zeros(0, dim)
+        return torch.zeros(0, dim, dtype=torch.float32, device="cpu")
     array = numbers.cast(pa.float32()).combine_chunks().to_numpy(zero_copy_only=False)
     return torch.from_numpy(array.copy()).reshape(table.num_rows, lengths.pop())
 

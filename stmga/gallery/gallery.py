@@ -243,8 +243,9 @@ class Gallery(PersonGallery):
         from stmga.gallery.sqlite_gallery import SqliteGallery
 
         if Path(path).suffix.lower() not in SQLITE:
-            hint = "Gallery.load reads it into memory" if Path(path).suffix == ".safetensors" else "give it that name"
-            raise ValueError(f"{path} is not named as a gallery, {', '.join(SQLITE)} or .lance; {hint}")
+            name = f"{path} is not the name of a gallery in a file, which ends in {', '.join(SQLITE)} or .lance"
+            more = "; `stmga enrol people.db FILE` or gallery.add(Embeddings.load(FILE)) puts embeddings into one"
+            raise ValueError(name + (more if Path(path).suffix == ".safetensors" else ""))
         return SqliteGallery(path, device=device, read_only=read_only)
 
     @classmethod

@@ -150,7 +150,7 @@ class SqliteFile:
     def _check(self) -> None:
         mark, version = (self.db.execute(f"PRAGMA {key}").fetchone()[0] for key in ("application_id", "user_version"))
         if mark != MARK:
-            raise GalleryError(f"{self.path} is not a gallery; expected a file made by Gallery.open")
+            raise GalleryError(f"{self.path} is not a gallery; expected a file made by `stmga enrol` or Gallery.open")
         if version != VERSION:
             raise GalleryError(f"{self.path} is a gallery of format {version}, this stmga reads format {VERSION}")
         found = {sql for (sql,) in self.db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}

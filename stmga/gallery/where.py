@@ -45,7 +45,7 @@ class Where:
             object.__setattr__(self, key, tuple(str(name) for name in names))
         for key in ("after", "before"):
             value = getattr(self, key)
-            if value is not None and not math.isfinite(value):
+            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
                 raise ValueError(f"{key} is a time in seconds, got {value!r}")
         if self.after is not None and self.before is not None and self.after > self.before:
             raise ValueError(f"after={self.after:g} is later than before={self.before:g}")

@@ -29,7 +29,7 @@ class Seen:
         start, end: first and last frame, from 0.
         time, end_time: seconds on the clock of the camera; None if that is not known.
         frames: how many were used for the vector.
-        person: the most similar person in the gallery, or the name under which a new one was enrolled; None if new.
+        person: the most similar person in the gallery; None if new, unless enrolled: then the name that was given.
         verdict: ``"known"``, ``"unsure"`` or ``"new"``.
         similarity: to that person, in -1..1; None while the gallery is empty.
         enrolled: whether it was added to the gallery.
@@ -49,7 +49,8 @@ class Seen:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        similarity = None if self.similarity is None else round(self.similarity, 4)
+        return asdict(self) | {"similarity": similarity}
 
 
 def watch(
@@ -104,7 +105,8 @@ def _check(gallery: PersonGallery, embedder: TrackletEmbedder, rates: tuple[floa
     vector, digest = torch.zeros(1, embedder.model.dim, dtype=torch.float32, device="cpu"), embedder.digest()
     record = embedder.model.record
     known = record.calibration if record else None
-    query = Embeddings(vector, [{"tracklet": "none"}], digest, calibration=known)
+    name = record.name if record else ""
+    query = Embeddings(vector, [{"tracklet": "none"}], digest, name, calibration=known)
     gallery.assign(query, known=rates[0], new=rates[1])
 
 

@@ -29,13 +29,15 @@ def opened(source: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
     Raises:
         ValueError: too many pixels, values of unknown range, or a format that is not read.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     with _strict():
         try:
             header: Any = _Header(source)
             image = Image.open(header)
             header.done = True
+        except UnidentifiedImageError:  # its message has the object in place of the file
+            raise UnidentifiedImageError("cannot identify it as an image of a known format") from None
         except Image.DecompressionBombError as error:
             own = "PIL.Image.MAX_IMAGE_PIXELS"
             raise ValueError(

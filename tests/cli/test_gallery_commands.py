@@ -54,7 +54,7 @@ def test_photos_are_enrolled_by_name_and_by_folder(run, saved, place, tmp_path):
         (photos / "ann",): "whose images are those of",
         (f"zoe={photos}",): "has folders (ann, ben); expected images of zoe",
         (next(crops[2].glob("*.jpg")),): "whose image is",
-        (f"ann={photos / 'ann'}",): "2 of the ids to add are in the gallery already",
+        (f"ann={photos / 'ann'}",): "2 pictures of these names enrolled already: ann/",
         ("zoe=nothing.jpg",): "nothing.jpg does not exist",
         (place / "all.safetensors", f"zoe={photos / 'ben'}"): "weights",
     }

@@ -44,8 +44,8 @@ def everything(path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("people.safetensors", "Gallery.load reads it into memory"),
-        ("people", r"not named as a gallery, \.db, \.sqlite, \.sqlite3 or \.lance"),
+        ("people.safetensors", "puts embeddings into one"),
+        ("people", r"which ends in \.db, \.sqlite, \.sqlite3 or \.lance"),
     ],
 )
 def test_other_names_are_refused(tmp_path, name, said):
@@ -74,7 +74,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content)
 
 def test_another_database_is_refused(tmp_path):
     changed(tmp_path / "other.db", "CREATE TABLE friends (name TEXT)")
-    with pytest.raises(GalleryError, match=r"is not a gallery; expected a file made by Gallery\.open"):
+    with pytest.raises(GalleryError, match=r"is not a gallery; expected a file made by `stmga enrol` or Gallery\.open"):
         Gallery.open(tmp_path / "other.db")
 
 
