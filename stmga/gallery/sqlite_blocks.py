@@ -19,6 +19,7 @@ from stmga.gallery.sqlite_texts import Texts, all_decoded, decoded, encoded, sho
 
 ROWS = 128  # of a block
 AT_ONCE = 256  # blocks that are changed in memory: 34 MB of 256-dimensional vectors
+FETCHED = 64  # blocks that are read at once for single rows
 KINDS = ("person", "camera")
 GONE = -2  # the person of a row that is no tracklet
 
@@ -104,11 +105,14 @@ class SqliteVectors:
         else:
             wanted = which.cpu().numpy()
             found = np.empty((len(wanted), self.dim), np.float32)
-            numbers, order = wanted // ROWS, np.argsort(wanted, kind="stable")
-            starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-            for here in np.split(order, starts[1:]) if len(order) else ():
-                (block,) = self._blocks(int(numbers[here[0]]), int(numbers[here[0]]) + 1)
-                found[here] = block[wanted[here] % ROWS]
+            numbers, slots = np.divmod(wanted, ROWS)
+            order = np.argsort(numbers, kind="stable")
+            needed, starts = np.unique(numbers[order], return_index=True)
+            groups = np.split(order, starts[1:])
+            for i in range(0, len(needed), FETCHED):
+                blocks = self._some(needed[i : i + FETCHED].tolist())
+                for block, here in zip(blocks, groups[i : i + FETCHED], strict=True):
+                    found[here] = block[slots[here]]
         flat = found.reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):
             squares = float(flat @ flat)  # of unit vectors, their number
@@ -118,8 +122,14 @@ class SqliteVectors:
 
     def _blocks(self, start: int, stop: int) -> list[NDArray[np.float32]]:
         sql = "SELECT number, vectors FROM blocks WHERE number >= ? AND number < ? ORDER BY number"
-        rows = self.db.execute(sql, (start, stop)).fetchall()
-        if [number for number, _ in rows] != list(range(start, stop)):
+        return self._checked(self.db.execute(sql, (start, stop)).fetchall(), list(range(start, stop)))
+
+    def _some(self, numbers: list[int]) -> list[NDArray[np.float32]]:
+        sql = f"SELECT number, vectors FROM blocks WHERE number IN ({','.join('?' * len(numbers))}) ORDER BY number"
+        return self._checked(self.db.execute(sql, numbers).fetchall(), numbers)
+
+    def _checked(self, rows: Sequence[tuple[int, bytes]], numbers: list[int]) -> list[NDArray[np.float32]]:
+        if [number for number, _ in rows] != numbers:
             raise GalleryError("the gallery is damaged: some of its vectors are missing")
         return [_array(data, np.float32, (ROWS, self.dim)) for _, data in rows]
 

@@ -138,7 +138,7 @@ class SqliteFile:
         return True
 
     def _create(self) -> None:
-        self.db.execute("PRAGMA page_size = 16384")
+        self.db.execute("PRAGMA page_size = 65536")
         self.db.execute("BEGIN IMMEDIATE")
         if not self.db.execute("SELECT 1 FROM sqlite_master").fetchone():  # another process may have been faster
             self.db.execute(f"PRAGMA application_id = {MARK}")
