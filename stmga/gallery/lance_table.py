@@ -52,12 +52,16 @@ class LanceTable:
             self.db = lancedb.connect(self.place, storage_options=dict(storage_options or {}))
         if (table := self.open()) is None and read_only:
             raise GalleryError(f"{self.place} is not a gallery; leave out read_only to make one")
-        if table is not None and not read_only and _has_remains(table):
+        if not read_only and (self._temporary() or (table is not None and _has_remains(table))):
             with self.writing() as mine:
                 logger.warning(
                     "%s: the last change was not finished; what it removed is deleted now", escaped(self.place)
                 )
                 self.sweep(mine)
+
+    def _temporary(self) -> list[Path]:
+        """Files that a killed writer had begun; LanceDB itself never deletes them."""
+        return [file for file in Path(self.place).rglob(".tmp*") if file.is_file()] if self.local else []
 
     def _check_folder(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
@@ -126,7 +130,11 @@ class LanceTable:
         return fresh
 
     def sweep(self, table: Any) -> None:
-        """Delete all versions but the last, and all files that it does not use."""
+        """Delete all versions but the last, and all files that it does not use; for the one writer."""
+        for file in self._temporary():
+            file.unlink()
+        if table is None:
+            return
         for _ in range(3):  # a clean-up may itself end with a new version
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # about processes that read an older version

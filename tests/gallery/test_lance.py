@@ -281,3 +281,14 @@ def test_without_lancedb_the_extra_is_named(tmp_path):
     code = f"import sys; sys.modules['lancedb'] = None\nimport stmga; stmga.Gallery.open({str(tmp_path / 'x.lance')!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ImportError: a gallery in LanceDB needs it: pip install 'stmga[lance]'" in done.stderr
+
+
+def test_files_that_a_killed_writer_had_begun_are_deleted(tmp_path):
+    with Gallery.open(tmp_path / "people.lance") as gallery:
+        gallery.add(embeddings([{"tracklet": "a"}]))
+    begun = tmp_path / "people.lance" / "tracklets.lance" / "data" / ".tmpAbC123"
+    begun.write_bytes(b"vectors")
+    with Gallery.open(tmp_path / "people.lance", read_only=True) as gallery:
+        assert begun.exists() and len(gallery) == 1
+    with Gallery.open(tmp_path / "people.lance") as gallery:
+        assert not begun.exists() and len(gallery) == 1
