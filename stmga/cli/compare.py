@@ -40,6 +40,7 @@ def compare(args: argparse.Namespace) -> None:
     from stmga.embedding.comparison import compare as compare_
     from stmga.embedding.comparison import one_tracklet
     from stmga.embedding.embedder import TrackletEmbedder
+    from stmga.embedding.embeddings import Embeddings
 
     sides: list[Any] = []
     for text in (args.a, args.b):  # both are read before the weights are loaded
@@ -47,8 +48,8 @@ def compare(args: argparse.Namespace) -> None:
         if file is None:
             check_exists(text)
         sides.append(one_tracklet(text) if file is None else _row(file, name))
-    embedder, weights = None, ""
-    if any(_file_and_name(text)[0] is None for text in (args.a, args.b)):
+    embedder = None
+    if not all(isinstance(side, Embeddings) for side in sides):
         model, weights = trained(args.model)
         embedder = TrackletEmbedder(model, device=args.device or best_device())
     else:

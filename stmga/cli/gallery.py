@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,16 +116,12 @@ def weights_for(gallery: PersonGallery, name: str | None) -> str:
 
 def forget(args: argparse.Namespace) -> None:
     """Remove all tracklets of people."""
-    from stmga.gallery import Gallery, GalleryError
-    from stmga.utils.text import did_you_mean
+    from stmga.gallery import Gallery
 
     check_exists(args.gallery)
     with Gallery.open(args.gallery) as gallery:
-        known = gallery.persons
         for name in args.persons:  # all of them before the first is forgotten
-            if name not in known:
-                hint = did_you_mean(name, known) or (f"it has {preview(known)}" if known else "it has no persons")
-                raise GalleryError(f"{args.gallery} has no person {name!r}; {hint}")
+            gallery.require_person(name)
         for name in dict.fromkeys(args.persons):
             print(f"forgot    {name}: {counted(gallery.forget(name), 'tracklet')}, erased from the file")
         print(f"gallery   {summary(args.gallery, gallery)}")
@@ -147,7 +143,9 @@ def _read(text: str) -> Iterator[Tracklet | Embeddings]:
     check_exists(text)
     source = Path(text)
     if source.suffix == ".safetensors":
-        yield _with_persons(Embeddings.load(source), text)
+        embeddings = Embeddings.load(source)
+        _check_persons(embeddings.ids, embeddings.persons, text)
+        yield embeddings
     elif source.is_dir():
         listing = list_folder(source)
         if not listing.folders and not listing.images:
@@ -161,8 +159,7 @@ def _read(text: str) -> Iterator[Tracklet | Embeddings]:
         from stmga.tracklets.manifest import read_manifest
 
         tracklets = read_manifest(source)
-        if unnamed := [tracklet.id for tracklet in tracklets if tracklet.person is None]:
-            raise ValueError(f"{counted(len(unnamed), 'tracklet')} of {text} without a person: {preview(unnamed)}")
+        _check_persons([t.id for t in tracklets], [t.person for t in tracklets], text)
         yield from tracklets
     else:
         raise ValueError(f"whose image is {text}? Write NAME={text}")
@@ -184,11 +181,9 @@ def _photos(path: Path, person: str) -> Iterator[Tracklet]:
         yield Tracklet(f"{person}/{file.name}", [file], person=person)
 
 
-def _with_persons(embeddings: Embeddings, text: str) -> Embeddings:
-    unnamed = [name for name, person in zip(embeddings.ids, embeddings.persons, strict=True) if person is None]
-    if unnamed:
+def _check_persons(ids: Sequence[str], persons: Sequence[Any], text: str) -> None:
+    if unnamed := [name for name, person in zip(ids, persons, strict=True) if person is None]:
         raise ValueError(f"{counted(len(unnamed), 'tracklet')} of {text} without a person: {preview(unnamed)}")
-    return embeddings
 
 
 def _embedded(tracklets: list[Tracklet], weights: str, device: str | None) -> Embeddings:

@@ -52,6 +52,14 @@ def add_computing(add: Callable[..., Any]) -> None:
     add_workers(add)
 
 
+def add_frames(add: Callable[..., Any]) -> None:
+    """The argument that says how many frames of a track make its vector."""
+    add(
+        "--frames", type=count, default=8, metavar="N",
+        help="of each tracklet, spread evenly over it, that make its vector (default: 8; thresholds were measured so)",
+    )  # fmt: skip
+
+
 def add_device(add: Callable[..., Any]) -> None:
     """The argument that says where it computes."""
     add("--device", type=device_name, help="such as cpu or cuda:0 (default: the GPU, if there is one)")

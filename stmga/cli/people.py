@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.link import add_linking, linked, linking_options, write_people
-from stmga.cli.options import MODEL, trained
+from stmga.cli.options import MODEL, add_frames, trained
 from stmga.cli.pages import add_no_pictures, can_report, check_shown, write_report, write_videos
-from stmga.cli.parser import command, count, folder_named
+from stmga.cli.parser import command, folder_named
 from stmga.cli.track import NOTE, add_tracking, job_of, tracked
 from stmga.utils.text import counted, preview
 
@@ -40,10 +40,7 @@ DIR/people/report.html is the page to look at. DIR/tracks and DIR/vectors stay, 
     add("-o", "--out", metavar="DIR", required=True, help="folder for tracks, vectors and people")
     add_tracking(add)
     add("--model", metavar="NAME", default=MODEL, help=f"the weights that make the vectors (default: {MODEL})")
-    add(
-        "--frames", type=count, default=8, metavar="N",
-        help="of each tracklet, spread evenly over it, that make its vector (default: 8; thresholds were measured so)",
-    )  # fmt: skip
+    add_frames(add)
     add_linking(add)
     add_no_pictures(add)
     add("--video", action="store_true", help="draw boxes and identities into the videos: DIR/people/CAMERA.mp4")

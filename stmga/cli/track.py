@@ -13,7 +13,7 @@ from stmga.utils.text import counted
 
 if TYPE_CHECKING:
     from stmga.people.track_folder import VideoSummary
-    from stmga.people.tracking import Job, TrackSettings
+    from stmga.people.tracking import Job
 
 NOTE = """Film and track only people who know and agree, or where the law allows it."""
 
@@ -73,17 +73,10 @@ def track(args: argparse.Namespace) -> None:
 
 def job_of(args: argparse.Namespace) -> Job:
     """The videos and what :func:`add_tracking` asks for; what is wrong with it is found here."""
-    from stmga.people.tracking import Job
-
-    return Job(args.videos, settings_of(args))
-
-
-def settings_of(args: argparse.Namespace) -> TrackSettings:
-    """What :func:`add_tracking` asks for."""
-    from stmga.people.tracking import TrackSettings
+    from stmga.people.tracking import Job, TrackSettings
     from stmga.tracklets.limits import MAX_PIXELS
 
-    return TrackSettings(
+    settings = TrackSettings(
         detector=args.detector,
         tracker=args.tracker,
         start=args.start,
@@ -93,14 +86,19 @@ def settings_of(args: argparse.Namespace) -> TrackSettings:
         device=args.device,
         max_pixels=args.max_pixels or MAX_PIXELS,
     )
+    return Job(args.videos, settings)
+
+
+def detector_line(job: Job) -> str:
+    """What finds the persons, and why, as a line of output."""
+    return f"detector  {job.detectors.name}" + (f" ({job.detectors.notice})" if job.detectors.notice else "")
 
 
 def tracked(job: Job, folder: Path, *, progress: bool) -> list[VideoSummary]:
     """Track into a folder, and print what was found in each video."""
     from stmga.people.tracking import write_tracks
 
-    notice = f" ({job.detectors.notice})" if job.detectors.notice else ""
-    print(f"detector  {job.detectors.name}{notice}")
+    print(detector_line(job))
     summaries = write_tracks(job, folder, progress=progress, tell=_tell)
     tracks = sum(summary.tracks for summary in summaries)
     print(f"wrote     {folder / 'manifest.jsonl'}: {tracks:,} tracklets of {counted(len(summaries), 'camera')}")

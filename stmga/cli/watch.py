@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from stmga.cli.gallery import summary, weights_for
-from stmga.cli.options import MODEL, trained
-from stmga.cli.parser import check_exists, command, count
-from stmga.cli.track import NOTE, add_tracking, settings_of
+from stmga.cli.options import MODEL, add_frames, trained
+from stmga.cli.parser import check_exists, command
+from stmga.cli.track import NOTE, add_tracking, detector_line, job_of
 from stmga.utils.text import counted
 
 
@@ -30,10 +30,7 @@ last frame, and times if --start is given.
     add_tracking(add, one=True)
     add("--gallery", metavar="FILE", required=True, help="the gallery of `stmga enrol`")
     add("--model", metavar="NAME", help=f"weights (default: those of the gallery, or {MODEL})")
-    add(
-        "--frames", type=count, default=8, metavar="N",
-        help="of each tracklet, spread over it, that make its vector (default: 8; thresholds were measured so)",
-    )  # fmt: skip
+    add_frames(add)
     add("--known", type=float, default=1e-4, metavar="RATE", help='"known" from the threshold of this rate (1e-4)')
     add("--new", type=float, default=1e-2, metavar="RATE", help='"new" below the threshold of this rate (0.01)')
     add("--enrol-new", action="store_true", help="add new people to the gallery as new-1, new-2, ...")
@@ -44,18 +41,15 @@ def watch(args: argparse.Namespace) -> None:
     """Track one video, and compare every tracklet with a gallery."""
     from stmga.embedding.embedder import TrackletEmbedder
     from stmga.gallery import Gallery
-    from stmga.people.tracking import Job
     from stmga.people.watching import watch as watch_
 
     if not args.enrol_new:
         check_exists(args.gallery)
-    job = Job(args.videos, settings_of(args))
+    job = job_of(args)
     with Gallery.open(args.gallery, read_only=not args.enrol_new) as gallery:
         model, name = trained(weights_for(gallery, args.model))
         embedder = TrackletEmbedder(model, device=args.device)
-        notice = f" ({job.detectors.notice})" if job.detectors.notice else ""
-        print(f"detector  {job.detectors.name}{notice}\nweights   {name}\ngallery   {summary(args.gallery, gallery)}",
-              file=sys.stderr)  # fmt: skip
+        print(f"{detector_line(job)}\nweights   {name}\ngallery   {summary(args.gallery, gallery)}", file=sys.stderr)
         if not len(gallery):
             print("stmga: the gallery is empty, so that everybody is new; see `stmga enrol`", file=sys.stderr)
         verdicts: Counter[str] = Counter()

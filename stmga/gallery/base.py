@@ -21,7 +21,7 @@ from stmga.gallery.search import SearchRules, search_rows
 from stmga.gallery.topk import rows_of
 from stmga.gallery.where import Where
 from stmga.tracklets.times import TravelTime
-from stmga.utils.text import counted, preview
+from stmga.utils.text import counted, did_you_mean, preview
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -214,6 +214,18 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise GalleryError(f"{counted(len(twice), 'id')} given twice: {preview(twice)}")
     return names
+
+
+def refuse_known(ids: Sequence[str]) -> None:
+    """Raise GalleryError if any of the ids to add is there."""
+    if ids:
+        raise GalleryError(f"{len(ids)} of the ids to add are in the gallery already: {preview(ids, 10)}")
+
+
+def unknown_ids(ids: Sequence[str], known: Iterable[str]) -> GalleryError:
+    """The error for ids that a gallery does not have; ``known`` are some that it has."""
+    hint = did_you_mean(ids[0], known)
+    return GalleryError(f"the gallery has no tracklet {preview(ids)}" + (f"; {hint}" if hint else ""))
 
 
 def matches(contents: Contents, similarities: Tensor, rows: Tensor, travel: Tensor | None = None) -> list[list[Match]]:

@@ -69,9 +69,9 @@ def pairs_excluded(
     if not (other_camera or where or contents.has_gaps):
         return None
     columns = contents.columns
-    keep = columns.present if where is None else where.rows(columns)
-    if keep is not None and where is not None and columns.present is not None:
-        keep = keep & columns.present
+    keep = None if where is None else where.rows(columns)
+    if columns.present is not None:
+        keep = columns.present if keep is None else keep & columns.present
     mine, theirs = columns.camera.numbers_for(queries.cameras), columns.camera.numbers
 
     def excluded(q: slice, g: slice) -> Tensor:

@@ -18,11 +18,10 @@ from stmga.embedding.embeddings import Embeddings, check_rows, contents, matchin
 from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors, check_kind
-from stmga.gallery.base import check_embeddings, checked_ids
+from stmga.gallery.base import check_embeddings, checked_ids, refuse_known, unknown_ids
 from stmga.gallery.columns import Columns
 from stmga.gallery.matches import GalleryError
 from stmga.gallery.person_gallery import PersonGallery
-from stmga.utils.text import did_you_mean, preview
 
 if TYPE_CHECKING:
     from stmga.gallery.lance_gallery import LanceGallery
@@ -158,8 +157,7 @@ class Gallery(PersonGallery):
             require_same_weights(self, embeddings, *names, error=GalleryError)
         ids = embeddings.ids
         known = [name for name, row in zip(ids, self._contents.rows_of(ids), strict=True) if row >= 0]
-        if known:
-            raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {preview(known, 10)}")
+        refuse_known(known)
         self.digest, self.model = embeddings.digest, embeddings.model
         self._contents = self._contents.with_more(Vectors.keep(embeddings.vectors, self.storage), embeddings.items)
         if embeddings.calibration is not None and embeddings.calibration not in self._calibrations:
@@ -214,8 +212,7 @@ class Gallery(PersonGallery):
         rows = self._contents.rows_of(names)
         unknown = [name for name, row in zip(names, rows, strict=True) if row < 0]
         if unknown:
-            hint = did_you_mean(unknown[0], self._contents.row_of)
-            raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
+            raise unknown_ids(unknown, self._contents.row_of)
         return torch.tensor(rows, dtype=torch.int64, device="cpu")
 
     def save(self, path: str | os.PathLike[str]) -> Path:

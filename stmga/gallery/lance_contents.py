@@ -214,7 +214,7 @@ def _codes(column: Any) -> Codes:
 
 
 def changed_rows(table: Any, gone: np.ndarray, rows: Sequence[int], new: Any, more: Any) -> Iterator[Any]:
-    """All rows in order, numbered anew: without those ``gone``, with ``new`` ones for ``rows``, ``more`` at the end."""
+    """All rows in order, with new numbers: without those ``gone``, ``new`` ones for ``rows``, ``more`` at the end."""
     import pyarrow as pa
 
     place, start = {row: i for i, row in enumerate(rows)}, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,24 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.embeddings_file import check_items
-from stmga.embedding.same_weights import require_same_weights
-from stmga.gallery.base import check_embeddings, checked_ids
+from stmga.gallery.base import check_embeddings, checked_ids, refuse_known, unknown_ids
 from stmga.gallery.contents import Contents
 from stmga.gallery.lance_contents import LanceContents, changed_rows, quoted, rows_named, rows_table, scan, text
 from stmga.gallery.lance_index import IndexSettings, build_index, drop_index, find_index, search_index
 from stmga.gallery.lance_table import LanceTable, about_of, dim_of, schema_of
-from stmga.gallery.matches import GalleryError, PersonMatch
-from stmga.gallery.person_gallery import PersonGallery
+from stmga.gallery.matches import PersonMatch
 from stmga.gallery.search import SearchRules
+from stmga.gallery.stored import StoredGallery, about_vectors
 from stmga.gallery.where import Where
-from stmga.utils.foreign import parse_json
-from stmga.utils.text import did_you_mean, preview
 
 
-class LanceGallery(PersonGallery):
+class LanceGallery(StoredGallery):
     """A gallery in LanceDB; see :class:`stmga.Gallery` for what it does; needs ``pip install stmga[lance]``.
 
     ``place`` is a folder, or an address in object storage (``s3://``, ``gs://``, ``az://``) with its
@@ -41,7 +36,7 @@ class LanceGallery(PersonGallery):
 
     The search is exact until :meth:`create_index`. LanceDB itself filters by ``where``, and reads only what passes.
 
-    :meth:`forget`, :meth:`remove` and :meth:`update` write the whole table anew and delete all older versions, since
+    :meth:`forget`, :meth:`remove` and :meth:`update` write the whole table again and delete all older versions, since
     LanceDB keeps deleted rows in its files. Their time grows with the gallery.
 
     Attributes:
@@ -84,28 +79,9 @@ class LanceGallery(PersonGallery):
         return f"LanceGallery({', '.join([size, self.model or 'unnamed weights', name, *index])})"
 
     @property
-    def digest(self) -> str:
-        """Of the weights that made the vectors; "" while nothing was added."""
-        return about_of(self._file.open())["digest"]
-
-    @property
-    def model(self) -> str:
-        """Their name, for people."""
-        return about_of(self._file.open())["model"]
-
-    @property
     def dim(self) -> int:
         """Length of a vector; 0 while nothing was added."""
         return dim_of(self._file.open())
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What the similarities mean: the calibration of the embeddings that were added first with one."""
-        known = about_of(self._file.open())["calibration"]
-        try:
-            return Calibration.from_dict(parse_json(known)) if known else None
-        except ValueError as error:
-            raise GalleryError(f"{self._file.place} has a calibration that cannot be used: {error}") from error
 
     @contextmanager
     def reading(self) -> Iterator[LanceContents]:
@@ -126,19 +102,18 @@ class LanceGallery(PersonGallery):
         check_embeddings(embeddings, "add")
         check_items(embeddings.items)
         with self._file.writing() as table:
-            known = "" if embeddings.calibration is None else json.dumps(embeddings.calibration.to_dict())
-            model = embeddings.model.encode(errors="backslashreplace").decode()
-            about = {"digest": embeddings.digest, "model": model, "calibration": known}
+            about = about_vectors(embeddings)
             schema = schema_of(embeddings.dim, about)
             if table is None:
                 self._file.create(rows_table(embeddings, 0, schema))
                 return
             self._require_same(embeddings, "the embeddings to add")
             there = rows_named(table, "tracklet", embeddings.ids)
-            if ids := [name for name in embeddings.ids if text(name) in there]:
-                raise GalleryError(f"{len(ids)} of the ids to add are in the gallery already: {preview(ids, 10)}")
+            refuse_known([name for name in embeddings.ids if text(name) in there])
             rows = rows_table(embeddings, table.count_rows(), schema)
-            if known and not about_of(table)["calibration"]:  # what a table says of itself changes only when rewritten
+            if (
+                about["calibration"] and not about_of(table)["calibration"]
+            ):  # what a table says of itself changes only when rewritten
                 self._rewrite(table, schema=schema, more=rows)
             else:
                 table.add(rows)
@@ -175,7 +150,7 @@ class LanceGallery(PersonGallery):
             return [str(item["tracklet"]) for item in self._contents(table=table).items_at(rows)]
 
     def compact(self) -> None:
-        """Write the table anew in one piece: searches are faster after hundreds of small additions."""
+        """Write the table again in one piece: searches are faster after hundreds of small additions."""
         with self._file.writing() as table:
             if table is not None:
                 self._rewrite(table)
@@ -269,16 +244,15 @@ class LanceGallery(PersonGallery):
                 if table is None
                 else table.search().select(["tracklet"]).limit(1000).to_arrow()["tracklet"].to_pylist()
             )
-            hint = did_you_mean(unknown[0], some)
-            raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
+            raise unknown_ids(unknown, some)
         return [found[str(text(name))] for name in ids]
 
-    def _require_same(self, embeddings: Embeddings, that: str) -> None:
-        require_same_weights(self, embeddings, "the gallery's vectors", that, error=GalleryError)
-        ours, theirs = self.calibration, embeddings.calibration
-        if ours is not None and theirs is not None and ours.to_dict() != theirs.to_dict():
-            what = "have another calibration than the gallery"
-            raise GalleryError(f"{that} {what}; calibrate both on the same tracklets")
+    def _about(self) -> Mapping[str, str]:
+        return about_of(self._file.open())
+
+    @property
+    def _place(self) -> str:
+        return self._file.place
 
     def _rewrite(
         self,
@@ -289,7 +263,7 @@ class LanceGallery(PersonGallery):
         more: Any = None,
         schema: Any = None,
     ) -> None:
-        """Write all rows anew; see :func:`changed_rows`."""
+        """Write all rows again; see :func:`changed_rows`."""
         index = find_index(table)
         fresh = self._file.rewrite(
             table, schema or table.schema, changed_rows(table, np.array(gone, np.int64), *replaced, more)

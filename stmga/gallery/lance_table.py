@@ -27,9 +27,9 @@ _WAIT = 5.0  # seconds for another writer
 class LanceTable:
     """One table in a folder or at an address.
 
-    A change is one commit of LanceDB. To remove rows, the table is written anew without them, and all older versions
+    A change is one commit of LanceDB. To remove rows, the table is written again without them, and all older versions
     and all files that no version uses are deleted: a deleted row of LanceDB stays in its file. The table notes the
-    version that was written anew, so that a writer who was killed before the files were deleted is noticed.
+    version that was written last in this way, so that a writer who was killed before the files were deleted is noticed.
     """
 
     def __init__(
@@ -54,10 +54,11 @@ class LanceTable:
             raise GalleryError(f"{self.place} is not a gallery; leave out read_only to make one")
         if not read_only and (self._temporary() or (table is not None and _has_remains(table))):
             with self.writing() as mine:
-                logger.warning(
-                    "%s: the last change was not finished; what it removed is deleted now", escaped(self.place)
-                )
-                self.sweep(mine)
+                if self._temporary() or (mine is not None and _has_remains(mine)):  # not of a writer that has ended now
+                    logger.warning(
+                        "%s: the last change was not finished; what it removed is deleted now", escaped(self.place)
+                    )
+                    self.sweep(mine)
 
     def _temporary(self) -> list[Path]:
         """Files that a killed writer had begun; LanceDB itself never deletes them."""
@@ -120,7 +121,7 @@ class LanceTable:
         self.db.create_table(TABLE, rows)
 
     def rewrite(self, table: Any, schema: Any, batches: Iterator[Any]) -> Any:
-        """All rows anew, in one commit; then nothing of the older ones is left. ``batches`` may read ``table``."""
+        """All rows again, in one commit; then nothing of the older ones is left. ``batches`` may read ``table``."""
         import pyarrow as pa
 
         schema = schema.with_metadata({**schema.metadata, b"rewritten": str(table.version + 1).encode()})
@@ -189,7 +190,7 @@ def _check_schema(schema: Any, place: str) -> None:
 
 
 def _has_remains(table: Any) -> bool:
-    """Whether there are versions from before the table was last written anew."""
+    """Whether there are versions from before the table was last written as a whole."""
     first = int(table.schema.metadata.get(b"rewritten", b"0"))
     return any(version["version"] < first for version in table.list_versions())
 

@@ -66,11 +66,19 @@ class PersonGallery(SearchableGallery):
         """
         ids = self.ids_of(str(person))
         if not ids:
-            names = list(self.persons)
-            hint = did_you_mean(str(person), names) or (f"it has {preview(names)}" if names else "it has no persons")
-            raise GalleryError(f"the gallery has no person {str(person)!r}; {hint}")
+            raise self._no_person(person)
         self.remove(ids)
         return len(ids)
+
+    def require_person(self, person: str) -> None:
+        """Raise GalleryError unless there is such a person."""
+        if not self.ids_of(str(person)):
+            raise self._no_person(person)
+
+    def _no_person(self, person: str) -> GalleryError:
+        names = list(self.persons)
+        hint = did_you_mean(str(person), names) or (f"it has {preview(names)}" if names else "it has no persons")
+        return GalleryError(f"the gallery has no person {str(person)!r}; {hint}")
 
     def search_persons(
         self,

@@ -12,7 +12,6 @@ from torch import Tensor
 from stmga.embedding.vectors import VectorRows
 from stmga.gallery.topk import blocks, from_keys, pieces, to_keys
 
-HOW = ("best", "mean", "robust")
 _AT_ONCE = 2**23  # similarities in memory at once: 32 MB
 _NOTHING = torch.iinfo(torch.int64).min  # the key of a pair that does not count
 _ROWS = 512  # of the gallery, in float64; larger products take memory that the allocator does not give back
@@ -96,9 +95,7 @@ def _means(
         for start, part, g in pieces(parts, min(block, _ROWS)):
             here = slice(start, start + g.stop - g.start)
             chosen = rows[here].nonzero().flatten()
-            mean.index_add_(
-                0, person[here][chosen], torch.nn.functional.normalize(part.rows(g)[chosen].double(), dim=1)
-            )
+            mean.index_add_(0, person[here][chosen], F.normalize(part.rows(g)[chosen].double(), dim=1))
         of = group == number
         scores[of] = (queries[of].double() @ F.normalize(mean, dim=1).T).float()
     return scores

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import torch
 
-from stmga.calibration import Calibration
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.embeddings_file import check_items, items_json
-from stmga.embedding.same_weights import require_same_weights
-from stmga.gallery.base import check_embeddings, checked_ids
+from stmga.gallery.base import check_embeddings, checked_ids, refuse_known, unknown_ids
 from stmga.gallery.columns import Columns
 from stmga.gallery.matches import GalleryError
-from stmga.gallery.person_gallery import PersonGallery
 from stmga.gallery.sqlite_blocks import KINDS, ROWS, Blocks, Labels, SqliteVectors, place, read_columns
 from stmga.gallery.sqlite_file import SqliteFile
 from stmga.gallery.sqlite_texts import Texts, decoded, short_hash
-from stmga.utils.foreign import parse_json
-from stmga.utils.text import did_you_mean, preview
+from stmga.gallery.stored import StoredGallery, about_vectors
 
 
 class SqliteContents:
@@ -34,7 +28,7 @@ class SqliteContents:
         self.db, self._columns = db, columns
         self.parts = [SqliteVectors(db, count, dim)]
 
-    @cached_property
+    @property
     def columns(self) -> Columns:
         return self._columns()
 
@@ -49,7 +43,7 @@ class SqliteContents:
         return [-1 if row is None else row for row in (_row(self.db, name) for name in ids)]
 
 
-class SqliteGallery(PersonGallery):
+class SqliteGallery(StoredGallery):
     """A gallery in a file; see :class:`stmga.Gallery` for what it does with tracklets and persons.
 
     Every change is a transaction of SQLite: it is in the file as a whole when the call returns, or not at all. One
@@ -97,28 +91,9 @@ class SqliteGallery(PersonGallery):
         return f"SqliteGallery({size}, {self.model or 'unnamed weights'}, {self._file.path.name})"
 
     @property
-    def digest(self) -> str:
-        """Of the weights that made the vectors; "" while nothing was added."""
-        return self._about()["digest"]
-
-    @property
-    def model(self) -> str:
-        """Their name, for people."""
-        return self._about()["model"]
-
-    @property
     def dim(self) -> int:
         """Length of a vector; 0 while nothing was added."""
         return int(self._about()["dim"])
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What the similarities mean: the calibration of the embeddings that were added first with one."""
-        text = self._about()["calibration"]
-        try:
-            return Calibration.from_dict(parse_json(text)) if text else None
-        except ValueError as error:
-            raise GalleryError(f"{self._file.path} has a calibration that cannot be used: {error}") from error
 
     @contextmanager
     def reading(self) -> Iterator[SqliteContents]:
@@ -155,22 +130,16 @@ class SqliteGallery(PersonGallery):
             about = self._about()
             if about["digest"] or int(about["dim"]):
                 self._require_same(embeddings, "the embeddings to add")
-            known = [name for name in embeddings.ids if _row(db, name) is not None]
-            if known:
-                raise GalleryError(f"{len(known)} of the ids to add are in the gallery already: {preview(known, 10)}")
+            refuse_known([name for name in embeddings.ids if _row(db, name) is not None])
             count = int(about["count"])
             gaps = [row for (row,) in db.execute("SELECT row FROM gaps ORDER BY row LIMIT ?", (len(embeddings),))]
             rows = [*gaps, *range(count, count + len(embeddings) - len(gaps))]
             db.executemany("DELETE FROM gaps WHERE row = ?", ((row,) for row in gaps))
             self._write(db, rows, embeddings)
-            calibration = about["calibration"]
-            if not calibration and embeddings.calibration is not None:
-                calibration = json.dumps(embeddings.calibration.to_dict())
-            self._set_about(db, {
-                "digest": embeddings.digest, "model": embeddings.model.encode(errors="backslashreplace").decode(),
-                "dim": str(embeddings.dim), "count": str(max([count, *(row + 1 for row in rows)])),
-                "calibration": calibration,
-            })  # fmt: skip
+            now = about_vectors(embeddings)
+            now["calibration"] = about["calibration"] or now["calibration"]
+            now |= {"dim": str(embeddings.dim), "count": str(max([count, *(row + 1 for row in rows)]))}
+            db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", now.items())
 
     def update(self, embeddings: Embeddings) -> None:
         """Replace the vector and the item of tracklets that are there, by id.
@@ -235,17 +204,12 @@ class SqliteGallery(PersonGallery):
         unknown = [name for name, row in found.items() if row is None]
         if unknown:
             some = db.execute("SELECT row FROM tracklets LIMIT 1000").fetchall()
-            hint = did_you_mean(unknown[0], [str(_item_at(db, row)["tracklet"]) for (row,) in some])
-            raise GalleryError(f"the gallery has no tracklet {preview(unknown)}" + (f"; {hint}" if hint else ""))
+            raise unknown_ids(unknown, [str(_item_at(db, row)["tracklet"]) for (row,) in some])
         return [row for row in found.values() if row is not None]
 
-    def _require_same(self, embeddings: Embeddings, that: str) -> None:
-        require_same_weights(self, embeddings, "the gallery's vectors", that, error=GalleryError)
-        ours, theirs = self.calibration, embeddings.calibration
-        if ours is not None and theirs is not None and ours.to_dict() != theirs.to_dict():
-            raise GalleryError(
-                f"{that} have another calibration than the gallery; calibrate both on the same tracklets"
-            )
+    @property
+    def _place(self) -> str:
+        return str(self._file.path)
 
     def _about(self) -> dict[str, str]:
         with self._file.reading() as db:
@@ -254,9 +218,6 @@ class SqliteGallery(PersonGallery):
         if not (about["dim"].isdecimal() and about["count"].isdecimal()):
             raise GalleryError(f"{self._file.path} is damaged: its size is not a number")
         return about
-
-    def _set_about(self, db: sqlite3.Connection, about: dict[str, str]) -> None:
-        db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
 
 
 def _row(db: sqlite3.Connection, name: str) -> int | None:
