@@ -111,9 +111,8 @@ class LanceGallery(StoredGallery):
             there = rows_named(table, "tracklet", embeddings.ids)
             refuse_known([name for name in embeddings.ids if text(name) in there])
             rows = rows_table(embeddings, table.count_rows(), schema)
-            if (
-                about["calibration"] and not about_of(table)["calibration"]
-            ):  # what a table says of itself changes only when rewritten
+            # What a table says of itself changes only when it is written as a whole.
+            if about["calibration"] and not about_of(table)["calibration"]:
                 self._rewrite(table, schema=schema, more=rows)
             else:
                 table.add(rows)
