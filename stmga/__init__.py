@@ -34,9 +34,10 @@ from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.deploy import export
 from stmga.embedding import Embeddings, TrackletEmbedder, compare
+from stmga.features import Features
 from stmga.gallery import Gallery, Match
 from stmga.hub import WeightRecord
-from stmga.model import STMGA, Features
+from stmga.model import STMGA
 from stmga.tracklets import Frame, Tracklet, TrackletError, read_tracklets
 from stmga.transforms import ClipTransform
 from stmga.zoo import create_model, get_transform, get_weights, list_models, list_weights

@@ -37,7 +37,7 @@ ALLOWED = {
     "config": "utils",
     "utils": "",
 }
-FRONT = {"_version": "config", "calibration": "config"}
+FRONT = {"_version": "config", "calibration": "config", "features": "model"}
 
 
 def name_of(file: Path) -> str:

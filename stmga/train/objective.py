@@ -14,7 +14,8 @@ from stmga.blocks import CPASupervision
 from stmga.blocks.mga import Partwise
 from stmga.blocks.ops import no_autocast
 from stmga.config import STMGAConfig
-from stmga.model import STMGA, Features
+from stmga.features import Features
+from stmga.model import STMGA
 from stmga.train.config import TrainConfig
 from stmga.train.heads import IdentityHeads
 from stmga.train.losses import (
