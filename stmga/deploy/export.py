@@ -16,7 +16,9 @@ from torch import Tensor
 
 from stmga._version import __version__
 from stmga.deploy.deployed import Deployed
-from stmga.deploy.exported import FORMAT, FORMAT_VERSION, LARGEST_FRAME, METADATA, ExportedModel, suffix_of
+from stmga.deploy.exported import ExportedModel
+from stmga.deploy.header import FORMAT, FORMAT_VERSION, LARGEST_FRAME, METADATA
+from stmga.deploy.runtimes import suffix_of
 from stmga.model import STMGA, wrong_network
 from stmga.utils.files import atomic_path
 
