@@ -69,7 +69,7 @@ class ExportedModel:
             header = read_header(self.path, source.header)  # before anything else in the file is read
             if not trust:
                 source.check()
-            self._run = LOADERS[self.runtime](self.path, source, header, providers, trust)
+            self._halves = LOADERS[self.runtime](self.path, source, header, providers, trust)
         except HeaderError:
             raise
         except ImportError as error:
@@ -93,11 +93,24 @@ class ExportedModel:
         return f"ExportedModel({str(self.path)!r}, runtime={self.runtime!r}, weights={name or 'unnamed'!r})"
 
     def __call__(self, clips: Tensor) -> Tensor:
-        return self._checked(clips)[0]
+        return self._run(clips)[0]
 
     def encode(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c), after the BN neck; a long tracklet is the mean over its clips."""
-        return self._checked(clips)[1]
+        return self._run(clips)[1]
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """(n 3 h w) -> (n p c), of each frame alone; a file without halves, such as an older one, returns the frames.
+
+        Raises:
+            ValueError: frames of another size or type than the file takes.
+        """
+        self._check(frames, "frames (n")
+        return self._halves.frames(frames)
+
+    def encode_clips(self, features: Tensor) -> Tensor:
+        """(b t ...), what :meth:`encode_frames` gives -> (b c), after the BN neck."""
+        return self._halves.clips(features)[1]
 
     def forward_head(self, z: Tensor) -> Tensor:
         """(b c) -> (b c) of unit length. The BN neck is in the file; it is linear, so the mean may come after it."""
@@ -136,15 +149,20 @@ class ExportedModel:
     def _dtype(self) -> torch.dtype:
         return torch.float32 if self.frames is None else torch.uint8
 
-    def _checked(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        h, w = self.frames or self.config.size
-        if clips.ndim != 5 or clips.shape[2:] != (3, h, w) or 0 in clips.shape or clips.dtype != self._dtype:
+    def _run(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        self._check(clips, "clips (b, t")
+        features = self._halves.frames(clips.flatten(0, 1))
+        return self._halves.clips(features.unflatten(0, clips.shape[:2]))
+
+    def _check(self, x: Tensor, expected: str) -> None:
+        """`expected`: the name and the first axes."""
+        shape = (3, *(self.frames or self.config.size))
+        if x.ndim != expected.count(",") + 4 or x.shape[-3:] != shape or 0 in x.shape or x.dtype != self._dtype:
+            takes, got = (str(dtype).removeprefix("torch.") for dtype in (self._dtype, x.dtype))
             raise ValueError(
-                f"{self.path} takes {str(self._dtype).removeprefix('torch.')} clips (b, t, 3, {h}, {w}), got "
-                f"{str(clips.dtype).removeprefix('torch.')} {tuple(clips.shape)}; for frames of another size export "
-                "it again with --frames HEIGHT WIDTH, or without preprocessing"
+                f"{self.path} takes {takes} {expected}, {', '.join(map(str, shape))}), got {got} {tuple(x.shape)}; for "
+                "frames of another size export it again with --frames HEIGHT WIDTH, or without preprocessing"
             )
-        return self._run(clips)
 
 
 class FixedSizeFrames:
