@@ -16,7 +16,7 @@ from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.blocks.ops import at_least_float32, check_input
 from stmga.config import STMGAConfig
 from stmga.features import Features
-from stmga.fuse import evaluating, fused
+from stmga.fuse import evaluating, fused, packed
 from stmga.hub import WeightRecord, load, push, save
 from stmga.hub.state import check_types
 from stmga.transforms import ClipTransform
@@ -250,6 +250,8 @@ class STMGA(nn.Module):
         if compile:
             network.encode_frames = torch.compile(network.encode_frames, dynamic=True)  # type: ignore[method-assign]
             network.encode_clips = torch.compile(network.encode_clips, dynamic=True)  # type: ignore[method-assign]
+        elif precision == "fp32" and network.device.type == "cpu":
+            packed(network)
         return network
 
     @classmethod
