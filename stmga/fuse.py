@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
@@ -56,6 +57,36 @@ def fused(model: STMGA, *, half: torch.dtype | None = None, digest: str = "") ->
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     module.to(half)
     return model.eval().requires_grad_(False)
+
+
+def packed(model: STMGA) -> STMGA:
+    """The given network, a fused one on a CPU, with the weights of its trunk in the order in which oneDNN reads them.
+
+    oneDNN otherwise copies them into that order at every call, which for one frame takes up to a third of the time. The
+    results are the same to 1e-6. The network then only computes: its trunk has no weights to save, move or export. On
+    other processors than x86 nothing changes.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available():
+        for parent in list(model.backbone.modules()):
+            for name, module in list(parent.named_children()):
+                # other types have a forward of their own, and a padding by name depends on the input
+                if type(module) is nn.Conv2d and isinstance(module.padding, tuple) and module.padding_mode == "zeros":
+                    setattr(parent, name, PackedConv2d(module))
+    return model
+
+
+class PackedConv2d(nn.Module):
+    """A convolution in float32 with its weights in oneDNN's order, as torch.compile makes it."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.bias = conv.bias
+        self.weights = torch._C._nn.mkldnn_reorder_conv2d_weight(conv.weight.detach().to_mkldnn(), *self.how)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weights, self.bias, *self.how, "none", [], "")
+        return found
 
 
 @contextmanager

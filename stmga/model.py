@@ -16,7 +16,7 @@ from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.blocks.ops import at_least_float32, check_input
 from stmga.config import STMGAConfig
 from stmga.features import Features
-from stmga.fuse import evaluating, fused
+from stmga.fuse import evaluating, fused, packed
 from stmga.hub import WeightRecord, load, push, save
 from stmga.hub.state import check_types
 from stmga.transforms import ClipTransform
@@ -113,11 +113,25 @@ class STMGA(nn.Module):
 
     def encode(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c), the final feature before the BN neck; a long tracklet is the mean over its clips."""
-        x = self.forward_map(clips)
+        if not torch.compiler.is_compiling():
+            self._check(clips)
+        return self.encode_clips(self.encode_frames(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """(n 3 h w) -> (n p c), the parts of each frame: all that does not depend on the other frames of its clip."""
+        check_input(frames, "n c h w", "encode_frames", 3)
+        x = self.forward_map(frames[None])  # any number of frames as one clip
         if self.lsta is None and self.s_mga is None:
-            return reduce(x, "b t c h w -> b c", "mean")
+            return reduce(x, "1 n c h w -> n 1 c", "mean")
         attention = self.cpa(x) if self.cpa is not None else None
-        _, _, z_t, z_c = self.aggregate(self.part_features(x, attention))
+        return rearrange(self.part_features(x, attention), "1 p n c -> n p c")
+
+    def encode_clips(self, features: Tensor) -> Tensor:
+        """(b t p c), the features of each clip's frames -> (b c): time and parts become one feature."""
+        check_input(features, "b t p c", "encode_clips", self.dim)
+        if self.lsta is None and self.s_mga is None:
+            return reduce(features, "b t 1 c -> b c", "mean")
+        _, _, z_t, z_c = self.aggregate(rearrange(features, "b t p c -> b p t c"))
         return z_t if z_c is None else z_c
 
     def forward_head(self, z: Tensor) -> Tensor:
@@ -228,13 +242,16 @@ class STMGA(nn.Module):
 
         Args:
             precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` for a copy that is only used under autocast.
-            compile: torch.compile :meth:`encode`, for any number of clips and frames.
+            compile: torch.compile :meth:`encode_frames` and :meth:`encode_clips`, for any number of clips and frames.
             digest: of the weights, if it is known; computing it is a pass over all of them.
         """
         with evaluating(self):
             network = fused(self, half=AUTOCAST[precision], digest=digest)
         if compile:
-            network.encode = torch.compile(network.encode, dynamic=True)  # type: ignore[method-assign]
+            network.encode_frames = torch.compile(network.encode_frames, dynamic=True)  # type: ignore[method-assign]
+            network.encode_clips = torch.compile(network.encode_clips, dynamic=True)  # type: ignore[method-assign]
+        elif precision == "fp32" and network.device.type == "cpu":
+            packed(network)
         return network
 
     @classmethod

@@ -75,9 +75,13 @@ class TwoSizes:
     def for_inference(self, **options: object) -> "TwoSizes":
         return self
 
-    def encode(self, clips: Tensor) -> Tensor:
-        """(b t 3 h w) uint8 -> (b c)."""
-        return torch.stack([self.model.encode(transform(clips)) for transform in self.transforms]).mean(0)
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """(n 3 h w) uint8 -> (n 2 p c): at both sizes."""
+        return torch.stack([self.model.encode_frames(transform(frames)) for transform in self.transforms], dim=1)
+
+    def encode_clips(self, features: Tensor) -> Tensor:
+        """(b t 2 p c) -> (b c)."""
+        return torch.stack([self.model.encode_clips(each) for each in features.unbind(2)]).mean(0)
 
 
 def sides(model: STMGA) -> dict:
@@ -95,7 +99,10 @@ def sides(model: STMGA) -> dict:
         pixels = transform(clips)
         return (fused.encode(pixels) + fused.encode(pixels.flip(-1))) / 2
 
-    return {"plain": plain, "flip": flip, "two sizes": torch.inference_mode()(lambda: two.encode(clips))}
+    def both() -> Tensor:
+        return two.encode_clips(two.encode_frames(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
+
+    return {"plain": plain, "flip": flip, "two sizes": torch.inference_mode()(both)}
 
 
 def embedded(embedder: TrackletEmbedder, benchmark: Benchmark, file: Path) -> Embeddings:

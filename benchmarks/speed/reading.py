@@ -27,7 +27,9 @@ import torch
 from benchmarks.rows import Row, spread_of
 from benchmarks.turns import in_turns, where
 from stmga.config import ARCHITECTURES
+from stmga.embedding.clip_dataset import ClipRows
 from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.frame_features import FrameFeatures
 from stmga.model import STMGA
 from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.tracklet import Tracklet
@@ -58,12 +60,14 @@ def main() -> None:
         batch = torch.rand(
             min(args.batch_size, args.tracklets), config.clip_length, 3, *config.size, device=args.device
         )
-        network = embedder._network(model.digest())
+        network, order = embedder._network(model.digest()), list(range(config.clip_length))
+        clips = [ClipRows(i, order, order) for i in range(args.batch_size)]
 
         def alone() -> None:
             for start in range(0, args.tracklets, args.batch_size):
                 size = min(args.batch_size, args.tracklets - start)
-                network.forward_head(embedder._features([batch[:size]], network).to(args.device))
+                frames, known = batch[:size].flatten(0, 1), FrameFeatures([1] * size, config.clip_length)
+                network.forward_head(embedder._features([frames], clips[:size], {}, known, network).to(args.device))
 
         sides = {"model alone": alone, "from JPEG": lambda: embedder(tracklets)}
         if args.device.startswith("cuda"):

@@ -24,9 +24,19 @@ class Deployed(nn.Module):
         self.eval()
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        if self.prepare is not None:
-            clips = self.prepare(clips)
-        feature = at_least_float32(self.model.neck(self.model.encode(clips)))
+        return self.encode_clips(self.encode_frames(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """(n 3 h w), uint8 where preprocessing is inside -> (n p c)."""
+        return self.model.encode_frames(self.prepared(frames))
+
+    def prepared(self, frames: Tensor) -> Tensor:
+        """(... 3 h w) -> (... 3 h w) as the network takes them."""
+        return frames if self.prepare is None else self.prepare(frames)
+
+    def encode_clips(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(b t p c) -> embedding (b c), feature (b c)."""
+        feature = at_least_float32(self.model.neck(self.model.encode_clips(features)))
         return F.normalize(feature, dim=-1), feature
 
     def example(self, b: int, t: int) -> Tensor:
@@ -37,8 +47,32 @@ class Deployed(nn.Module):
         return torch.rand((b, t, 3, *self.frames), dtype=torch.float32, device="cpu", generator=draw) * 4 - 2
 
 
+class FrameHalf(nn.Module):
+    """(b t 3 h w) -> (b t p c), the first half of an exported graph."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, clips: Tensor) -> Tensor:
+        # Clips are prepared, not frames: OpenVINO 2026.4 cannot compile a normalisation by channel of four axes.
+        frames = self.deployed.prepared(clips).flatten(0, 1)
+        return self.deployed.model.encode_frames(frames).unflatten(0, clips.shape[:2])
+
+
+class ClipHalf(nn.Module):
+    """(b t p c) -> embedding (b c), feature (b c), the second half of an exported graph."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.deployed.encode_clips(features)
+
+
 class Prepare(nn.Module):
-    """(b t 3 h w) uint8 -> (b t 3 h w) float32: :class:`stmga.ClipTransform` for frames of one size.
+    """(... 3 h w) uint8 -> (... 3 h w) float32: :class:`stmga.ClipTransform` for frames of one size.
 
     Resizing is linear in the rows and in the columns, so for frames of one size it is two matrix products. Every
     runtime has matrix products, but few have an antialiased bicubic filter.

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stmga._version import __version__
-from stmga.deploy.deployed import Deployed
-from stmga.deploy.exported import FORMAT, FORMAT_VERSION, LARGEST_FRAME, METADATA, ExportedModel, suffix_of
+from stmga.deploy.deployed import ClipHalf, Deployed, FrameHalf
+from stmga.deploy.exported import ExportedModel
+from stmga.deploy.header import FORMAT, FORMAT_VERSION, LARGEST_FRAME, METADATA
+from stmga.deploy.onnx_halves import INPUT, OUTPUTS, SEAM, joined
+from stmga.deploy.runtimes import suffix_of
 from stmga.model import STMGA, wrong_network
 from stmga.utils.files import atomic_path
 
@@ -158,17 +161,25 @@ def _write_program(deployed: Deployed, example: Tensor, about: str, path: Path) 
 
 
 def _write_onnx(deployed: Deployed, example: Tensor, about: str, path: Path, *, opset: int | None) -> None:
-    with torch.no_grad():
+    import onnx
+
+    def graph(half: nn.Module, given: Tensor, takes: str, gives: Sequence[str]) -> Any:
         program = torch.onnx.export(
-            deployed,
-            (example,),
+            half.eval(),
+            (given,),
             dynamo=True,
             dynamic_shapes=_dynamic(),
-            input_names=["clips"],
-            output_names=["embedding", "feature"],
+            input_names=[takes],
+            output_names=gives,
             opset_version=opset,
             verbose=False,
         )
-    assert program is not None
-    program.model.metadata_props[METADATA] = about
-    program.save(path)
+        assert program is not None
+        return program.model_proto
+
+    with torch.no_grad():
+        frames = FrameHalf(deployed)
+        first = graph(frames, example, INPUT, [SEAM])
+        whole = joined(first, graph(ClipHalf(deployed), frames(example), SEAM, OUTPUTS))
+    whole.metadata_props.add(key=METADATA, value=about)
+    onnx.save(whole, path)

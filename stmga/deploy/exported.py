@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stmga.config import STMGAConfig
+from stmga.deploy.header import METADATA, HeaderError, not_exported, read_header
 from stmga.deploy.onnx_file import OnnxFile
-from stmga.deploy.program import Archive, rebuilt
-from stmga.hub.records import WeightRecord
+from stmga.deploy.program import Archive
+from stmga.deploy.runtimes import LOADERS, RUNTIMES, suffix_of
 from stmga.transforms import ClipTransform
-from stmga.utils.foreign import escaped, parse_json
-
-FORMAT = "stmga-export"
-FORMAT_VERSION = 1
-LARGEST_FRAME = 8192  # largest height and width of the frames that a file with preprocessing takes
-METADATA = "stmga"  # key of the header in the file's metadata
-RUNTIMES = {".pt2": ("torch",), ".onnx": ("onnxruntime", "openvino")}
-
-Run = Callable[[Tensor], tuple[Tensor, Tensor]]
+from stmga.utils.foreign import escaped
 
 
 class ExportedModel:
@@ -76,17 +66,19 @@ class ExportedModel:
             raise ValueError(f"providers are of onnxruntime, and {self.path} runs in {self.runtime}")
         try:
             source = Archive(self.path) if self.runtime == "torch" else OnnxFile(self.path, METADATA)
-            header = _header(self.path, source.header)  # before anything else in the file is read
+            header = read_header(self.path, source.header)  # before anything else in the file is read
             if not trust:
                 source.check()
-            self._run = _LOADERS[self.runtime](self.path, source, header, providers, trust)
-        except _HeaderError:
+            self._halves = LOADERS[self.runtime](self.path, source, header, providers, trust)
+        except HeaderError:
             raise
         except ImportError as error:
             extra = "openvino" if self.runtime == "openvino" else "onnx"
             raise ImportError(f"{self.path} needs {self.runtime}: pip install 'stmga[{extra}]'") from error
         except Exception as error:  # each runtime has errors of its own
-            raise ValueError(f"{_wrong(self.path)}, got a damaged or foreign file: {_first_line(error)}") from error
+            raise ValueError(
+                f"{not_exported(self.path)}, got a damaged or foreign file: {_first_line(error)}"
+            ) from error
         self.config, self.record, self.frames, self._digest = header
         one = torch.zeros(1, 1, 3, *(self.frames or self.config.size), dtype=self._dtype, device="cpu")
         self.dim = self.encode(one).shape[-1]
@@ -101,11 +93,24 @@ class ExportedModel:
         return f"ExportedModel({str(self.path)!r}, runtime={self.runtime!r}, weights={name or 'unnamed'!r})"
 
     def __call__(self, clips: Tensor) -> Tensor:
-        return self._checked(clips)[0]
+        return self._run(clips)[0]
 
     def encode(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c), after the BN neck; a long tracklet is the mean over its clips."""
-        return self._checked(clips)[1]
+        return self._run(clips)[1]
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """(n 3 h w) -> (n p c), of each frame alone; a file without halves, such as an older one, returns the frames.
+
+        Raises:
+            ValueError: frames of another size or type than the file takes.
+        """
+        self._check(frames, "frames (n")
+        return self._halves.frames(frames)
+
+    def encode_clips(self, features: Tensor) -> Tensor:
+        """(b t ...), what :meth:`encode_frames` gives -> (b c), after the BN neck."""
+        return self._halves.clips(features)[1]
 
     def forward_head(self, z: Tensor) -> Tensor:
         """(b c) -> (b c) of unit length. The BN neck is in the file; it is linear, so the mean may come after it."""
@@ -144,15 +149,20 @@ class ExportedModel:
     def _dtype(self) -> torch.dtype:
         return torch.float32 if self.frames is None else torch.uint8
 
-    def _checked(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        h, w = self.frames or self.config.size
-        if clips.ndim != 5 or clips.shape[2:] != (3, h, w) or 0 in clips.shape or clips.dtype != self._dtype:
+    def _run(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        self._check(clips, "clips (b, t")
+        features = self._halves.frames(clips.flatten(0, 1))
+        return self._halves.clips(features.unflatten(0, clips.shape[:2]))
+
+    def _check(self, x: Tensor, expected: str) -> None:
+        """`expected`: the name and the first axes."""
+        shape = (3, *(self.frames or self.config.size))
+        if x.ndim != expected.count(",") + 4 or x.shape[-3:] != shape or 0 in x.shape or x.dtype != self._dtype:
+            takes, got = (str(dtype).removeprefix("torch.") for dtype in (self._dtype, x.dtype))
             raise ValueError(
-                f"{self.path} takes {str(self._dtype).removeprefix('torch.')} clips (b, t, 3, {h}, {w}), got "
-                f"{str(clips.dtype).removeprefix('torch.')} {tuple(clips.shape)}; for frames of another size export "
-                "it again with --frames HEIGHT WIDTH, or without preprocessing"
+                f"{self.path} takes {takes} {expected}, {', '.join(map(str, shape))}), got {got} {tuple(x.shape)}; for "
+                "frames of another size export it again with --frames HEIGHT WIDTH, or without preprocessing"
             )
-        return self._run(clips)
 
 
 class FixedSizeFrames:
@@ -169,110 +179,6 @@ class FixedSizeFrames:
                     f"width), the exported file takes uint8 of {self.size}; export it with --frames of that size"
                 )
         return torch.stack(list(frames))
-
-
-def suffix_of(path: str | os.PathLike[str]) -> str:
-    """``".pt2"`` or ``".onnx"``; a file that is being written ends in ``.tmp``."""
-    suffix = next((s for s in RUNTIMES if s in Path(path).suffixes), "")
-    if not suffix:
-        raise ValueError(f"an exported file ends in {' or '.join(RUNTIMES)}, got {path}")
-    return suffix
-
-
-class ExportHeader(NamedTuple):
-    """The header of an exported file: its configuration, record and digest."""
-
-    config: STMGAConfig
-    record: WeightRecord | None
-    frames: tuple[int, int] | None
-    digest: str
-
-
-class _HeaderError(ValueError):
-    """The file's header was not written by `stmga export`."""
-
-
-def _header(path: Path, text: str) -> ExportHeader:
-    try:
-        about = parse_json(text or "null")
-        if not isinstance(about, dict) or about.get("format") != FORMAT:
-            raise _HeaderError(f"{_wrong(path)}: it does not say what it is")
-        writer = escaped(str(about["stmga"]), 40)
-        if type(about["format_version"]) is not int or about["format_version"] > FORMAT_VERSION:
-            raise _HeaderError(f"{path} comes from the newer stmga {writer}")
-        config = STMGAConfig.from_dict(about["config"], written_by=writer)
-        record, frames, digest = about["record"], about["frames"], about["digest"]
-        if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-            raise ValueError("its digest is no sha256")
-        if frames is not None and not (
-            len(frames) == 2 and all(type(n) is int and 1 <= n <= LARGEST_FRAME for n in frames)
-        ):
-            raise ValueError("its frames are no (height, width)")
-        return ExportHeader(
-            config,
-            WeightRecord.from_json(json.dumps(record)) if record is not None else None,
-            (frames[0], frames[1]) if frames is not None else None,
-            digest,
-        )
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        if isinstance(error, _HeaderError):
-            raise
-        raise _HeaderError(f"{_wrong(path)}, got one that is not whole ({escaped(repr(error), 300)})") from error
-
-
-def _wrong(path: Path) -> str:
-    return f"{path} is not an exported file; expected one written by `stmga export`"
-
-
-def _torch(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Run:
-    if trust:
-        with open(path, "rb") as file:
-            network: Any = torch.export.load(file).module()
-    else:
-        network = rebuilt(source, header.config, header.frames)
-
-    def run(clips: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode():
-            embedding, feature = network(clips)
-        return embedding, feature
-
-    return run
-
-
-def _onnxruntime(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(source.data, options, providers=list(providers or ["CPUExecutionProvider"]))
-
-    def run(clips: Tensor) -> tuple[Tensor, Tensor]:
-        embedding, feature = session.run(["embedding", "feature"], {"clips": clips.numpy()})
-        return torch.from_numpy(embedding), torch.from_numpy(feature)
-
-    return run
-
-
-def _openvino(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Run:
-    import openvino
-
-    config: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(source.data), "CPU", config)
-
-    def run(clips: Tensor) -> tuple[Tensor, Tensor]:
-        found = compiled(clips.numpy())
-        return torch.from_numpy(found["embedding"].copy()), torch.from_numpy(found["feature"].copy())
-
-    return run
-
-
-_LOADERS: dict[str, Callable[[Path, Any, ExportHeader, Sequence[str] | None, bool], Run]] = {
-    "torch": _torch,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-}
 
 
 def _first_line(error: Exception) -> str:

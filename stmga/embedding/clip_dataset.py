@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stmga.embedding.jpeg import Encoded, encoded_clip
+from stmga.embedding.jpeg import Encoded, decode, encoded_frames
 from stmga.tracklets.split import evenly_spaced
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
@@ -36,35 +36,46 @@ def clip_indices(frames: int, length: int, sampling: Sampling = "all") -> list[l
 
 
 class ClipSample(NamedTuple):
-    """A clip as the reader leaves it: pixels, JPEG files, or what is wrong with it."""
+    """A clip as the reader leaves it: its frames that no earlier clip of the tracklet has, or what is wrong with it."""
 
     owner: int  # number of the tracklet
-    clip: Tensor | Encoded | None  # (t 3 h w), or files that the device decodes; None where there is a fault
+    indices: list[int]  # the frames of the clip, by their number in the tracklet
+    new: list[int]  # those that are read for it, each once
+    frames: Tensor | Encoded | None  # (n 3 h w), or files that the device decodes; None where there is a fault
     ready: bool = False  # whether the transform is done
     fault: str = ""
 
 
-class ClipGroup(NamedTuple):
-    """Neighbouring clips that are alike: (k t 3 h w) of one size and type, or k that are still JPEG files."""
+class FrameGroup(NamedTuple):
+    """The frames of neighbouring clips that are alike: (n 3 h w) of one size and type, or JPEG files."""
 
-    clips: Tensor | list[Encoded]
+    frames: Tensor | list[Encoded]
     ready: bool
+    clips: int  # how many
+
+
+class ClipRows(NamedTuple):
+    """A readable clip of a batch: its frames, and which of them are among the frames of the batch."""
+
+    owner: int
+    indices: list[int]
+    new: list[int]
 
 
 class ClipBatch(NamedTuple):
     """A batch of clips as the reader leaves it."""
 
     size: int  # clips asked for
-    owners: list[int]  # of the readable ones, in order
-    groups: list[ClipGroup]  # the readable ones, in order
+    clips: list[ClipRows]  # the readable ones, in order
+    groups: list[FrameGroup]  # the frames of their `new`, in order
     faults: dict[int, str]  # by owner
 
 
 class Clips(Dataset[ClipSample]):
-    """Every clip of every tracklet.
+    """Every clip of every tracklet, and every frame of a tracklet in one of them: the first that has it.
 
-    A frame is resized in one of two places, with the same transform and the same bits. If all frames of a clip are
-    uint8 of one size, and take no more bytes than the finished clip, the device of the network transforms them in
+    A frame is resized in one of two places, with the same transform and the same bits. If all new frames of a clip are
+    uint8 of one size, and take no more bytes than the finished ones, the device of the network transforms them in
     batches. Otherwise, or if the transform is not a :class:`stmga.ClipTransform`, the reader does. With ``decode =
     "device"`` plain JPEG files are both decoded and resized on the device.
     """
@@ -92,19 +103,19 @@ class Clips(Dataset[ClipSample]):
     def __getitem__(self, number: int) -> ClipSample:
         owner, indices = self.clips[number]
         tracklet = self.tracklets[owner]
-        if self.decode == "device" and (encoded := encoded_clip(tracklet, indices, self.most_pixels)):
-            return ClipSample(owner, encoded)
-        distinct = list(dict.fromkeys(indices))  # a looped frame is read and resized once
+        new = [i for i in dict.fromkeys(indices) if i >= indices[0]]  # the others are looped to, in an earlier clip
+        if self.decode == "device" and (encoded := encoded_frames(tracklet, new, self.most_pixels)):
+            return ClipSample(owner, indices, new, encoded)
         # Faults travel as text: an exception out of a worker process arrives wrapped in that process's traceback.
         try:
-            frames = tracklet.load(distinct)
+            frames = tracklet.load(new)
             ready = not self._is_left_to_the_device(frames)
-            clip = self.transform(frames) if ready else torch.stack(frames)
+            pixels = self.transform(frames) if ready else torch.stack(frames)
         except TrackletError as error:
-            return ClipSample(owner, None, fault=str(error))
+            return ClipSample(owner, indices, new, None, fault=str(error))
         except (ValueError, TypeError) as error:  # of the transform, which does not know whose pixels these are
-            return ClipSample(owner, None, fault=f'tracklet "{tracklet.id}": {error}')
-        return ClipSample(owner, clip.cpu()[[distinct.index(i) for i in indices]], ready)
+            return ClipSample(owner, indices, new, None, fault=f'tracklet "{tracklet.id}": {error}')
+        return ClipSample(owner, indices, new, pixels.cpu(), ready)
 
     def _is_left_to_the_device(self, frames: list[Tensor]) -> bool:
         first = frames[0]
@@ -113,19 +124,40 @@ class Clips(Dataset[ClipSample]):
 
 
 def collate(samples: list[ClipSample]) -> ClipBatch:
-    """Readable clips in groups that are alike, and the faults of the others."""
+    """Readable clips, their frames in groups that are alike, and the faults of the others."""
     good = [sample for sample in samples if not sample.fault]
     groups = []
-    for (ready, shape, _), group in groupby(good, key=_likeness):
-        clips: list[Any] = [sample.clip for sample in group]
-        groups.append(ClipGroup(torch.stack(clips) if shape else clips, ready))
+    for (ready, size, _), group in groupby(good, key=_likeness):
+        frames: list[Any] = [sample.frames for sample in group]
+        groups.append(FrameGroup(torch.cat(frames) if size else frames, ready, len(frames)))
     faults = {sample.owner: sample.fault for sample in reversed(samples) if sample.fault}
-    return ClipBatch(len(samples), [sample.owner for sample in good], groups, faults)
+    clips = [ClipRows(sample.owner, sample.indices, sample.new) for sample in good]
+    return ClipBatch(len(samples), clips, groups, faults)
 
 
 def _likeness(sample: ClipSample) -> tuple[bool, Any, Any]:
-    clip = sample.clip
-    return (sample.ready, clip.shape, clip.dtype) if isinstance(clip, Tensor) else (False, None, None)
+    frames = sample.frames
+    return (sample.ready, frames.shape[1:], frames.dtype) if isinstance(frames, Tensor) else (False, None, None)
+
+
+def on_the_device(batch: ClipBatch, clips: Clips, device: torch.device) -> tuple[list[Tensor], dict[int, str]]:
+    """What the reader left -> some (k 3 h w) as the network takes them, on its device; and faults by owner."""
+    finished: list[Tensor] = []
+    faults: dict[int, str] = {}
+    done = 0  # clips
+    for frames, ready, count in batch.groups:
+        if isinstance(frames, Tensor):
+            pixels = frames.to(device, non_blocking=True)
+            finished.append(pixels if ready else clips.transform(pixels))
+        else:
+            assert isinstance(clips.transform, ClipTransform)  # others leave nothing to the device
+            pixels, broken = decode(frames, clips.transform, device)
+            for k, why in broken.items():
+                owner = batch.clips[done + k].owner
+                faults.setdefault(owner, f'tracklet "{clips.tracklets[owner].id}": {why}')
+            finished.append(pixels)
+        done += count
+    return finished, faults
 
 
 def on_device(tracklet: Tracklet) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, get_args
 
@@ -11,14 +11,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from stmga.embedding.clip_dataset import ClipGroup, Clips, Decode, Sampling, Transform, clip_indices, collate, on_device
+from stmga.embedding.clip_dataset import (
+    ClipRows,
+    Clips,
+    Decode,
+    Sampling,
+    clip_indices,
+    collate,
+    on_device,
+    on_the_device,
+)
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.jpeg import decode, require_decoder
+from stmga.embedding.frame_features import FrameFeatures
+from stmga.embedding.jpeg import require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
 from stmga.embedding.unit import NonFiniteVectorError, unit_only
 from stmga.model import AUTOCAST, wrong_network
 from stmga.tracklets.tracklet import Tracklet, TrackletError
-from stmga.transforms import ClipTransform
 from stmga.utils.isolation import isolated
 from stmga.utils.workers import Shared, batches
 
@@ -32,13 +41,14 @@ _HEAD_ROWS = 1024  # tracklets that go through the BN neck at once
 class TrackletEmbedder:
     """Tracklets -> :class:`Embeddings`: one unit vector per tracklet, in the order of the tracklets.
 
-    A tracklet is cut into consecutive clips of ``model.clip_length`` frames; the last one is filled up by
-    looping to the first frames. The vector is the mean of ``model.encode`` over the clips, then the BN neck and the L2
-    norm. It depends neither on the other tracklets nor on the batch (to 1e-5 in fp32). If the record of the weights
-    has a calibration, the embeddings carry it, in any precision, unless the weights have been changed since.
+    A tracklet is cut into consecutive clips of ``model.clip_length`` frames; the last one is filled up by looping to
+    the first frames. The network's ``encode_frames`` computes each frame once, its ``encode_clips`` each clip from the
+    features of its frames. The vector is the mean over the clips, then the BN neck and the L2 norm. It depends neither
+    on the other tracklets nor on the batch (to 1e-5 in fp32). If the record of the weights has a calibration, the
+    embeddings carry it, in any precision, unless the weights have been changed since.
 
-    With ``flip`` a clip's feature is the mean of ``model.encode`` over the clip and its mirror image, which doubles the
-    cost. Such vectors compare with plain ones, and each item says ``"flip": True`` (:attr:`stmga.Embeddings.flip`).
+    With ``flip`` a clip's feature is the mean of those of the clip and of its mirror image, which doubles the cost.
+    Such vectors compare with plain ones, and each item says ``"flip": True`` (:attr:`stmga.Embeddings.flip`).
 
     The network computes as a copy in eval mode whose batch norms are folded into the convolutions
     (:meth:`stmga.STMGA.fuse`, equal to 1e-5), in the channels-last memory format. It is renewed when weights change.
@@ -174,6 +184,7 @@ class TrackletEmbedder:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
         sums = torch.zeros(len(clips.tracklets), self.model.dim, dtype=torch.float32, device="cpu")
         faults: dict[int, str] = {}
+        known = FrameFeatures(clips.counts, self.model.clip_length)
         loader = DataLoader(
             clips,
             batch_size=self.batch_size,
@@ -182,13 +193,13 @@ class TrackletEmbedder:
             pin_memory=self.device.type == "cuda",
         )
         with self._bar(len(clips)) as bar:
-            for size, owners, groups, unreadable in batches(loader):
-                faults |= unreadable
+            for batch in batches(loader):
+                faults = batch.faults | faults  # the first of a tracklet stays
+                frames, undecoded = on_the_device(batch, clips, self.device)
+                faults = undecoded | faults
+                owners = [clip.owner for clip in batch.clips if clip.owner not in faults]
                 if owners:
-                    pixels, broken = self._on_the_device(groups, clips.transform)
-                    for k, why in broken.items():
-                        faults.setdefault(owners[k], f'tracklet "{clips.tracklets[owners[k]].id}": {why}')
-                    features = self._features(pixels, network)
+                    features = self._features(frames, batch.clips, faults, known, network)
                     for owner, feature in zip(owners, features, strict=True):
                         sums[owner] += feature  # one by one: the sum does not depend on where a batch ends
                     broken_rows = (~features.isfinite().all(dim=1)).nonzero().flatten().tolist()
@@ -198,35 +209,25 @@ class TrackletEmbedder:
                         raise NonFiniteVectorError([faults[i] for i in sorted(faults)])
                 if faults and self.on_error == "raise":
                     raise TrackletError([faults[i] for i in sorted(faults)])
-                bar.update(size)
+                bar.update(batch.size)
         return sums, faults
 
-    def _on_the_device(self, groups: list[ClipGroup], transform: Transform) -> tuple[list[Tensor], dict[int, str]]:
-        """What the reader left -> (k, t, 3, h, w) as the network takes them, where it computes; and faults by clip."""
-        finished: list[Tensor] = []
-        faults: dict[int, str] = {}
-        done = 0
-        for clips, ready in groups:
-            if isinstance(clips, Tensor):
-                pixels = clips.to(self.device, non_blocking=True)
-                finished.append(pixels if ready else transform(pixels))
-            else:
-                assert isinstance(transform, ClipTransform)  # others leave nothing to the device
-                pixels, broken = decode(clips, transform, self.device)
-                faults |= {done + k: why for k, why in broken.items()}
-                finished.append(pixels)
-            done += len(clips)
-        return finished, faults
-
-    def _features(self, clips: list[Tensor], network: InferenceNetwork) -> Tensor:
-        """Some (k, t, 3, h, w) -> (b, c) float32 on the CPU, b the sum of the k."""
-        batch = clips[0] if len(clips) == 1 else torch.cat(clips)
+    def _features(
+        self,
+        frames: list[Tensor],
+        clips: Sequence[ClipRows],
+        faults: Mapping[int, str],
+        known: FrameFeatures,
+        network: InferenceNetwork,
+    ) -> Tensor:
+        """Some (k, 3, h, w), the new frames of the clips -> (b, c) of the clips without faults, float32 on the CPU."""
+        batch = frames[0] if len(frames) == 1 else torch.cat(frames)
+        views = (batch, batch.flip(-1)) if self.flip else (batch,)
         dtype = AUTOCAST[self.precision]
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
-            feature = network.encode(batch).float()
-            if self.flip:
-                feature = (feature + network.encode(batch.flip(-1)).float()) / 2
-            return feature.cpu()
+            of_frames = torch.stack([network.encode_frames(view) for view in views], dim=1)  # (n views ...)
+            of_clips = known.gather(of_frames, clips, faults)  # (b t views ...)
+            return torch.stack([network.encode_clips(view).float() for view in of_clips.unbind(2)]).mean(0).cpu()
 
     def _head(self, features: Tensor, network: InferenceNetwork) -> Tensor:
         """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""

@@ -6,7 +6,6 @@ import io
 import logging
 import warnings
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -21,21 +20,19 @@ logger = logging.getLogger(__name__)
 
 
 class Encoded(NamedTuple):
-    """The frames of a clip as they are on disk."""
+    """Frames of a clip as they are on disk."""
 
-    files: list[bytes]  # of the distinct frames
+    files: list[bytes]
     names: list[str]  # where each is from
-    indices: list[int]  # which of them, in the order of the clip
 
 
-def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded | None:
+def encoded_frames(tracklet: Tracklet, indices: list[int], most: int) -> Encoded | None:
     """The files of these frames, each of at most so many pixels; None if one should be decoded on the host.
 
     The host decodes boxes, anything but plain upright JPEG files, and files that cannot be read, to report why.
     """
-    distinct = list(dict.fromkeys(indices))
     files, names = [], []
-    for frame in (tracklet.frames[i] for i in distinct):
+    for frame in (tracklet.frames[i] for i in indices):
         if not isinstance(frame, Frame) or frame.index is not None or frame.box is not None:
             return None
         try:
@@ -46,11 +43,11 @@ def encoded_clip(tracklet: Tracklet, indices: list[int], most: int) -> Encoded |
             return None
         files.append(data)
         names.append(str(frame.file))
-    return Encoded(files, names, [distinct.index(i) for i in indices])
+    return Encoded(files, names)
 
 
 def decode(clips: Sequence[Encoded], transform: ClipTransform, device: torch.device) -> tuple[Tensor, dict[int, str]]:
-    """k clips -> (k, t, 3, h, w) on ``device`` as the network takes them, and the faults by the number of the clip.
+    """Frames of k clips -> (n, 3, h, w) on ``device`` as the network takes them, and faults by the number of the clip.
 
     nvJPEG decodes them through torchvision. If it refuses one, the host decodes all and reports what is wrong; a frame
     that cannot be read becomes one black pixel.
@@ -71,9 +68,7 @@ def decode(clips: Sequence[Encoded], transform: ClipTransform, device: torch.dev
                     faults.setdefault(k, f"cannot read {name}: {fault}")
                     pixels = np.zeros((1, 1, 3), np.uint8)
                 frames.append(torch.from_numpy(pixels.copy()).movedim(-1, 0).to(device))
-    starts = accumulate((len(clip.files) for clip in clips), initial=0)
-    rows = [[start + i for i in clip.indices] for start, clip in zip(starts, clips, strict=False)]
-    return transform(frames)[torch.tensor(rows, dtype=torch.int64, device="cpu")], faults
+    return transform(frames), faults
 
 
 def require_decoder(device: torch.device) -> None:

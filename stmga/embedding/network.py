@@ -13,10 +13,21 @@ if TYPE_CHECKING:
 
 
 class InferenceNetwork(Protocol):
-    """The two halves of a network. The mean of a tracklet's clip features goes through the head."""
+    """What computes: a half for frames, a half for clips, and the head.
 
-    def encode(self, clips: Tensor) -> Tensor:
-        """(b t 3 h w) -> (b c), before the BN neck."""
+    Each distinct frame of a tracklet goes through :meth:`encode_frames` once, however often its clips repeat it. The
+    mean of a tracklet's clip features goes through the head.
+    """
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """(n 3 h w), frames after the transform -> (n ...), what depends on one frame alone.
+
+        A network that looks at frames together, such as a 3D network, returns the frames themselves.
+        """
+        ...
+
+    def encode_clips(self, features: Tensor) -> Tensor:
+        """(b t ...), the features of each clip's frames -> (b c), before the BN neck."""
         ...
 
     def forward_head(self, z: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import stmga
 from stmga import STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
 from stmga.cli.main import main
 from stmga.deploy.export import AGREE, SHAPES, export
-from stmga.deploy.exported import RUNTIMES, ExportedModel
+from stmga.deploy.exported import ExportedModel
+from stmga.deploy.runtimes import RUNTIMES
 from stmga.tracklets.tracklet import TrackletError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -127,18 +127,18 @@ def test_clips_can_be_sent_to_a_spawned_process() -> None:
     clips = Clips(tracklets(5), ClipTransform.from_config(TINY), 4, "all")
     again = pickle.loads(pickle.dumps(clips))
     assert len(again) == 2
-    assert torch.equal(again[1][1], clips[1][1])
+    assert torch.equal(again[1].frames, clips[1].frames)
 
 
 def test_a_looped_frame_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
     load = Tracklet.load
     monkeypatch.setattr(Tracklet, "load", lambda self, indices: (asked.append(list(indices)), load(self, indices))[1])
-    clips = Clips(tracklets(3), ClipTransform.from_config(TINY), 8, "all")
-    clip = clips[0].clip
-    assert isinstance(clip, torch.Tensor)
-    assert asked == [[0, 1, 2]]
-    assert torch.equal(clip, clip[[0, 1, 2, 0, 1, 2, 0, 1]])
+    clips = Clips(tracklets(3, 10), ClipTransform.from_config(TINY), 8, "all")
+    for number, indices in enumerate(([0, 1, 2, 0, 1, 2, 0, 1], [0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 0, 1, 2, 3, 4, 5])):
+        sample = clips[number]
+        assert (sample.indices, sample.new) == (indices, asked[number])
+    assert asked == [[0, 1, 2], [0, 1, 2, 3, 4, 5, 6, 7], [8, 9]]
 
 
 # ---- the model is the caller's

@@ -69,14 +69,14 @@ def test_bad_pixels_name_their_tracklet(model: STMGA) -> None:
 
 
 def test_a_result_that_is_not_finite_names_its_tracklet(model: STMGA, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode = model.encode
+    encode = model.encode_frames
 
-    def broken(clips: torch.Tensor) -> torch.Tensor:
-        z = encode(clips)
-        z[clips.flatten(1).std(1) == 0] = torch.inf
-        return z
+    def broken(frames: torch.Tensor) -> torch.Tensor:
+        features = encode(frames)
+        features[frames.flatten(1).std(1) == 0] = torch.inf
+        return features
 
-    monkeypatch.setattr(model, "encode", broken)
+    monkeypatch.setattr(model, "encode_frames", broken)
     records = [*tracklets(4, 6), Tracklet("grey", np.full((3, 32, 16, 3), 0, np.uint8))]
     transform = ClipTransform(size=TINY.size, mean=(0, 0, 0), std=(1, 1, 1))
     monkeypatch.setattr(ClipTransform, "from_config", lambda _: transform)
@@ -140,7 +140,7 @@ def test_stopping_ends_the_workers(
         assert len(multiprocessing.active_children()) == 2
         raise error
 
-    monkeypatch.setattr(model, "encode", stop)
+    monkeypatch.setattr(model, "encode_frames", stop)
     with pytest.raises(error):
         TrackletEmbedder(model, workers=2, batch_size=1)(root)
     assert multiprocessing.active_children() == []

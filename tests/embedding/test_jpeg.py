@@ -11,7 +11,7 @@ from PIL import Image
 
 from stmga.config import STMGAConfig
 from stmga.embedding.embedder import TrackletEmbedder
-from stmga.embedding.jpeg import Encoded, decode, encoded_clip, require_decoder
+from stmga.embedding.jpeg import Encoded, decode, encoded_frames, require_decoder
 from stmga.model import STMGA
 from stmga.tracklets.images import decoded
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
@@ -74,13 +74,13 @@ def test_vectors_are_those_of_the_host(model, tracklets, batch_size, workers, ca
 
 
 def test_only_whole_jpeg_files_travel_encoded(tracklets):
-    kinds = {t.id: encoded_clip(t, list(range(len(t))), MOST) for t in tracklets}
+    kinds = {t.id: encoded_frames(t, list(range(len(t))), MOST) for t in tracklets}
     assert {name for name, clip in kinds.items() if clip is None} == {"png", "box"}
-    looped = encoded_clip(tracklets[0], [0, 1, 2, 0], MOST)
-    assert looped is not None
-    assert (len(looped.files), looped.indices) == (3, [0, 1, 2, 0])
-    assert encoded_clip(Tracklet("pixels", np.zeros((4, 8, 4, 3), np.uint8)), [0], MOST) is None
-    assert encoded_clip(Tracklet("gone", [Path("nowhere.jpg")]), [0], MOST) is None
+    some = encoded_frames(tracklets[0], [2, 0], MOST)
+    assert some is not None
+    assert [Path(name).name for name in some.names] == ["2.jpg", "0.jpg"]
+    assert encoded_frames(Tracklet("pixels", np.zeros((4, 8, 4, 3), np.uint8)), [0], MOST) is None
+    assert encoded_frames(Tracklet("gone", [Path("nowhere.jpg")]), [0], MOST) is None
 
 
 def test_what_the_decoder_might_take_wrongly_is_left_to_the_host(tmp_path):
@@ -91,7 +91,7 @@ def test_what_the_decoder_might_take_wrongly_is_left_to_the_host(tmp_path):
     files["padded"].write_bytes(good + bytes(8))
     image.convert("CMYK").save(files["cmyk"])
     picture(0, (200, 100)).save(files["large"])
-    kept = {name for name, file in files.items() if encoded_clip(Tracklet(name, [file]), [0], MOST)}
+    kept = {name for name, file in files.items() if encoded_frames(Tracklet(name, [file]), [0], MOST)}
     assert kept == {"good", "padded"}
 
 
@@ -100,14 +100,13 @@ def test_pixels_are_decoded_in_order_and_the_unreadable_is_named(caplog):
     good = [jpeg(picture(i)) for i in range(3)]
     transform = ClipTransform(size=(64, 32))
     expected = [transform([decoded(file)])[0] for file in good]
-    clips, faults = decode([Encoded(good[:2], ["a", "b"], [0, 1]), Encoded(good[2:], ["c"], [0, 0])], transform, CPU)
+    frames, faults = decode([Encoded(good[:2], ["a", "b"]), Encoded(good[2:], ["c"])], transform, CPU)
     assert not faults and not caplog.text
-    for frame, other in zip(clips.flatten(0, 1), [*expected, expected[2]], strict=True):
-        torch.testing.assert_close(frame, other, rtol=0, atol=1e-5)
-    clips, faults = decode([Encoded([good[0]], ["a"], [0]), Encoded([good[1][:200]], ["b.jpg"], [0])], transform, CPU)
+    torch.testing.assert_close(frames, torch.stack(expected), rtol=0, atol=1e-5)
+    frames, faults = decode([Encoded([good[0]], ["a"]), Encoded([good[1][:200]], ["b.jpg"])], transform, CPU)
     assert list(faults) == [1] and faults[1].startswith("cannot read b.jpg: ")
     assert "decoded on the host" in caplog.text
-    torch.testing.assert_close(clips[0, 0], expected[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(frames[0], expected[0], rtol=0, atol=1e-5)
 
 
 def test_a_file_cut_short_is_named_or_skipped(model, tmp_path):

@@ -35,8 +35,11 @@ class MeanColour:
     def for_inference(self, **options):
         return self
 
-    def encode(self, clips):
-        return clips.mean((1, 3, 4))
+    def encode_frames(self, frames):
+        return frames.mean((2, 3))
+
+    def encode_clips(self, features):
+        return features.mean(1)
 
     def forward_head(self, z):
         return F.normalize(z, dim=-1)

@@ -1,0 +1,100 @@
+"""The runtimes of exported files: each loads a file and returns the two halves that compute with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stmga.deploy.header import ExportHeader
+from stmga.deploy.onnx_file import OnnxFile
+from stmga.deploy.onnx_halves import INPUT, OUTPUTS, SEAM, halves
+from stmga.deploy.program import rebuilt
+
+RUNTIMES = {".pt2": ("torch",), ".onnx": ("onnxruntime", "openvino")}
+
+
+class Halves(NamedTuple):
+    """What computes. Where a file has no halves, the first returns its frames, and the second is the whole file."""
+
+    frames: Callable[[Tensor], Tensor]  # (n 3 h w) -> (n ...)
+    clips: Callable[[Tensor], tuple[Tensor, Tensor]]  # (b t ...) -> embedding, feature (b c)
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """``".pt2"`` or ``".onnx"``; a file that is being written ends in ``.tmp``."""
+    suffix = next((s for s in RUNTIMES if s in Path(path).suffixes), "")
+    if not suffix:
+        raise ValueError(f"an exported file ends in {' or '.join(RUNTIMES)}, got {path}")
+    return suffix
+
+
+def _torch(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Halves:
+    if trust:  # a program is whole
+        with open(path, "rb") as file:
+            program: Any = torch.export.load(file).module()
+        return Halves(lambda frames: frames, torch.inference_mode()(lambda clips: tuple(program(clips))))
+    network = rebuilt(source, header.config, header.frames)
+    return Halves(torch.inference_mode()(network.encode_frames), torch.inference_mode()(network.encode_clips))
+
+
+def _onnxruntime(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Halves:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+
+    def load(graph: bytes) -> Compute:
+        session = onnxruntime.InferenceSession(graph, options, providers=list(providers or ["CPUExecutionProvider"]))
+        return lambda given, wanted: session.run(list(wanted), given)
+
+    return _both(source, load)
+
+
+def _openvino(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Halves:
+    import openvino
+
+    config: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    core = openvino.Core()
+
+    def load(graph: bytes) -> Compute:
+        compiled = core.compile_model(core.read_model(graph), "CPU", config)
+
+        def compute(given: dict[str, np.ndarray], wanted: Sequence[str]) -> list[np.ndarray]:
+            found = compiled(given)
+            return [found[name].copy() for name in wanted]
+
+        return compute
+
+    return _both(source, load)
+
+
+Compute = Callable[[dict[str, np.ndarray], Sequence[str]], list[np.ndarray]]  # inputs by name, which outputs -> these
+
+
+def _both(source: OnnxFile, load: Callable[[bytes], Compute]) -> Halves:
+    """The halves of an ONNX file, each loaded by a runtime; of a file without a seam, the whole."""
+    *first, last = [load(half.SerializeToString()) for half in halves(source.model)] or [load(source.data)]
+
+    def frames(x: Tensor) -> Tensor:
+        (found,) = first[0]({INPUT: x[None].numpy()}, [SEAM])  # all frames as one clip
+        return torch.from_numpy(found)[0]
+
+    def clips(features: Tensor) -> tuple[Tensor, Tensor]:
+        embedding, feature = last({SEAM if first else INPUT: features.numpy()}, OUTPUTS)
+        return torch.from_numpy(embedding), torch.from_numpy(feature)
+
+    return Halves(frames if first else lambda x: x, clips)
+
+
+LOADERS: dict[str, Callable[[Path, Any, ExportHeader, Sequence[str] | None, bool], Halves]] = {
+    "torch": _torch,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+}
