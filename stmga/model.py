@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stmga.backbones import backbone_dim, build_backbone
+from stmga.backbones import build_trunk, device_of
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.blocks.ops import at_least_float32, check_input
-from stmga.config import STMGAConfig
+from stmga.config import CUSTOM, STMGAConfig
 from stmga.features import Features
-from stmga.fuse import evaluating, fused
+from stmga.fuse import fused
 from stmga.hub import WeightRecord, load, push, save
-from stmga.hub.state import check_types
+from stmga.hub.state import check_types, with_trunk
 from stmga.transforms import ClipTransform
+from stmga.utils.modes import evaluating
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,6 +45,11 @@ class STMGA(nn.Module):
 
     Args:
         config: the network as data.
+        backbone: a trunk of the user's own, frames (n 3 h w) -> map (n c h/16 w/16); its configuration is ``"custom"``.
+        dim: channels of this trunk's map; None runs it once to find them.
+
+    Raises:
+        TypeError, ValueError: a trunk without such a map; see :func:`stmga.backbones.map_channels`.
 
     Example:
         >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4")).eval()
@@ -50,13 +57,13 @@ class STMGA(nn.Module):
         torch.Size([2, 256])
     """
 
-    def __init__(self, config: STMGAConfig) -> None:
+    def __init__(self, config: STMGAConfig, backbone: nn.Module | None = None, *, dim: int | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config if backbone is None else replace(config, backbone=CUSTOM)
         self.record: WeightRecord | None = None  # set by the loader: where the weights come from
         self.fused_from = ""  # set by `fuse`: the digest of the original network
-        self.backbone = build_backbone(config.backbone, config.stage)
-        self.dim = dim = backbone_dim(self.backbone)
+        self.backbone = build_trunk(config, backbone, dim)
+        self.dim = dim = self.backbone.dim
         # CPA finds the finest parts and MA-PA sums them to coarser ones. Stripes are cut at every scale.
         cpa, stripes = config.parts == "cpa", config.parts == "stripes"
         self.cpa = CPA(dim, parts=max(config.part_scales), reduction=config.gamma) if cpa else None
@@ -69,6 +76,8 @@ class STMGA(nn.Module):
         self.t_mga = self._mga((None,) * len(scales)) if config.t_mga else None
         self.s_mga = self._mga(config.part_scales) if config.s_mga else None
         self.neck = nn.BatchNorm1d(dim)
+        if backbone is not None and torch.get_default_device().type != "meta":
+            self.to(device_of(backbone))
 
     def _mga(self, counts: tuple[int | None, ...]) -> MGA:
         c = self.config
@@ -242,16 +251,20 @@ class STMGA(nn.Module):
         cls,
         source: str | Path,
         *,
+        backbone: nn.Module | None = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
         device: str | torch.device = "cpu",
     ) -> "STMGA":
-        """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`."""
+        """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`.
+
+        ``backbone`` is the module of a network that was saved with a trunk of the user's own; its weights are replaced.
+        """
         return load(
             source,
-            build=cls,
+            build=cls if backbone is None else with_trunk(cls, backbone),
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from stmga.config import STMGAConfig
 from stmga.deploy.onnx_file import OnnxFile
-from stmga.deploy.program import Archive, rebuilt
+from stmga.deploy.program import Archive, CannotRebuildError, rebuilt
 from stmga.hub.records import WeightRecord
 from stmga.transforms import ClipTransform
 from stmga.utils.foreign import escaped, parse_json
@@ -80,7 +80,7 @@ class ExportedModel:
             if not trust:
                 source.check()
             self._run = _LOADERS[self.runtime](self.path, source, header, providers, trust)
-        except _HeaderError:
+        except (_HeaderError, CannotRebuildError):
             raise
         except ImportError as error:
             extra = "openvino" if self.runtime == "openvino" else "onnx"
