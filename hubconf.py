@@ -13,7 +13,10 @@ _ARGS = """
     Args:
         pretrained (bool): take the default trained weights; False gives random ones.
         weights (str): take these trained weights: a tag, "architecture.tag", or a folder made by save_pretrained.
-        backbone_weights (str): without trained weights, where the trunk starts: "imagenet" or a safetensors file.
+        backbone (str or nn.Module): another trunk: "resnet50_ibn", "timm:convnext_tiny", or a module from frames
+            (n, 3, h, w) to a map (n, c, h/16, w/16); then model.transform is the preprocessing.
+        backbone_weights (str): without trained weights, where the trunk starts: "imagenet" for a ResNet, "timm" for a
+            network of timm, or a safetensors file.
         backbone_missing (list[str]): stages that this file is known to lack, such as ["layer4"].
         cache_dir (str): the Hub's cache; by default huggingface_hub's.
         local_files_only (bool): make no request.

@@ -16,6 +16,7 @@ Embedding    ``TrackletEmbedder``, ``Embeddings``; ``compare``: are these two th
 Search       ``Gallery``: tracklets and persons, enrolled and forgotten; ``gallery.GalleryIndex``
 Linking      ``link``: one identity for each person, over all cameras
 Trackers     ``trackers.Encoder``, ``trackers.stitch``: for the trackers of other libraries
+Trunks       ``TokenMap``: a vision transformer as a trunk; ``STMGA(config, backbone=module)``
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
 Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
 Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
@@ -30,6 +31,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from stmga._version import __version__
+from stmga.backbones import TokenMap
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.deploy import export
@@ -61,6 +63,7 @@ __all__ = [
     "Match",
     "STMGAConfig",
     "Stripes",
+    "TokenMap",
     "Tracklet",
     "TrackletEmbedder",
     "TrackletError",

@@ -1,5 +1,6 @@
 """STMGAConfig: everything needed to rebuild a network, as plain data, and the named configurations."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -9,9 +10,13 @@ from stmga.utils.foreign import shown
 from stmga.utils.settings import Settings, hints
 from stmga.utils.text import did_you_mean
 
-BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
+IBN = "_ibn"  # ends the names of ResNets with instance and batch norms
+TIMM = "timm:"  # begins the names of timm's networks
+CUSTOM = "custom"  # a module of the user's own
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+BACKBONES = (*RESNETS, *(f"{name}{IBN}" for name in RESNETS))
+TIMM_NAME = re.compile(rf"{TIMM}\w{{1,80}}(\.\w{{1,80}})?", re.ASCII)  # a network of timm, with or without a tag
 CHOICES = {
-    "backbone": BACKBONES,
     "stage": ("c5", "c4"),
     "parts": ("cpa", "stripes", "none"),
     "attend": ("residual", "scaled", "mask"),
@@ -33,8 +38,10 @@ class STMGAConfig(Settings):
     """A network as plain data: :meth:`to_dict` and :meth:`from_dict` go through JSON.
 
     Attributes:
-        backbone: torchvision's name of the trunk.
-        stage: where the trunk ends: ``"c5"`` whole, last stride 1; ``"c4"`` after layer3. Both reduce by 16.
+        backbone: the trunk: a ResNet of torchvision (``"resnet50"``) or its IBN-a variant (``"resnet50_ibn"``), a
+            network of timm (``"timm:convnext_tiny"``), or ``"custom"``, a module of the user's own.
+        stage: where the trunk ends: ``"c5"`` whole, last stride 1; ``"c4"`` after layer3. Both reduce by 16. In timm,
+            ``"c4"`` is the map of stride 16, and a vision transformer ends after its last block either way.
         parts: ``"cpa"`` part attention, ``"stripes"`` horizontal bands, ``"none"`` one part, the whole frame.
         attend: how part attention meets the map; ``"residual"`` is the paper's, the others are in :class:`MAPA`.
         part_scales: number of parts in each spatial scale; ``(1,)`` without parts.
@@ -81,6 +88,8 @@ class STMGAConfig(Settings):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def _faults(self) -> Iterable[str]:
+        if self.backbone not in (*BACKBONES, CUSTOM) and not TIMM_NAME.fullmatch(self.backbone):
+            yield self.must("backbone", f"be one of {', '.join(map(repr, BACKBONES))}, '{TIMM}NAME' or '{CUSTOM}'")
         yield from _out_of_bounds(self)
         finest = max(self.part_scales, default=0)
         if not self.part_scales or any(s < 1 or finest % s for s in self.part_scales):

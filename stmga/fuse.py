@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from stmga.backbones import ModuleTrunk
+from stmga.backbones.folding import after_norm, watched_pairs
 
 if TYPE_CHECKING:
     from stmga.model import STMGA
@@ -22,7 +24,8 @@ def fused(model: STMGA, *, half: torch.dtype | None = None, digest: str = "") ->
 
     Its maps are channels last, the fastest format for convolutions on CPUs and GPUs. Its embeddings agree to 1e-5, and
     :meth:`STMGA.digest` returns the digest of the original network, so their embeddings can be compared. It can neither
-    be trained nor saved, because it no longer has the original parameters.
+    be trained nor saved, because it no longer has the original parameters. In a trunk that is not a ResNet of stmga,
+    norms are folded where one run shows that a convolution's map goes to that norm alone.
 
     Args:
         model: a network in eval mode.
@@ -45,14 +48,16 @@ def fused(model: STMGA, *, half: torch.dtype | None = None, digest: str = "") ->
         raise ValueError("the network is in training mode, where batch norms follow each batch; call model.eval()")
     digest = digest or model.digest()
     model = copy.deepcopy(model)
-    for parent, conv, norm in list(conv_norm_pairs(model)):
-        a, b = getattr(parent, conv), getattr(parent, norm)
+    foreign = isinstance(model.backbone, ModuleTrunk)
+    for parent, conv, holder, norm in list(foldable_pairs(model)):
+        a, b = getattr(parent, conv), getattr(holder, norm)
         setattr(parent, conv, fuse_conv_bn_eval(a, b))
-        setattr(parent, norm, nn.Identity())
+        setattr(holder, norm, after_norm(b))
     model.fused_from = digest
-    model.backbone.to(memory_format=torch.channels_last)
+    model.backbone.to(memory_format=model.backbone.memory_format)
     if half is not None:  # CPA's attentions have the precision of its weights, so it keeps float32
-        for part in (model.backbone, model.lsta, model.t_mga, model.s_mga):
+        # a module of another library may compute with its weights outside of autocast
+        for part in (None if foreign else model.backbone, model.lsta, model.t_mga, model.s_mga):
             for module in part.modules() if part is not None else ():
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     module.to(half)
@@ -89,20 +94,18 @@ class PackedConv2d(nn.Module):
         return found
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside. Afterwards each module is in its mode from before, frozen parts included."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def foldable_pairs(model: STMGA) -> Iterator[tuple[nn.Module, str, nn.Module, str]]:
+    """Every convolution with the batch norm that alone gets its map, as (parent, name, parent, name)."""
+    if not isinstance(model.backbone, ModuleTrunk):
+        yield from ((parent, conv, parent, norm) for parent, conv, norm in conv_norm_pairs(model))
+        return
+    yield from watched_pairs(model.backbone)
+    for part in (child for child in model.children() if child is not model.backbone):
+        yield from ((parent, conv, parent, norm) for parent, conv, norm in conv_norm_pairs(part))
 
 
 def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """Every convolution and the batch norm right after it, as (parent, name, name)."""
+    """Every convolution and the batch norm right after it by name, in our own modules and in torchvision's ResNets."""
     for parent in model.modules():
         children = list(parent.named_children())
         # torchvision names the layers of its residual blocks in the order in which they run: conv1 bn1 conv2 bn2 ... A

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,19 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stmga.backbones import backbone_dim, build_backbone
+from stmga.backbones import build_trunk, device_of
 from stmga.blocks import CPA, LSTA, MAPA, MGA, Stripes
 from stmga.blocks.ops import at_least_float32, check_input
-from stmga.config import STMGAConfig
+from stmga.checks import check_clips
+from stmga.config import CUSTOM, STMGAConfig
 from stmga.features import Features
-from stmga.fuse import evaluating, fused, packed
+from stmga.fuse import fused, packed
 from stmga.hub import WeightRecord, load, push, save
-from stmga.hub.state import check_types
+from stmga.hub.state import check_types, with_trunk
 from stmga.transforms import ClipTransform
+from stmga.utils.modes import evaluating
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def wrong_network(model: object) -> str:
-    """What came in place of a network; of what is wrapped, what to give instead.
-
-    >>> wrong_network(nn.DataParallel(nn.ReLU()))
-    'got DataParallel; give the network inside, model.module'
-    """
-    return f"got {type(model).__name__}" + (
-        "; give the network inside, model.module" if hasattr(model, "module") else ""
-    )
 
 
 class STMGA(nn.Module):
@@ -43,6 +35,11 @@ class STMGA(nn.Module):
 
     Args:
         config: the network as data.
+        backbone: a trunk of the user's own, frames (n 3 h w) -> map (n c h/16 w/16); its configuration is ``"custom"``.
+        dim: channels of this trunk's map; None runs it once to find them.
+
+    Raises:
+        TypeError, ValueError: a trunk without such a map; see :func:`stmga.backbones.map_channels`.
 
     Example:
         >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4")).eval()
@@ -50,13 +47,13 @@ class STMGA(nn.Module):
         torch.Size([2, 256])
     """
 
-    def __init__(self, config: STMGAConfig) -> None:
+    def __init__(self, config: STMGAConfig, backbone: nn.Module | None = None, *, dim: int | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config if backbone is None else replace(config, backbone=CUSTOM)
         self.record: WeightRecord | None = None  # set by the loader: where the weights come from
         self.fused_from = ""  # set by `fuse`: the digest of the original network
-        self.backbone = build_backbone(config.backbone, config.stage)
-        self.dim = dim = backbone_dim(self.backbone)
+        self.backbone = build_trunk(config, backbone, dim)
+        self.dim = dim = self.backbone.dim
         # CPA finds the finest parts and MA-PA sums them to coarser ones. Stripes are cut at every scale.
         cpa, stripes = config.parts == "cpa", config.parts == "stripes"
         self.cpa = CPA(dim, parts=max(config.part_scales), reduction=config.gamma) if cpa else None
@@ -69,6 +66,8 @@ class STMGA(nn.Module):
         self.t_mga = self._mga((None,) * len(scales)) if config.t_mga else None
         self.s_mga = self._mga(config.part_scales) if config.s_mga else None
         self.neck = nn.BatchNorm1d(dim)
+        if backbone is not None and torch.get_default_device().type != "meta":
+            self.to(device_of(backbone))
 
     def _mga(self, counts: tuple[int | None, ...]) -> MGA:
         c = self.config
@@ -105,7 +104,7 @@ class STMGA(nn.Module):
             TypeError: no tensor, clips that are not floating point, or of another precision than the network.
         """
         if not torch.compiler.is_compiling():
-            self._check(clips)
+            check_clips(clips, self.neck.weight.dtype)
         # NaN and infinity show in the minimum or the maximum, which takes a tenth of the time of `isfinite`
         if not torch.compiler.is_compiling() and clips.numel() and not torch.stack(clips.aminmax()).isfinite().all():
             raise ValueError("the clips hold NaN or infinite values; check the frames before the transform")
@@ -114,7 +113,7 @@ class STMGA(nn.Module):
     def encode(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b c), the final feature before the BN neck; a long tracklet is the mean over its clips."""
         if not torch.compiler.is_compiling():
-            self._check(clips)
+            check_clips(clips, self.neck.weight.dtype)
         return self.encode_clips(self.encode_frames(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
 
     def encode_frames(self, frames: Tensor) -> Tensor:
@@ -156,7 +155,7 @@ class STMGA(nn.Module):
     def forward_map(self, clips: Tensor) -> Tensor:
         """(b t 3 h w) -> (b t c h/16 w/16), the trunk on every frame."""
         if not torch.compiler.is_compiling():
-            self._check(clips)
+            check_clips(clips, self.neck.weight.dtype)
         x = self.backbone(rearrange(clips, "b t c h w -> (b t) c h w"))
         return rearrange(x, "(b t) c h w -> b t c h w", t=clips.shape[1])
 
@@ -185,26 +184,6 @@ class STMGA(nn.Module):
         else:
             u = reduce(q, "b n s t c -> b n c", "mean")
         return q, u, u.mean(1), self.s_mga(u.split(scales, dim=1)) if self.s_mga is not None else None
-
-    def _check(self, clips: Tensor) -> None:
-        if not isinstance(clips, Tensor):
-            raise TypeError(
-                f"expected a tensor of RGB clips (b, t, 3, h, w), got {type(clips).__name__}; "
-                "model.transform(frames)[None] makes a clip of frames"
-            )
-        if clips.ndim != 5 or clips.shape[2] != 3:
-            raise ValueError(
-                f"expected RGB clips (b, t, 3, h, w), got shape {tuple(clips.shape)}"
-                + ("; one clip goes in as clip[None]" if clips.ndim == 4 else "")
-            )
-        if 0 in clips.shape:
-            raise ValueError(f"expected at least one clip of one frame, got shape {tuple(clips.shape)}")
-        if not clips.is_floating_point():
-            raise TypeError(f"expected floating point clips as ClipTransform gives them, got {clips.dtype}")
-        if not self.neck.weight.is_floating_point():
-            raise TypeError(f"the network's weights are {self.neck.weight.dtype}; load floating point weights")
-        if clips.dtype != self.neck.weight.dtype and not torch.is_autocast_enabled(clips.device.type):
-            raise TypeError(f"the clips are {clips.dtype}, the network {self.neck.weight.dtype}: convert one of them")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As ``torch.nn.Module`` has it, which would convert any type without a word.
@@ -259,16 +238,20 @@ class STMGA(nn.Module):
         cls,
         source: str | Path,
         *,
+        backbone: nn.Module | None = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
         device: str | torch.device = "cpu",
     ) -> "STMGA":
-        """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`."""
+        """A trained network in eval mode from a folder or a Hub id, its bytes verified; see :func:`stmga.hub.load`.
+
+        ``backbone`` is the module of a network that was saved with a trunk of the user's own; its weights are replaced.
+        """
         return load(
             source,
-            build=cls,
+            build=cls if backbone is None else with_trunk(cls, backbone),
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,

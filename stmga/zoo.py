@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stmga._version import __version__
-from stmga.config import ARCHITECTURES
+from stmga.config import ARCHITECTURES, CUSTOM, TIMM, STMGAConfig
 from stmga.hub.records import WeightRecord, WeightsError, bundled_records, read_record
 from stmga.utils.text import did_you_mean, preview
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from stmga.model import STMGA
     from stmga.transforms import ClipTransform
@@ -97,6 +99,7 @@ def create_model(
     *,
     pretrained: bool = False,
     weights: str | Path | WeightRecord | None = None,
+    backbone: str | nn.Module | None = None,
     backbone_weights: str | Path | None = None,
     backbone_missing: Sequence[str] = (),
     cache_dir: str | Path | None = None,
@@ -109,7 +112,11 @@ def create_model(
         name: an architecture of :func:`list_models`, or ``"architecture.tag"`` of :func:`list_weights`.
         pretrained: take the architecture's default weights.
         weights: the weights to load: a tag, an ``"architecture.tag"``, a record, or a ``save_pretrained`` folder.
-        backbone_weights: the trunk's weights if there are no trained ones: ``"imagenet"``, or a safetensors file.
+        backbone: another trunk than the architecture's: a name as in :class:`STMGAConfig`, such as ``"resnet50_ibn"``
+            or ``"timm:convnext_tiny"``, or a module of the user's own, frames (n 3 h w) -> map (n c h/16 w/16). A
+            network of timm gets the mean and std that timm states for it. With ``weights``: the trunk of that folder.
+        backbone_weights: the trunk's weights if there are no trained ones: ``"imagenet"`` for a ResNet, ``"timm"`` for
+            a network of timm, or a safetensors file.
         backbone_missing: stages that this file is known to lack, such as ``["layer4"]``.
         cache_dir: the Hub's cache; by default huggingface_hub's.
         local_files_only: make no request.
@@ -122,31 +129,67 @@ def create_model(
     256
     """
     arch, source = _resolve(name, pretrained, weights)
+    config, module = _with_trunk(ARCHITECTURES[arch], backbone)
     if source is None:
-        return _untrained(arch, backbone_weights, backbone_missing, device)
+        return _untrained(config, module, backbone_weights, backbone_missing, device)
     if backbone_weights is not None:
         raise WeightsError(
             "Trained weights bring their own trunk: leave out backbone_weights, or pretrained and weights."
         )
-    from stmga.hub import load, load_record
+    from stmga.hub import load_record
     from stmga.model import STMGA
 
     if isinstance(source, WeightRecord):
-        _check_arch(arch, source, source.name or "the record")
+        _check_arch(arch, config, source, source.name or "the record")
         return load_record(source, cache_dir=cache_dir, local_files_only=local_files_only, build=STMGA, device=device)
-    _check_arch(arch, read_record(source), str(source))
-    return load(source, build=STMGA, device=device)
+    _check_arch(arch, config, read_record(source), str(source))
+    return STMGA.from_pretrained(source, backbone=module, device=device)
 
 
-def _untrained(arch: str, trunk: str | Path | None, missing: Sequence[str], device: str | torch.device) -> STMGA:
+def with_backbone(config: STMGAConfig, backbone: str) -> STMGAConfig:
+    """The configuration with another trunk, by name; a network of timm brings the mean and std of its weights.
+
+    Raises:
+        ValueError: no such trunk.
+        ImportError: a network of timm, and timm is not installed.
+
+    >>> with_backbone(STMGAConfig(), "resnet50_ibn").backbone
+    'resnet50_ibn'
+    """
+    config = replace(config, backbone=backbone)
+    if not backbone.startswith(TIMM):
+        return config
+    from stmga.backbones.timm_weights import preprocessing
+
+    mean, std = preprocessing(backbone.removeprefix(TIMM))
+    return replace(config, mean=mean, std=std)
+
+
+def _with_trunk(config: STMGAConfig, backbone: str | nn.Module | None) -> tuple[STMGAConfig, nn.Module | None]:
+    """The configuration with another trunk, and the user's module, if it is one."""
+    if backbone is None:
+        return config, None
+    if isinstance(backbone, str):
+        return with_backbone(config, backbone), None
+    return replace(config, backbone=CUSTOM), backbone
+
+
+def _untrained(
+    config: STMGAConfig,
+    module: nn.Module | None,
+    trunk: str | Path | None,
+    missing: Sequence[str],
+    device: str | torch.device,
+) -> STMGA:
     from stmga.backbones import load_backbone
     from stmga.model import STMGA
 
     if missing and trunk is None:
         raise WeightsError("backbone_missing says what a trunk's file lacks; give that file as backbone_weights.")
-    model = STMGA(ARCHITECTURES[arch])
+    model = STMGA(config, module)
     if trunk is not None:
-        load_backbone(model.backbone, trunk, name=model.config.backbone, missing=missing)
+        own = {"name": config.backbone, "mean": config.mean, "std": config.std}
+        load_backbone(model.backbone, trunk, missing=missing, **own)  # type: ignore[arg-type]
     return model.to(device)
 
 
@@ -206,9 +249,9 @@ def _default(arch: str) -> WeightRecord:
     return records[tag]
 
 
-def _check_arch(arch: str, record: WeightRecord, origin: str) -> None:
+def _check_arch(arch: str, config: STMGAConfig, record: WeightRecord, origin: str) -> None:
     """Raise unless a weight has the architecture asked for. Only its input size and clip length may differ."""
-    want, have = ARCHITECTURES[arch].to_dict(), record.config.to_dict()
+    want, have = config.to_dict(), record.config.to_dict()
     differ = [f"{k}={have[k]!r} instead of {want[k]!r}" for k in want if want[k] != have[k] and k not in INPUT_FIELDS]
     if differ:
         raise WeightsError(

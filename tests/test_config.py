@@ -97,9 +97,10 @@ def test_all_faults_of_a_configuration_are_in_one_message():
     with pytest.raises(ValueError, match=r"^invalid STMGAConfig: ") as caught:
         STMGAConfig(backbone="resnet19", tau=0, eta=0, size=(256,), parts=None, order="st", s_mga=False)
     assert str(caught.value).removeprefix("invalid STMGAConfig: ").split("; ") == [
-        "backbone must be one of 'resnet18', 'resnet34', 'resnet50', 'resnet101', got 'resnet19'",
         "parts must be one of 'cpa', 'stripes', 'none', got None",
         "size must be a list of 2 integers, got [256]",
+        "backbone must be one of 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet18_ibn', 'resnet34_ibn', "
+        "'resnet50_ibn', 'resnet101_ibn', 'timm:NAME' or 'custom', got 'resnet19'",
         "eta must be from 1 to 4096, got 0",
         "tau must be from 0.0001 to 10000, got 0",
         'order="st" needs both s_mga and t_mga',

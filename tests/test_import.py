@@ -7,7 +7,9 @@ import pytest
 
 
 def test_import_costs_torch_and_nothing_heavier():
-    code = "import sys, stmga; print([m for m in ('torchvision', 'huggingface_hub', 'PIL') if m in sys.modules])"
+    code = (
+        "import sys, stmga; print([m for m in ('torchvision', 'huggingface_hub', 'PIL', 'timm') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -34,7 +36,7 @@ def test_dir_shows_the_public_names_and_every_one_resolves():
         "print(stmga.evaluate.__module__, stmga.train.train.__name__)",
     ]
     done = subprocess.run([sys.executable, "-c", "; ".join(lines)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["40 ['__version__']", "stmga.metrics.evaluation train"]
+    assert done.stdout.splitlines() == ["41 ['__version__']", "stmga.metrics.evaluation train"]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

@@ -16,7 +16,7 @@ ALLOWED = {
     "cli": "report train data people metrics gallery embedding deploy zoo model backbones hub transforms tracklets "
     "visualize config utils",
     "report": "people gallery embedding transforms tracklets visualize config utils",
-    "stmga": "gallery embedding deploy zoo model blocks hub transforms tracklets config",  # __init__.py
+    "stmga": "gallery embedding deploy zoo model backbones blocks hub transforms tracklets config",  # __init__.py
     "train": "data metrics embedding model backbones blocks hub tracklets config utils",
     "data": "metrics tracklets utils",
     "trackers": "people metrics embedding tracklets config utils",
@@ -26,10 +26,10 @@ ALLOWED = {
     "embedding": "model hub transforms tracklets config utils",
     "deploy": "model blocks hub transforms config utils",
     "zoo": "model backbones hub transforms config utils",
-    "model": "fuse backbones blocks hub transforms config",
-    "fuse": "",
+    "model": "fuse backbones blocks hub transforms config utils",
+    "fuse": "backbones utils",
     "hub": "transforms config utils",
-    "backbones": "utils",
+    "backbones": "config utils",
     "blocks": "",
     "transforms": "tracklets utils",
     "tracklets": "utils",
@@ -37,7 +37,7 @@ ALLOWED = {
     "config": "utils",
     "utils": "",
 }
-FRONT = {"_version": "config", "calibration": "config", "features": "model"}
+FRONT = {"_version": "config", "calibration": "config", "features": "model", "checks": "model"}
 
 
 def name_of(file: Path) -> str:

@@ -33,6 +33,7 @@ def add_arguments(commands: Any) -> None:
     parser = command(commands, "train", "train a network, or resume a run", example)
     add = parser.add_argument
     add("--model", metavar="NAME", help="the architecture (default: stmga_resnet18_c4)")
+    add("--backbone", metavar="NAME", help="another trunk for it, such as resnet50_ibn or timm:convnext_tiny")
     add(
         "--from", dest="start", metavar="WEIGHTS",
         help="fine-tune these: a name, a folder, a run's best/, a Hub id; --size and --clip-length default to theirs",
@@ -50,7 +51,7 @@ def add_arguments(commands: Any) -> None:
     add("table", metavar="TABLE", help="table4, table5, table6, table7 or table8")
     add("--rows", nargs="+", default=[], metavar="ROW", help="only these rows, as baseline s-mga (default: all)")
     add("--seeds", type=count, default=3, help="runs of each row (default: 3)")
-    add("--backbone", default="resnet50", help="the trunk (default: resnet50, the paper's)")
+    add("--backbone", default="resnet50", help="the trunk, as timm:convnext_tiny (default: resnet50, the paper's)")
     add("--stage", default="c5", help="c5: the whole trunk; c4: cut after layer3 (default: c5)")
     _add_shared(parser)
 
@@ -61,7 +62,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("start of the trunk").add_argument
     add(
         "--backbone-weights", metavar="FILE",
-        help='"imagenet", or a safetensors file of a trunk or of a saved network (default: random)',
+        help='"imagenet", "timm", or a safetensors file of a trunk or of a saved network (default: random)',
     )  # fmt: skip
     add(
         "--backbone-missing",
@@ -180,7 +181,7 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
 def _check_start(args: argparse.Namespace) -> None:
     """Options that exclude each other."""
     if args.start is not None:
-        own = ("model", "after", "network", "backbone_weights", "backbone_missing")
+        own = ("model", "backbone", "after", "network", "backbone_weights", "backbone_missing")
         for option in own:
             if getattr(args, option):
                 name = "net" if option == "network" else option.replace("_", "-")
@@ -195,7 +196,7 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
 
     from stmga.config import ARCHITECTURES
     from stmga.train import with_input
-    from stmga.zoo import create_model
+    from stmga.zoo import create_model, with_backbone
 
     if args.start is not None:
         model, name = trained(args.start)
@@ -205,7 +206,8 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
         create_model(name)  # says what is wrong with it
         raise ValueError(f"{name} has trained weights; to fine-tune them write --from {name}")
     torch.manual_seed(config.seed)
-    model = _built(args, ARCHITECTURES[name])
+    model = _built(args, with_backbone(ARCHITECTURES[name], args.backbone) if args.backbone else ARCHITECTURES[name])
+    name += f" with the trunk {args.backbone}" if args.backbone else ""
     return model, f"{name}, {f'after {after.words}' if after is not None else _trunk_words(args)}"
 
 
@@ -236,6 +238,8 @@ def _trunk_words(args: argparse.Namespace) -> str:
         return "random weights"
     from stmga.hub.records import WEIGHTS_FILE
 
+    if args.backbone_weights == "timm":
+        return "timm's weights in the trunk, the rest random"
     file = Path(args.backbone_weights)
     if file.name == WEIGHTS_FILE:  # the files of all saved networks have this name
         return f"trunk of a saved network, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}, the rest random"
@@ -250,11 +254,12 @@ def ablate(args: argparse.Namespace) -> None:
     from stmga.config import STMGAConfig
     from stmga.train import StoppedError
     from stmga.train.paper_tables import run_table, show_table, table_rows
+    from stmga.zoo import with_backbone
 
     config = _config(args)
     table_rows(args.table, args.rows)  # their errors come before the data is read
-    trunk = {"backbone": args.backbone, "stage": args.stage}
-    STMGAConfig(**trunk)
+    net = with_backbone(STMGAConfig(stage=args.stage), args.backbone)
+    trunk = {name: getattr(net, name) for name in ("backbone", "stage", "mean", "std")}
     benchmark = _benchmark(args)
     say(f"network   {args.backbone} {args.stage}, {_trunk_words(args)}")
     say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from stmga.deploy.header import METADATA, HeaderError, not_exported, read_header
 from stmga.deploy.onnx_file import OnnxFile
-from stmga.deploy.program import Archive
+from stmga.deploy.program import Archive, CannotRebuildError
 from stmga.deploy.runtimes import LOADERS, RUNTIMES, suffix_of
 from stmga.transforms import ClipTransform
 from stmga.utils.foreign import escaped
@@ -70,7 +70,7 @@ class ExportedModel:
             if not trust:
                 source.check()
             self._halves = LOADERS[self.runtime](self.path, source, header, providers, trust)
-        except HeaderError:
+        except (HeaderError, CannotRebuildError):
             raise
         except ImportError as error:
             extra = "openvino" if self.runtime == "openvino" else "onnx"

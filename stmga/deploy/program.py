@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmga.config import STMGAConfig
+from stmga.config import CUSTOM, STMGAConfig
 from stmga.deploy.deployed import Deployed
 from stmga.hub.state import check_values
 from stmga.model import STMGA
@@ -31,7 +31,7 @@ INPUTS = "data/sample_inputs/model.pt"
 # Every member that `stmga export` writes; all else may be compiled code or a pickle.
 KNOWN = re.compile(
     r"archive_(format|version)|byteorder|\.data/(version|serialization_id)|\.format_version|\.storage_alignment|version|"
-    r"extra/stmga|models/model\.json|data/sample_inputs/model\.pt|data/weights/weight_\d+|"
+    r"extra/stmga|models/model\.json|data/sample_inputs/model\.pt|data/(weights/weight|constants/tensor)_\d+|"
     r"data/(weights/model_weights|constants/model_constants)_config\.json"
 )
 DTYPES = {7: torch.float32, 5: torch.int64}  # torch.export's numbers for them
@@ -86,8 +86,10 @@ class Archive:
                 torch.load(io.BytesIO(self.read(INPUTS, JSON_LIMIT)), weights_only=True, map_location="meta")
             except Exception as error:  # unpickling can raise anything
                 raise ValueError(f"its {INPUTS} is a pickle of more than tensors, which could run code") from error
-        if self.json("data/constants/model_constants_config.json").get("config"):
-            raise ValueError("it holds constants, which may be pickles and run code; `stmga export` never writes them")
+        constants = self.json("data/constants/model_constants_config.json").get("config") or {}
+        # Tensors that a network of timm computes when it is built. They are not read: it is built again.
+        if not isinstance(constants, dict) or not all(map(_is_plain_tensor, constants.values())):
+            raise ValueError("it holds constants that may be pickles and run code; `stmga export` never writes them")
 
     def read(self, name: str, limit: int) -> bytes:
         """The bytes of a member, at most ``limit``."""
@@ -110,12 +112,26 @@ class Archive:
         return found
 
 
+def _is_plain_tensor(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.get("use_pickle") is False and bool(entry.get("tensor_meta"))
+
+
+class CannotRebuildError(ValueError):
+    """The file's network has a trunk of its user's own, and only the program in the file can compute it."""
+
+
 def rebuilt(archive: Archive, config: STMGAConfig, frames: tuple[int, int] | None) -> Deployed:
     """The network of a file: built here, with the parameters that are stored in it.
 
     Raises:
+        CannotRebuildError: a trunk of the user's own.
         ValueError: parameters that do not fit, or values that no training ends with.
     """
+    if config.backbone == CUSTOM:
+        raise CannotRebuildError(
+            f"{archive.path} has a trunk of its author's own, which cannot be built without running the program in the "
+            "file. For a file of your own, give trust=True; or export to .onnx, which needs no trust"
+        )
     with torch.random.fork_rng(devices=[]):
         network = Deployed(STMGA(config).eval(), frames)
     entries = archive.json(f"{WEIGHTS}model_weights_config.json").get("config")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from stmga.checks import wrong_network
 from stmga.embedding.clip_dataset import (
     ClipRows,
     Clips,
@@ -26,7 +27,7 @@ from stmga.embedding.frame_features import FrameFeatures
 from stmga.embedding.jpeg import require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
 from stmga.embedding.unit import NonFiniteVectorError, unit_only
-from stmga.model import AUTOCAST, wrong_network
+from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.isolation import isolated
 from stmga.utils.workers import Shared, batches

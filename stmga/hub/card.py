@@ -9,6 +9,7 @@ from typing import Any
 
 from stmga._version import __version__
 from stmga.calibration import Calibration
+from stmga.config import CUSTOM
 from stmga.hub.markdown import WIDTH, cell, code, code_block, inline, wrapped
 from stmga.hub.metadata import card_data, title
 from stmga.hub.records import WeightRecord
@@ -74,20 +75,30 @@ def _what(record: WeightRecord) -> str:
     size = f", {record.megabytes}" if record.megabytes else ""
     return (
         f"{WHAT}\n\n"
-        f"- Trunk: {config.backbone}, cut at {config.stage}; parts: {config.parts}\n"
+        f"- Trunk: {_trunk(record)}; parts: {config.parts}\n"
         f"- Input: clips of {counted(config.clip_length, 'frame')}, {height} x {width} pixels\n"
         f"- File: {code(record.file)}{size}, sha256 `{record.sha256}`\n"
         f"- Written by stmga {__version__}"
     )
 
 
+def _trunk(record: WeightRecord) -> str:
+    config = record.config
+    if config.backbone == CUSTOM:
+        return "a module of its author's own, which loading needs (`backbone=`)"
+    library = f" ({inline(record.trunk_library)})" if record.trunk_library else ""
+    return f"{config.backbone}{library}, cut at {config.stage}"
+
+
 def _use(record: WeightRecord) -> str:
     source = record.repo_id or "path/to/this/folder"
     pin = f', revision="{record.revision}"' if record.repo_id and record.revision else ""
+    own = record.config.backbone == CUSTOM
+    trunk = ", backbone=trunk" if own else ""
+    built = "trunk = ...  # build the module that these weights were trained with\n" if own else ""
     return (
-        "```python\n"
-        "import stmga\n\n"
-        f'model = stmga.STMGA.from_pretrained("{source}"{pin})  # verified against the sha256 above\n'
+        f"```python\nimport stmga\n\n{built}"
+        f'model = stmga.STMGA.from_pretrained("{source}"{pin}{trunk})  # verified against the sha256 above\n'
         "transform = model.record.transform()\n"
         "z = model(transform(frames)[None])  # frames: a list of PIL images; z: (1, model.dim), unit length\n"
         "```"

@@ -12,7 +12,7 @@ from torch import nn
 
 from stmga.hub.card import model_card
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, CONFIG_LIMIT, WeightRecord, WeightsError
-from stmga.hub.state import from_bytes, to_bytes, unwrapped
+from stmga.hub.state import builder, from_bytes, to_bytes, unwrapped
 from stmga.utils.foreign import MB, inside, read_regular
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def contents(
         WeightsError: not an STMGA, a record of another network, or a log that is not a file in its folder.
     """
     model = unwrapped(model)
-    build = type(model)
+    build = builder(model, copied=True)
     data = to_bytes(model, half=bool(half))
     if half is None and model.record is not None and model.record.file_size < len(data):
         rounded = to_bytes(model, half=True)
@@ -61,7 +61,8 @@ def contents(
         raise WeightsError(
             "the record's config is not the model's; give dataclasses.replace(record, config=model.config)."
         )
-    record = replace(record, sha256=sha256, file_size=len(data))
+    library = record.trunk_library or str(model.backbone.library)
+    record = replace(record, sha256=sha256, file_size=len(data), trunk_library=library)
     measured = record.calibration and record.calibration.digest
     if measured and measured != from_bytes(data, record.config, record.file, build=build).digest():
         raise WeightsError(

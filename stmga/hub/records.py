@@ -34,9 +34,20 @@ PAPER = (
 )
 
 
-TEXTS = ("name", "file", "training_data", "parent", "training_command", "log", "licence", "terms", "paper")
+TEXTS = (
+    "name",
+    "file",
+    "training_data",
+    "parent",
+    "training_command",
+    "log",
+    "licence",
+    "terms",
+    "paper",
+    "trunk_library",
+)
 ROWS = ("metrics", "frames", "camera_pairs", "elsewhere", "speed", "stages")  # lists of mappings, tables of the card
-LINES = ("name", "file", "parent", "log", "repo_id")  # texts of one line
+LINES = ("name", "file", "parent", "log", "repo_id", "trunk_library")  # texts of one line
 HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}(?<![.-])", re.ASCII)
 FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,199}", re.ASCII)
 POINT = ("false_match_rate", "similarity", "true_match_rate")  # of a threshold
@@ -74,6 +85,7 @@ class WeightRecord:
         licence: licence of the weights (the code is MIT; the weights may not be).
         terms: what the training data's terms allow and forbid.
         paper: what to cite.
+        trunk_library: the library that built the trunk, such as ``"timm 1.0.31"``; empty for the ResNets of stmga.
         folder: where a copy is on this machine; not part of the JSON.
     """
 
@@ -98,6 +110,7 @@ class WeightRecord:
     licence: str = ""
     terms: str = ""
     paper: str = PAPER
+    trunk_library: str = ""
     folder: Path | None = None
 
     def __post_init__(self) -> None:

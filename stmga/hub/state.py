@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from stmga.config import STMGAConfig
+from stmga.config import CUSTOM, TIMM, STMGAConfig
 from stmga.hub.records import CONFIG_FILE, WeightsError
 from stmga.utils.foreign import MB, escaped, parse_json, shown
 from stmga.utils.text import preview
@@ -38,14 +39,46 @@ def to_bytes(model: nn.Module, *, half: bool = False) -> bytes:
 
     model = unwrapped(model)
     with torch.device("meta"):
-        built = type(model)(model.config)
-    state = {_plain(key): t.detach().to("cpu", copy=True).contiguous() for key, t in model.state_dict().items()}
+        built = builder(model)(model.config)
+    wanted = built.state_dict()
+    state = {
+        key if key in wanted else _plain(key): t.detach().to("cpu", copy=True).contiguous()
+        for key, t in model.state_dict().items()
+    }
     advice = "It was changed after it was built: build one from a config that says how."
-    _check_keys(built.state_dict(), state, "this model", advice)
+    if model.fused_from:
+        raise WeightsError(
+            "this model was changed after it was built: fuse() made it. Save the network it was made of."
+        )
+    _check_keys(wanted, state, "this model", advice)
+    if odd := [f"{key} {t.dtype}" for key, t in state.items() if t.dtype not in (*FLOATS, torch.int64)]:
+        raise WeightsError(
+            f"this model has numbers that are not stored: {preview(odd, 4)}. Register such buffers of your module with "
+            "persistent=False, or make them int64."
+        )
     check_values(state, "this model")
     if half:
         state = _halved(state, {name for name, _ in built.named_buffers()})
     return save(state, {"format": "pt"})  # one entry: safetensors writes several in random order, and sha256 would vary
+
+
+def with_trunk(build: type[STMGA], module: nn.Module, dim: int | None = None) -> Build:
+    """``build`` for networks with a trunk of the user's own, which is ``module``; others are refused."""
+
+    def built(config: STMGAConfig) -> STMGA:
+        if config.backbone != CUSTOM:
+            raise ValueError(f"it brings its own trunk, {config.backbone}: leave out backbone")
+        return build(config, module, dim=dim)
+
+    return built
+
+
+def builder(model: STMGA, *, copied: bool = False) -> Build:
+    """What builds networks like this one: with its own trunk, or with a copy of it, if that is the user's."""
+    if model.config.backbone != CUSTOM:
+        return type(model)
+    net = cast(nn.Module, model.backbone.net)
+    return with_trunk(type(model), copy.deepcopy(net) if copied else net, model.dim)
 
 
 def empty(config: STMGAConfig, build: Build) -> STMGA:
@@ -78,6 +111,11 @@ def from_bytes(data: bytes, config: STMGAConfig, origin: str | Path, *, build: B
     model = empty(config, build)
     advice = f"Load the {CONFIG_FILE} saved with these weights, or save the model again with save_pretrained."
     _check_keys(model.state_dict(), state, origin, advice)
+    if config.backbone.startswith(TIMM):  # timm computes some tensors when it builds, and they are not in the file
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            model = build(config)
+        model.load_state_dict(state)
+        return model
     model.load_state_dict(state, assign=True)
     return model
 
@@ -127,10 +165,15 @@ def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
             fault = "holds NaN or infinite values"
         elif key.endswith("running_var") and least < 0:
             fault = "is a variance and holds negative values"
-        elif least == most == 0 and (key == "neck.weight" or (key.startswith("backbone.") and tensor.ndim == 4)):
+        elif least == most == 0 and (key == "neck.weight" or _is_convolution(key, tensor)):
             fault = "holds zeros alone, so every tracklet would get the same vector"
         if fault:
             raise WeightsError(f"{origin} cannot be used: {_label(key)} {fault}. Take weights that were trained.")
+
+
+def _is_convolution(key: str, tensor: Tensor) -> bool:
+    """Whether it is a convolution of a ResNet; other trunks may start one at zero, or store other things like one."""
+    return tensor.ndim == 4 and key.startswith("backbone.") and not key.startswith("backbone.net.")
 
 
 def unwrapped(model: nn.Module) -> STMGA:

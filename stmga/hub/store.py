@@ -240,6 +240,11 @@ def _build(record: WeightRecord, data: bytes, origin: str | Path, device: str | 
         )
     model = from_bytes(data, record.config, origin, build=build)
     model.record = record
+    library = str(model.backbone.library)
+    if library and record.trunk_library not in ("", library):
+        log.warning(
+            "%s was saved with %s, and this is %s: its vectors may differ", origin, record.trunk_library, library
+        )
     return model.to(device).eval()
 
 

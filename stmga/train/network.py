@@ -16,15 +16,16 @@ def with_input(model: STMGA, *, size: tuple[int, int] | None = None, clip_length
     """The network for frames of another size or clips of another length; None keeps the current one.
 
     It shares the weights of ``model``, whose configuration does not change. :func:`train` and
-    :class:`stmga.TrackletEmbedder` take the input from the configuration.
+    :class:`stmga.TrackletEmbedder` take the input from the configuration. A trunk of timm is copied for another size,
+    and its position embeddings are resized.
 
     Args:
-        model: any network; no weight depends on its input.
+        model: any network; no weight but position embeddings depends on its input.
         size: height and width of a frame in pixels.
         clip_length: frames in a clip.
 
     Raises:
-        ValueError: a size or a length that no network can have.
+        ValueError: a size or a length that no network can have, or a size that the trunk does not take.
 
     >>> from stmga.config import STMGAConfig
     >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4"))
@@ -38,6 +39,8 @@ def with_input(model: STMGA, *, size: tuple[int, int] | None = None, clip_length
     config = replace(model.config, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
     other = copy.copy(model)
     other.config = config
+    other._modules = dict(model._modules)  # its own list of the same parts
+    other.backbone = model.backbone.for_size(config.size)
     return other
 
 
@@ -49,14 +52,17 @@ def start_trunk(model: STMGA, source: str | Path, *, missing: Sequence[str] = ()
 
     Args:
         model: its trunk is changed in place.
-        source: ``"imagenet"``, or a safetensors file of a trunk or of a saved network.
+        source: ``"imagenet"`` for a ResNet, ``"timm"`` for a network of timm, or a safetensors file of a trunk or of a
+            saved network.
         missing: stages that this file is known to lack, such as ``["layer4"]``.
 
     Raises:
-        ValueError: the file lacks stages, has unexpected ones, or is not a safetensors file.
+        ValueError: the file lacks stages, has unexpected ones, or is not a safetensors file; timm's weights want
+            another mean and std than the configuration has.
         FileNotFoundError: no such file.
     """
-    load_backbone(model.backbone, source, name=model.config.backbone, missing=tuple(missing))
+    own = model.config
+    load_backbone(model.backbone, source, name=own.backbone, missing=tuple(missing), mean=own.mean, std=own.std)
     model.record = _record_beside(Path(source))
 
 

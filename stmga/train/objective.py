@@ -9,7 +9,6 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from stmga.backbones import Trunk
 from stmga.blocks import CPASupervision
 from stmga.blocks.mga import Partwise
 from stmga.blocks.ops import no_autocast
@@ -116,13 +115,8 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
     Raises:
         ValueError: ``recompute`` names a stage that the trunk does not have, or ``frozen`` others than its first ones.
     """
-    trunk = model.backbone
-    assert isinstance(trunk, Trunk)
-    stages = [name for name, _ in trunk.named_children()]
-    if unknown := [name for name in config.recompute if name not in stages]:
-        raise ValueError(f"recompute names {', '.join(unknown)}; the trunk's stages are {', '.join(stages)}")
-    trunk.recompute = config.recompute
-    trunk.freeze(config.frozen)
+    model.backbone.set_recompute(config.recompute)
+    model.backbone.freeze(config.frozen)
     start_parts(model, config)
     spare_relations(model)
     with torch.random.fork_rng(devices=[]):

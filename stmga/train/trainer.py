@@ -72,7 +72,7 @@ class Trainer:
         self.started_from, self.terms = started_from, after.terms if after is not None else ""
         if after is not None:
             after.start_network(model)
-        model.backbone.to(memory_format=torch.channels_last)
+        model.backbone.to(memory_format=model.backbone.memory_format)
         self.inputs = TrainInputs(
             benchmark, model.config, config, world, workers=self.options.workers,
             keep_frames=self.options.keep_frames, teacher=teacher, trust_content=self.options.trust_content,
