@@ -128,13 +128,21 @@ def in_turns_apart(
     return found
 
 
-def report_apart(sides: Mapping[str, Builder], args: argparse.Namespace) -> None:
-    """Run :func:`in_turns_apart` as ``args`` says (rounds, device), print its table, and write it to ``args.json``."""
+def report_apart(
+    sides: Mapping[str, Builder], args: argparse.Namespace, more: Callable[[dict[str, dict]], dict] | None = None
+) -> None:
+    """Run :func:`in_turns_apart` as ``args`` says (rounds, device), print its table, and write it to ``args.json``.
+
+    ``more``: further figures from the measured sides, which are printed and written too.
+    """
     found = in_turns_apart(sides, args.rounds, device=args.device)
     print(table_apart(found))
+    figures = more(found) if more else {}
+    for name, figure in figures.items():
+        print(f"{name.replace('_', ' ')}: {figure:.4g}")
     if args.json:
         settings = {key: value for key, value in vars(args).items() if key != "json"}
-        text = json.dumps({"where": where(args.device), "settings": settings, "sides": found}, indent=1)
+        text = json.dumps({"where": where(args.device), "settings": settings, "sides": found} | figures, indent=1)
         Path(args.json).write_text(text)
 
 
