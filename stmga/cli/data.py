@@ -31,7 +31,7 @@ Killed or out of disk? Run the same command again: it resumes where it stopped."
     add("out", metavar="OUT", help="the pack, a new folder; it is a SOURCE for every command that takes a data set")
     add(
         "--dataset", metavar="NAME", default="auto",
-        help="mars, duke, lsvid, ilids, prid, folders or manifest (default: auto, what it looks like)",
+        help="mars, duke, lsvid, ilids, prid, market, msmt17, folders or manifest (default: auto, what it looks like)",
     )  # fmt: skip
     add("--layout", default="{person}/{tracklet}", help='what folders mean (default: "{person}/{tracklet}")')
     add("--split", type=int, default=0, metavar="N", help="of iLIDS-VID and PRID-2011, 0 to 9 (default: 0)")

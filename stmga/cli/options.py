@@ -192,7 +192,10 @@ def add_max_pixels(add: Callable[..., Any]) -> None:
 
 def add_source(add: Callable[..., Any]) -> None:
     """The arguments that say what a SOURCE is."""
-    add("--dataset", default="auto", help="mars, duke, lsvid, ilids, prid, folders or manifest (default: by its look)")
+    add(
+        "--dataset", default="auto",
+        help="mars, duke, lsvid, ilids, prid, market, msmt17, folders or manifest (default: by its look)",
+    )  # fmt: skip
     add(
         "--layout", default="{person}/{tracklet}",
         help='what folders mean, as "{role}/{person}/{camera}/{tracklet}" (default: "{person}/{tracklet}")',

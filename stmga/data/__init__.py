@@ -6,7 +6,9 @@ from stmga.data.combine import side_by_side
 from stmga.data.datasets.duke import read_duke
 from stmga.data.datasets.ilids import read_ilids
 from stmga.data.datasets.lsvid import read_lsvid
+from stmga.data.datasets.market import read_market
 from stmga.data.datasets.mars import read_mars
+from stmga.data.datasets.msmt17 import read_msmt17
 from stmga.data.datasets.prid import read_prid
 from stmga.data.datasets.reader import DataSetError
 from stmga.data.imitation import Imitation
@@ -44,7 +46,9 @@ __all__ = [
     "read_duke",
     "read_ilids",
     "read_lsvid",
+    "read_market",
     "read_mars",
+    "read_msmt17",
     "read_prid",
     "render_labelled",
     "render_tracklet",

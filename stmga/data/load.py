@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets import duke, ilids, lsvid, mars, prid
+from stmga.data.datasets import duke, ilids, lsvid, market, mars, msmt17, prid
 from stmga.data.datasets.reader import DataSetInfo, collector_paused
 from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
@@ -36,6 +36,8 @@ DATASETS: dict[str, DataSet] = {
     "lsvid": DataSet(lsvid.read_lsvid, lsvid.INFO, lsvid.INFO.is_at),
     "ilids": DataSet(ilids.read_ilids, ilids.INFO, ilids.INFO.is_at, splits=True),
     "prid": DataSet(prid.read_prid, prid.INFO, prid.INFO.is_at, splits=True),
+    "market": DataSet(market.read_market, market.INFO, market.looks_like_market),
+    "msmt17": DataSet(msmt17.read_msmt17, msmt17.INFO, msmt17.INFO.is_at),
 }
 CHOICES = ("auto", *DATASETS, "folders", "manifest")
 
@@ -71,9 +73,9 @@ def load_benchmark(
             limit of pixels for an official data set.
         TrackletError: all faults of the data in one error.
 
-    >>> load_benchmark("/data/mine", dataset="market")
+    >>> load_benchmark("/data/mine", dataset="viper")
     Traceback (most recent call last):
-    ValueError: dataset is one of auto, mars, duke, lsvid, ilids, prid, folders, manifest, got 'market'
+    ValueError: dataset is one of auto, mars, duke, lsvid, ilids, prid, market, msmt17, folders, manifest, got 'viper'
     """
     if dataset not in CHOICES:
         raise ValueError(f"dataset is one of {', '.join(CHOICES)}, got {dataset!r}")
