@@ -3,6 +3,8 @@
 from stmga.data.augment import ClipAugment
 from stmga.data.benchmark import Benchmark
 from stmga.data.combine import side_by_side
+from stmga.data.datasets.cuhk03 import read_cuhk03
+from stmga.data.datasets.cuhk03_file import unpack_cuhk03
 from stmga.data.datasets.duke import read_duke
 from stmga.data.datasets.ilids import read_ilids
 from stmga.data.datasets.lsvid import read_lsvid
@@ -43,6 +45,7 @@ __all__ = [
     "cut_pieces",
     "load_benchmark",
     "pack",
+    "read_cuhk03",
     "read_duke",
     "read_ilids",
     "read_lsvid",
@@ -55,6 +58,7 @@ __all__ = [
     "render_walkers",
     "side_by_side",
     "train_clip",
+    "unpack_cuhk03",
     "walkers_benchmark",
     "write_benchmark",
     "write_scenes",
