@@ -1,4 +1,4 @@
-"""The commands that make data: packs and rendered walkers. Everything heavy is imported when a command runs."""
+"""The commands that make data: packs, crops of CUHK03, walkers. Everything heavy is imported when a command runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.options import add_max_pixels, add_trust_content
+from stmga.cli.options import NAMES, SPLITS, add_max_pixels, add_trust_content
 from stmga.cli.parser import command, count
 from stmga.utils.text import counted
 
@@ -16,6 +16,7 @@ from stmga.utils.text import counted
 def add_arguments(commands: Any) -> None:
     """Add these commands to the parser."""
     _add_pack(commands)
+    _add_unpack(commands)
     _add_walkers(commands)
 
 
@@ -31,10 +32,10 @@ Killed or out of disk? Run the same command again: it resumes where it stopped."
     add("out", metavar="OUT", help="the pack, a new folder; it is a SOURCE for every command that takes a data set")
     add(
         "--dataset", metavar="NAME", default="auto",
-        help="mars, duke, lsvid, ilids, prid, folders or manifest (default: auto, what it looks like)",
+        help=f"{NAMES} (default: auto, what it looks like)",
     )  # fmt: skip
     add("--layout", default="{person}/{tracklet}", help='what folders mean (default: "{person}/{tracklet}")')
-    add("--split", type=int, default=0, metavar="N", help="of iLIDS-VID and PRID-2011, 0 to 9 (default: 0)")
+    add("--split", type=int, default=0, metavar="N", help=f"which split of {SPLITS} (default: 0)")
     add_max_pixels(add)
     add("--shard-mib", type=count, default=256, metavar="N", help="size of the files, in MiB (default: 256)")
     add("--workers", type=count, default=8, metavar="N", help="threads that read ahead (default: 8)")
@@ -62,6 +63,26 @@ def pack(args: argparse.Namespace) -> None:
     files = list(manifest.parent.glob("shard-*.bin"))
     size = sum(file.stat().st_size for file in files)
     print(f"packed    {len(files)} files, {size / 1024**2:,.1f} MiB, in {manifest.parent}")
+
+
+def _add_unpack(commands: Any) -> None:
+    example = """  stmga unpack cuhk03/
+  stmga eval cuhk03/ --dataset cuhk03-labeled --model stmga_resnet18_c4
+
+Stopped? Run the same command again: it keeps the files that are there."""
+    words = "write the crops of CUHK03, which are in cuhk-03.mat, as PNG files into its folder"
+    add = command(commands, "unpack", words, example).add_argument
+    add("folder", metavar="FOLDER", help="with cuhk-03.mat, or cuhk03_release/cuhk-03.mat; gets images_labeled/ "
+        'and images_detected/; needs pip install "stmga[mat]"')  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def unpack(args: argparse.Namespace) -> None:
+    """The crops of cuhk-03.mat as files."""
+    from stmga.data.datasets.cuhk03_file import unpack_cuhk03
+
+    for boxes, number in unpack_cuhk03(args.folder, progress=not args.quiet).items():
+        print(f"unpacked  {number:,} crops, {args.folder}/images_{boxes}")
 
 
 def _add_walkers(commands: Any) -> None:
@@ -164,4 +185,4 @@ def _difficulty(args: argparse.Namespace) -> Any:
     return replace(DIFFICULTIES[args.difficulty], **_given(args, "occlusion", "shift", "similar_clothes"))
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"pack": pack, "walkers": walkers}
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"pack": pack, "unpack": unpack, "walkers": walkers}

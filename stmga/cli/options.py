@@ -185,6 +185,13 @@ def peak_memory(device: str) -> str:
 # ---- data
 
 
+NAMES = (
+    "mars, duke, lsvid, ilids, prid, market, msmt17, cuhk03-labeled, cuhk03-detected, cuhk03-classic-labeled, "
+    "cuhk03-classic-detected, folders or manifest"
+)  # values of --dataset
+SPLITS = "iLIDS-VID or PRID-2011, 0 to 9, or of classic CUHK03, 0 to 19"
+
+
 def add_max_pixels(add: Callable[..., Any]) -> None:
     """The argument that says how large a picture may be."""
     add("--max-pixels", type=count, metavar="N", help="refuse pictures of more pixels (default: 64 million)")
@@ -192,12 +199,15 @@ def add_max_pixels(add: Callable[..., Any]) -> None:
 
 def add_source(add: Callable[..., Any]) -> None:
     """The arguments that say what a SOURCE is."""
-    add("--dataset", default="auto", help="mars, duke, lsvid, ilids, prid, folders or manifest (default: by its look)")
+    add(
+        "--dataset", default="auto",
+        help=f"{NAMES} (default: by its look)",
+    )  # fmt: skip
     add(
         "--layout", default="{person}/{tracklet}",
         help='what folders mean, as "{role}/{person}/{camera}/{tracklet}" (default: "{person}/{tracklet}")',
     )  # fmt: skip
-    add("--split", type=int, default=0, metavar="N", help="which split of iLIDS-VID or PRID-2011, 0 to 9 (default: 0)")
+    add("--split", type=int, default=0, metavar="N", help=f"which split of {SPLITS} (default: 0)")
     add(
         "--holdout", type=float, default=0.0, metavar="SHARE",
         help="set aside this share of the persons as a test, where the data has none (default: 0)",

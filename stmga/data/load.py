@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from stmga.data.benchmark import Benchmark
-from stmga.data.datasets import duke, ilids, lsvid, mars, prid
-from stmga.data.datasets.reader import DataSetInfo, collector_paused
+from stmga.data.datasets import cuhk03, duke, ilids, lsvid, market, mars, msmt17, prid
+from stmga.data.datasets.cuhk03_file import BOXES
+from stmga.data.datasets.reader import SPLITS, DataSetInfo, collector_paused
 from stmga.data.packing import MANIFEST, PROTOCOL, about_pack, is_pack
 from stmga.data.roles import benchmark_from
 from stmga.tracklets.folders import read_folder
@@ -17,12 +19,12 @@ from stmga.tracklets.tracklet import TrackletError
 
 
 class DataSet(NamedTuple):
-    """An official data set: its reader, its description, and whether it has ten splits."""
+    """An official test: its reader, its description, how to recognise it, and how many splits it has (0: none)."""
 
     read: Callable[..., Benchmark]
     info: DataSetInfo
     looks_like: Callable[[Path], bool]
-    splits: bool = False
+    splits: int = 0
 
     @property
     def terms(self) -> str:
@@ -34,8 +36,20 @@ DATASETS: dict[str, DataSet] = {
     "mars": DataSet(mars.read_mars, mars.INFO, mars.INFO.is_at),
     "duke": DataSet(duke.read_duke, duke.INFO, duke.looks_like_duke),
     "lsvid": DataSet(lsvid.read_lsvid, lsvid.INFO, lsvid.INFO.is_at),
-    "ilids": DataSet(ilids.read_ilids, ilids.INFO, ilids.INFO.is_at, splits=True),
-    "prid": DataSet(prid.read_prid, prid.INFO, prid.INFO.is_at, splits=True),
+    "ilids": DataSet(ilids.read_ilids, ilids.INFO, ilids.INFO.is_at, splits=SPLITS),
+    "prid": DataSet(prid.read_prid, prid.INFO, prid.INFO.is_at, splits=SPLITS),
+    "market": DataSet(market.read_market, market.INFO, market.looks_like_market),
+    "msmt17": DataSet(msmt17.read_msmt17, msmt17.INFO, msmt17.INFO.is_at),
+    **{
+        cuhk03.named(boxes, classic).name: DataSet(
+            partial(cuhk03.read_cuhk03, boxes=boxes, classic=classic),
+            cuhk03.named(boxes, classic),
+            cuhk03.INFO.is_at,
+            splits=cuhk03.SPLITS if classic else 0,
+        )
+        for classic in (False, True)
+        for boxes in BOXES
+    },
 }
 CHOICES = ("auto", *DATASETS, "folders", "manifest")
 
@@ -62,7 +76,7 @@ def load_benchmark(
             one, otherwise folders.
         layout: of folders; a level ``{role}`` sorts them into ``train``, ``query`` and ``gallery``.
         holdout, seed: see `stmga.data.benchmark_from`.
-        split: of iLIDS-VID and PRID-2011, 0 to 9.
+        split: of iLIDS-VID and PRID-2011, 0 to 9; of classic CUHK03, 0 to 19.
         check_files: open the header of every file now; for a pack, check the size of each shard.
         max_pixels: for folders, manifests and packs: larger pictures are refused; default: 64 million.
 
@@ -71,9 +85,9 @@ def load_benchmark(
             limit of pixels for an official data set.
         TrackletError: all faults of the data in one error.
 
-    >>> load_benchmark("/data/mine", dataset="market")
+    >>> load_benchmark("/data/mine", dataset="viper")
     Traceback (most recent call last):
-    ValueError: dataset is one of auto, mars, duke, lsvid, ilids, prid, folders, manifest, got 'market'
+    ValueError: dataset is one of auto, mars, duke, lsvid, ilids, prid, market, msmt17, cuhk03-labeled, ... got 'viper'
     """
     if dataset not in CHOICES:
         raise ValueError(f"dataset is one of {', '.join(CHOICES)}, got {dataset!r}")
@@ -115,4 +129,9 @@ def guess(source: Path) -> str:
         raise TrackletError(f"{source} is neither a folder nor a .jsonl manifest")
     if is_pack(source):
         return "manifest"
-    return next((name for name, known in DATASETS.items() if known.looks_like(source)), "folders")
+    found = [name for name, known in DATASETS.items() if known.looks_like(source)]
+    tests = [name for name in found if DATASETS[name].info.title == DATASETS[found[0]].info.title]
+    if len(tests) > 1:
+        words = f"which has {len(tests)} tests ({', '.join(tests)})"
+        raise TrackletError(f"{source} is {DATASETS[tests[0]].info.title}, {words}: choose one, as dataset={tests[0]}")
+    return found[0] if found else "folders"

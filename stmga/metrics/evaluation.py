@@ -17,6 +17,7 @@ from stmga.metrics.protocol import Protocol
 from stmga.metrics.ranking import NoMatchError, RankScores, score_blocks
 from stmga.metrics.reranking import rerank
 from stmga.metrics.similarity import similarity_blocks
+from stmga.metrics.single_shot import single_shot_scores
 from stmga.utils.isolation import isolated
 from stmga.utils.text import preview
 
@@ -153,7 +154,8 @@ def evaluate(
     parts = [gallery.vectors, *([queries.vectors] if protocol.queries_in_gallery else [])]
     blocks = _blocks(queries.vectors, parts, gone, protocol, device, block)
     try:
-        scores = score_blocks(blocks, answers, ap=protocol.ap)
+        score = single_shot_scores if protocol.shots == "single" else score_blocks
+        scores = score(blocks, answers, ap=protocol.ap)
     except NoMatchError as error:
         why = _reasons(answers, queries.ids, range(len(queries)))
         raise NoMatchError(f"{error}: {_explained(why)}") from None

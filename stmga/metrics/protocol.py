@@ -13,6 +13,7 @@ CHOICES = {
     "same_camera": ("remove", "keep"),
     "unknown_camera": ("remove", "keep"),
     "ap": ("hits", "trapezoid"),
+    "shots": ("all", "single"),
     "clips": ("all", "evenly"),
 }
 
@@ -46,6 +47,8 @@ class Protocol(Settings):
         unknown_camera: the same for its own person where either camera is not known: ``"remove"``, or ``"keep"`` them
             as matches. It has no effect where no camera is known at all: then nothing is removed.
         ap: ``"hits"``, the mean of the precision at each match; ``"trapezoid"``, as the MATLAB code of old.
+        shots: ``"single"`` leaves one random tracklet of each person in a query's list, and takes the exact mean over
+            all such galleries, as in CUHK03's classic protocol.
         clips: how a tracklet is cut: ``"all"`` frames, or one clip of frames spread ``"evenly"``.
         flip: each clip is averaged with its mirror image; None: some are. :func:`stmga.metrics.evaluate` takes it from
             the embeddings.
@@ -66,6 +69,7 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     same_camera: str = "remove"
     unknown_camera: str = "remove"
     ap: str = "hits"
+    shots: str = "all"
     clips: str = "all"
     flip: bool | None = False
     distance: str = "cosine"
@@ -79,6 +83,8 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     def _faults(self) -> Iterable[str]:
         if both := set(self.junk) & set(self.distractors):
             yield f"persons {sorted(map(str, both))} cannot be both junk and distractors"
+        if self.shots == "single" and self.reranking is not None:
+            yield "shots='single' has many galleries and re-ranking takes one gallery: leave one of the two out"
 
     def describe(self) -> str:
         """All rules in one line."""
@@ -91,6 +97,7 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
             f"distractors {', '.join(map(str, self.distractors))} stay" if self.distractors else "",
             f"own person in {' or '.join(removed)} camera removed" if removed else "own camera not removed",
             {"hits": "AP over hits", "trapezoid": "trapezoid AP"}[self.ap],
+            "one gallery tracklet of each person (single-shot), mean over all draws" if self.shots == "single" else "",
             {"all": "all frames", "evenly": "one clip, frames spread evenly"}[self.clips],
             {True: "mirror images averaged in", None: "mirror images averaged into some", False: ""}[self.flip],
             f"re-ranked (Zhong et al. 2017, k1 {r.k1}, k2 {r.k2}, weight {r.weight:g})"
@@ -102,6 +109,6 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     __str__ = describe
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``flip`` only where it is on, so that older runs and packs stay the same."""
-        data = super().to_dict()
-        return data if self.flip is not False else {k: v for k, v in data.items() if k != "flip"}
+        """Plain JSON values; ``flip`` and ``shots`` only if they are on, so that older runs and packs stay the same."""
+        usual = {"flip": False, "shots": "all"}
+        return {key: value for key, value in super().to_dict().items() if key not in usual or value != usual[key]}

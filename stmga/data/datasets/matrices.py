@@ -108,7 +108,7 @@ def _load_hdf5(data: bytes) -> dict[str, np.ndarray]:
             item = file[name]
             if not isinstance(item, h5py.Dataset) or item.dtype.kind not in NUMERIC:
                 continue
-            _check_dataset(name, item)
+            check_dataset(name, item)
             left -= item.size * item.dtype.itemsize
             if left < 0:
                 raise ValueError(f"its matrices have more than {LIMIT:,} bytes")
@@ -117,7 +117,7 @@ def _load_hdf5(data: bytes) -> dict[str, np.ndarray]:
     return found
 
 
-def _check_dataset(name: str, item: h5py.Dataset) -> None:
+def check_dataset(name: str, item: h5py.Dataset) -> None:
     """ValueError for a data set whose values are in another file, or are too many, or need other code."""
     if item.external or item.is_virtual:
         raise ValueError(f"the values of {escaped(name, 80)} are in another file; MATLAB writes none such")

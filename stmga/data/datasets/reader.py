@@ -153,10 +153,12 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def check_split(split: int) -> None:
-    """ValueError unless `split` is one of the ten."""
-    if isinstance(split, bool) or not isinstance(split, int) or not 0 <= split < SPLITS:
-        raise ValueError(f"split is one of {SPLITS}, 0 to {SPLITS - 1}, got {split!r}; results are the mean over all")
+def check_split(split: int, splits: int = SPLITS) -> None:
+    """ValueError unless `split` is one of so many; with one alone, it is 0."""
+    if isinstance(split, bool) or not isinstance(split, int) or not 0 <= split < splits:
+        if splits == 1:
+            raise ValueError(f"this test has no splits: leave split at 0, got {split!r}")
+        raise ValueError(f"split is one of {splits}, 0 to {splits - 1}, got {split!r}; results are the mean over all")
 
 
 def read_lines(path: Path) -> list[str]:
