@@ -68,8 +68,11 @@ COMMANDS = """\
 trtexec --onnx={quoted} --saveEngine={engine} --fp16{shapes}
 
 # Hailo, Dataflow Compiler: mean and standard deviation are inside, so the model script has no normalization().
+# calib.npy: crops (n, {h}, {w}, 3), RGB in 0..255, of your cameras; Hailo's own networks use 1024.
 # If the parser refuses a layer of the heads, it names end nodes: compile up to there, and run the rest on the host.
-hailo parser onnx {quoted} --net-name {net}{hailo}
+hailo parser onnx {quoted} --net-name {net} --hw-arch hailo8{hailo}
+hailo optimize {net}.har --hw-arch hailo8 --calib-set-path calib.npy
+hailo compiler {net}_optimized.har --hw-arch hailo8
 """
 
 
