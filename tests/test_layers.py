@@ -24,7 +24,7 @@ ALLOWED = {
     "gallery": "metrics embedding tracklets config utils",
     "metrics": "embedding config utils",
     "embedding": "model hub transforms tracklets config utils",
-    "deploy": "model blocks hub transforms config utils",
+    "deploy": "model blocks hub transforms tracklets config utils",
     "zoo": "model backbones hub transforms config utils",
     "model": "fuse backbones blocks hub transforms config utils",
     "fuse": "backbones utils",
