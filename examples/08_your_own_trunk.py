@@ -27,7 +27,7 @@ class Transformer(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         tokens = self.patches(frames).flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.class_token.expand(len(frames), -1, -1), tokens), dim=1) + self.positions
+        tokens = torch.cat((self.class_token.expand(frames.shape[0], -1, -1), tokens), dim=1) + self.positions
         for layer in self.layers:
             tokens = layer(tokens)
         return tokens

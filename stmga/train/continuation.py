@@ -145,6 +145,11 @@ class Stage:
             module.load_state_dict(self._of(part))
         except RuntimeError as error:
             reason = escaped(str(error).split("\n")[-1].strip(), 200)
+            if "pos_embed" in reason:  # of a network of timm, made for the run's frames
+                height, width = self.config.size
+                raise TrainingError(
+                    f"the run's position embeddings are for frames of {height} x {width}: give --size {height} {width}"
+                ) from error
             raise TrainingError(
                 f"the run's checkpoint is damaged: {part} does not fit its network ({reason})"
             ) from error

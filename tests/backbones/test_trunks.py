@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -46,13 +47,12 @@ def test_a_trunk_trains_saves_and_loads(name, tmp_path):
     module = {} if isinstance(trunk, str) else {"backbone": trunk()}
     again = STMGA.from_pretrained(tmp_path / "run/last", **module)
     clips = torch.randn(2, 2, 3, 64, 32)
-    with torch.inference_mode():
-        assert torch.equal(again(clips), model.eval()(clips))
+    with torch.inference_mode():  # training stores convolutions channels last, which rounds differently
+        torch.testing.assert_close(again(clips), model.eval()(clips), atol=1e-5, rtol=0)
     assert again.digest() == model.digest()
     assert again.config.backbone == (trunk if isinstance(trunk, str) else CUSTOM)
     timms = isinstance(trunk, str) and trunk.startswith("timm:")
-    assert again.record.trunk_library.startswith("timm 1." if timms else "") is True
-    assert bool(again.record.trunk_library) is timms
+    assert again.record.trunk_library == (f"timm {timm.__version__}" if timms else "")
     again.save_pretrained(tmp_path / "again")
     files = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("run/last", "again")]
     assert files[0] == files[1]

@@ -37,7 +37,7 @@ class Vit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.class_token.expand(len(x), -1, -1), tokens), dim=1)
+        tokens = torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), dim=1)
         return self.layer(tokens + self.positions)
 
 
