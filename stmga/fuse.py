@@ -80,7 +80,7 @@ class PackedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.how: Any = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.how: list[Any] = [conv.padding, conv.stride, conv.dilation, conv.groups]
         self.bias = conv.bias
         self.weights = torch._C._nn.mkldnn_reorder_conv2d_weight(conv.weight.detach().to_mkldnn(), *self.how)
 

@@ -4,9 +4,9 @@
     python -m benchmarks.accuracy.frames labelled/ --model stmga_resnet18_c4.market_cuhk03 --frames 1 8 --json out.json
 
 Queries and gallery both have that many frames, evenly spaced, or all that they have. Frames a second are those of the
-whole pass from files to vectors, by the clock; each distinct frame counts once. Tracklets a second say what fewer frames
-gain. Measure times while nothing else computes; `benchmarks.speed.short_tracklets` compares them in turns. Without
---model: every weight that is shipped.
+whole pass from files to vectors, by the clock; each frame counts once. Tracklets a second say what fewer frames gain.
+Measure times while nothing else computes; `benchmarks.speed.short_tracklets` compares them in turns.
+Without --model: every weight that is shipped.
 """
 
 import argparse
