@@ -6,7 +6,7 @@ import copy
 import platform
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ class PackedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.how: list[Any] = [conv.padding, conv.stride, conv.dilation, conv.groups]
         self.bias = conv.bias
         self.weights = torch._C._nn.mkldnn_reorder_conv2d_weight(conv.weight.detach().to_mkldnn(), *self.how)
 

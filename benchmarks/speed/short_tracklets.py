@@ -29,7 +29,7 @@ from stmga import STMGA, Tracklet, TrackletEmbedder
 from stmga.embedding.clip_dataset import ClipRows, clip_indices
 from stmga.embedding.frame_features import FrameFeatures
 from stmga.utils.files import atomic_write
-from stmga.zoo import list_pretrained
+from stmga.zoo import list_weights
 
 FRAMES = (8, 4, 2, 1)
 BARS = {1: 0.20, 4: 0.16}  # of one frame over eight, by tracklets a batch
@@ -113,7 +113,7 @@ def show(row: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", default=list_pretrained(), help="names of weights")
+    parser.add_argument("--model", nargs="+", default=list_weights(), help="names of weights")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4], help="tracklets a batch")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

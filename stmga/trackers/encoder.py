@@ -34,8 +34,8 @@ class Encoder:
     The vectors are those of :class:`stmga.TrackletEmbedder` for the same crops. With ``clip=1`` every box is a tracklet
     of one frame. With ``clip=8`` a box of a track is embedded together with the seven crops before it in that track, as
     one tracklet. That needs track ids, so it is for the boxes that a tracker returns; inside its association, where
-    boxes have no track yet, use ``clip=1``. One crop is looped to ``model.clip_length`` frames, so that as many crops
-    of a track cost no more.
+    boxes have no track yet, use ``clip=1``. The network computes each crop once, so a box with seven crops before it
+    costs about as much as eight alone.
 
     The weights are read once, when the encoder is made: after a change of the model, make another encoder.
 

@@ -13,6 +13,7 @@ from stmga import STMGA, ClipTransform, STMGAConfig, TrackletEmbedder
 from stmga.cli.main import main
 from stmga.deploy.export import AGREE, SHAPES, export
 from stmga.deploy.exported import ExportedModel
+from stmga.deploy.onnx_halves import SEAM
 from stmga.deploy.runtimes import RUNTIMES
 from stmga.tracklets.tracklet import TrackletError
 
@@ -74,6 +75,56 @@ def test_the_embedder_runs_them_like_the_network(files: dict, model: STMGA, name
     assert torch.allclose(found.vectors, wanted.vectors, atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match="as it was written"):
         TrackletEmbedder(ExportedModel(files[name]), precision="bf16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES[".onnx"])
+@pytest.mark.parametrize("name", ["plain.onnx", "whole.onnx"])
+def test_each_frame_is_computed_once_by_the_first_half(files: dict, model: STMGA, name: str, runtime: str) -> None:
+    exported, seen = ExportedModel(files[name], runtime=runtime), []
+    first = exported._halves.frames
+    exported._halves = exported._halves._replace(frames=lambda x: (seen.append(len(x)), first(x))[1])
+    draw = np.random.default_rng(0)
+    tracklets = {str(n): draw.integers(0, 256, (n, *FRAMES, 3), dtype=np.uint8) for n in (1, 2, 9)}
+    found = TrackletEmbedder(exported, batch_size=2)(tracklets).vectors
+    assert seen == [3, 8, 1]
+    assert torch.allclose(found, TrackletEmbedder(model)(tracklets).vectors, atol=1e-4, rtol=0)
+    frames = exported.transform([torch.zeros(3, *FRAMES, dtype=torch.uint8)] * 2)
+    assert first(frames).shape == (2, model.config.n_parts, model.dim)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES[".onnx"])
+def test_a_file_without_a_seam_runs_whole(files: dict, model: STMGA, tmp_path: Path, runtime: str) -> None:
+    """As an older version wrote it, or as a tool left it that renames tensors."""
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(files["plain.onnx"])
+    for node in graph.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["other" if name == SEAM else name for name in names]
+    onnx.save(graph, tmp_path / "older.onnx")
+    exported = ExportedModel(tmp_path / "older.onnx", runtime=runtime)
+    frames = torch.rand(2, 3, 64, 32)
+    assert exported.encode_frames(frames) is frames
+    draw = np.random.default_rng(0)
+    tracklets = {str(n): draw.integers(0, 256, (n, *FRAMES, 3), dtype=np.uint8) for n in (1, 9)}
+    found = TrackletEmbedder(exported)(tracklets).vectors
+    assert torch.allclose(found, TrackletEmbedder(model)(tracklets).vectors, atol=1e-4, rtol=0)
+
+
+def test_a_program_that_is_trusted_runs_whole(model: STMGA, tmp_path: Path) -> None:
+    export(model, tmp_path / "a.pt2")
+    frames = torch.rand(2, 3, 64, 32)
+    program, network = (ExportedModel(tmp_path / "a.pt2", trust=trust) for trust in (True, False))
+    assert program.encode_frames(frames) is frames
+    assert network.encode_frames(frames).shape == (2, 7, model.dim)
+    for exported in (program, network):
+        features = exported.encode_frames(frames)[[0, 1, 0, 1]][None]
+        torch.testing.assert_close(
+            exported.encode_clips(features), network.encode(frames[[0, 1, 0, 1]][None]), atol=1e-4, rtol=1e-4
+        )
+    with pytest.raises(ValueError, match=r"takes float32 frames \(n, 3, 64, 32\), got float32 \(2, 3, 8, 8\)"):
+        network.encode_frames(torch.rand(2, 3, 8, 8))
 
 
 @pytest.mark.slow
