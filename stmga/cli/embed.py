@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli.image_networks import add_image_network
 from stmga.cli.options import (
     add_computing,
     add_flip,
@@ -41,6 +42,7 @@ def add_arguments(commands: Any) -> None:
     add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
     add_model(add)
+    add_image_network(add)
     add(
         "--layout",
         default="{tracklet}",
