@@ -122,7 +122,7 @@ def embed(args: argparse.Namespace) -> None:
         device = str(world.device)
     if embeddings is None:  # the main process reports
         return
-    _report(args, embeddings, tracklets, seconds, device, model.config.clip_length)
+    _report(args, embeddings, tracklets, seconds, device, model.clip_length)
 
 
 def _embedder(args: argparse.Namespace, model: TrackletNetwork, world: World) -> TrackletEmbedder:

@@ -54,15 +54,15 @@ def report_table(table: NetworkTable, *, out: str | None, picture: str | None) -
     """Write the rows and the picture, if asked to. Then print the protocols and the table."""
     from stmga.utils.files import atomic_write
 
-    files = {}
+    files: dict[str, bytes] = {}
     if out:
         files[out] = (json.dumps(table.to_dict(), indent=1) + "\n").encode()
     if picture:
         files[picture] = table.picture().encode(Path(picture).suffix)
     for path, data in files.items():
         atomic_write(path, data)
-    for data, rules in dict.fromkeys((row.data, row.evaluation.protocol.describe()) for row in table.rows):
-        print(f"protocol  {data}: {rules}")
+    for name, rules in dict.fromkeys((row.data, row.evaluation.protocol.describe()) for row in table.rows):
+        print(f"protocol  {name}: {rules}")
     print(f"\n{table}")
     for path in files:
         print(f"wrote     {path}")
@@ -100,9 +100,10 @@ def _each(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
             what = f"--{option.replace('_', '-')}"
             raise ValueError(f"no network of --model takes {what}: {', '.join(names)}; leave it out")
     for name in names:
-        without = {} if len(names) == 1 else {option: None for option, able in takers.items() if name not in able}
+        without: dict[str, Any] = {option: None for option, able in takers.items() if name not in able}
         if "backbone_missing" in without:
             without["backbone_missing"] = []
+        without = without if len(names) > 1 else {}  # what a network alone cannot take is an error of its own
         yield argparse.Namespace(**vars(args) | without | {"model": name})
 
 

@@ -55,6 +55,7 @@ class OnnxImages:
         except Exception as error:  # each library has errors of its own
             reason = escaped(str(error).strip().split("\n")[0], 400) or type(error).__name__
             raise ValueError(f"{self.path} cannot be used as a network of images: {reason}") from error
+        assert self.input.dims is not None  # it is an image
         batch, _, height, width = self.input.dims
         self.batch = batch if isinstance(batch, int) else None
         self.size = tuple(n if isinstance(n, int) else None for n in (height, width))

@@ -19,7 +19,7 @@ class Point(NamedTuple):
     """A network on one data set."""
 
     name: str
-    gmac: float
+    gmac: float  # of 8 frames, since clips differ in length
     score: float  # in %
 
 
@@ -87,7 +87,7 @@ class _Panel:
             page.line([(x, frame.top), (x, frame.bottom)], GRID)
             page.text(x, frame.bottom + 14, f"{mark:g}", FAINT, 12, "m")
         page.line([(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)], FAINT)
-        axis = "GMAC of one clip" + (", logarithmic" if self.log else "")
+        axis = "GMAC of 8 frames" + (", logarithmic" if self.log else "")
         page.text((frame.left + frame.right) / 2, frame.bottom + 34, axis, FAINT, 12, "m")
         places = self._labels()
         for point, (box, far) in zip(self.points, places, strict=True):

@@ -23,6 +23,7 @@ from stmga.utils.text import preview, text_table
 if TYPE_CHECKING:
     from stmga.data.benchmark import Benchmark
 
+FRAMES = 8  # that the table shows costs of: clips differ in length
 SPEED_OPTIONS = ("precision", "compile")  # of an embedder, which a measurement of speed has too
 
 
@@ -44,6 +45,11 @@ class NetworkRow:
     evaluation: Evaluation
     cost: Cost
     speed: Speed | None
+
+    @property
+    def clips(self) -> float:
+        """How many clips have 8 frames."""
+        return FRAMES / self.clip[0] if self.clip else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: those of the evaluation, and the cost."""
@@ -70,7 +76,7 @@ class NetworkTable:
         return {"rows": [row.to_dict() for row in self.rows], "measured": dict(self.measured)}
 
     def __str__(self) -> str:
-        """A line for each network: its scores on each data set in %, then its cost."""
+        """A line for each network: its scores on each data set in %, then its cost, both for 8 frames."""
         sets = list(dict.fromkeys(row.data for row in self.rows))
         scores = [name for data in sets for name in (f"{data}: mAP" if len(sets) > 1 else "mAP", "rank-1")]
         speed = ["clips/s"] if self.measured else []
@@ -92,7 +98,7 @@ class NetworkTable:
         panels: dict[str, list[Point]] = {}
         for row in self.rows:
             if row.cost.gmac:
-                point = Point(row.network, row.cost.gmac, 100 * row.evaluation.mAP)
+                point = Point(row.network, row.cost.gmac * row.clips, 100 * row.evaluation.mAP)
                 panels.setdefault(row.data, []).append(point)
         if not panels:
             raise ValueError(f"the GMAC of no network are known: {preview(unknown)}; there is nothing to draw")
@@ -197,6 +203,7 @@ def describe_measured(measured: Mapping[str, Any]) -> str:
     """Where and how clips a second were measured, in one line."""
     m = measured
     return (
+        f"GMAC and clips/s are of {FRAMES} frames. "
         f"clips/s: medians, in turns; batches of {m['batch']} clips, {m['precision']}, on {m['device']} of "
         f"{m['processor']}, {m['threads']} threads, torch {m['torch']}; no reading of images"
     )
@@ -227,7 +234,7 @@ def _cost_cells(row: NetworkRow, speed: bool) -> list[Any]:
     return [
         " x ".join(map(str, row.clip)) if row.clip else None,
         rounded(None if cost.parameters is None else cost.parameters / 1e6),
-        rounded(cost.gmac),
-        *([rounded(row.speed.clips_per_s) if row.speed else None] if speed else []),
+        rounded(None if cost.gmac is None else cost.gmac * row.clips),
+        *([rounded(row.speed.clips_per_s / row.clips) if row.speed else None] if speed else []),
         rounded(cost.mb),
     ]

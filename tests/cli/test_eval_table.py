@@ -10,7 +10,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from stmga import STMGA
+from stmga import STMGA, Embeddings
 from stmga.data.walkers.generate import write_benchmark
 from stmga.embedding import FrameEncoder
 from stmga.embedding.cost import cost_of
@@ -56,7 +56,7 @@ def test_each_row_is_what_the_network_gives_alone(place, run, tmp_path):
     for row, cost in zip(table["rows"], [own] * 4 + [foreign] * 2, strict=True):
         assert (row["parameters"], row["gmac"], row["mb"]) == (cost.parameters, cost.gmac, cost.mb)
         assert 0 < row["quartiles"][0] <= row["clips_per_s"] <= row["quartiles"][1]
-    assert re.search(r"clips/s: medians, in turns; batches of 4 clips, fp32, on cpu of .*, 1 threads, torch", text)
+    assert re.search(r"medians, in turns; batches of 4 clips, fp32, on cpu of .*, 1 threads, torch", text)
     assert table["measured"]["batch"] == "4"
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.size == (2 * 2 * 560, 2 * 400)
@@ -70,7 +70,7 @@ def test_no_speed_and_a_picture_as_svg(place, run, tmp_path):
     assert "clips/s" not in text and "protocol  one: " in text
     page = ET.parse(tmp_path / "t.svg").getroot()
     texts = [node.text for node in page if node.tag.endswith("text")]
-    assert "mAP, %" in texts and "GMAC of one clip" in texts and sum("net1" in text for text in texts) == 1
+    assert "mAP, %" in texts and "GMAC of 8 frames" in texts and sum("net1" in text for text in texts) == 1
     assert sum(node.tag.endswith("circle") for node in page) == 1
 
 
@@ -138,3 +138,11 @@ def test_what_cannot_be_a_table_is_refused(place, fails, monkeypatch, typed, mes
         word = f"{word}/manifest.jsonl" if option == "--data" and word in ("one", "two", "none") else word
         words += [option, word] if again else [word]
     assert message in fails("eval", *words)
+
+
+def test_embed_takes_a_network_of_images_too(place, run, tmp_path):
+    out = tmp_path / "all.safetensors"
+    code, _, err = run("embed", place / "one/manifest.jsonl", "--model", place / "other.onnx", "-q", "-o", out)
+    assert code == 0, err
+    found = Embeddings.load(out)
+    assert (found.dim, found.digest) == (5, FrameEncoder(place / "other.onnx").digest())
