@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import stmga
-from stmga.utils.cpu import keep_freed_memory
+from stmga.utils.cpu import keep_freed_memory, processor
 
 Side = Callable[[], object]
 Builder = Callable[[], AbstractContextManager[Side]]  # what a process of its own needs first
@@ -27,13 +27,6 @@ def where(device: str = "cpu") -> str:
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     threads = f"{torch.get_num_threads()} threads, " if device == "cpu" else ""
     return f"{name}, {threads}Python {platform.python_version()}, torch {torch.__version__}, stmga {stmga.__version__}"
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def keep_or_refuse(parser: argparse.ArgumentParser, wanted: bool = True) -> None:

@@ -12,13 +12,13 @@ The main names, all below ``stmga``; those with a dot are in submodules:
 Networks     ``create_model``, ``list_models``, ``STMGA``, ``STMGAConfig``, ``paper_config``
 Weights      ``list_weights``, ``get_weights``, ``get_transform``, ``STMGA.from_pretrained``, ``STMGA.save_pretrained``
 Tracklets    ``read_tracklets``, ``Tracklet``, ``Frame``, ``tracklets.read_mot``, ``ClipTransform``
-Embedding    ``TrackletEmbedder``, ``Embeddings``; ``compare``: are these two the same person
+Embedding    ``TrackletEmbedder``, ``Embeddings``, ``embedding.FrameEncoder``; ``compare``: is it one person
 Search       ``Gallery``: tracklets and persons, enrolled and forgotten; ``gallery.GalleryIndex``
 Linking      ``link``: one identity for each person, over all cameras
 Trackers     ``trackers.Encoder``, ``trackers.stitch``: for the trackers of other libraries
 Trunks       ``TokenMap``: a vision transformer as a trunk; ``STMGA(config, backbone=module)``
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
-Evaluation   ``evaluate``, ``metrics.Protocol``, ``metrics.calibrate``
+Evaluation   ``evaluate``, ``metrics.evaluate_networks``, ``metrics.Protocol``, ``metrics.calibrate``
 Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
 Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
 Deployment   ``export``, ``deploy.ExportedModel``

@@ -23,7 +23,7 @@ ALLOWED = {
     "people": "metrics gallery embedding tracklets config utils",
     "gallery": "metrics embedding tracklets config utils",
     "metrics": "embedding config utils",
-    "embedding": "model hub transforms tracklets config utils",
+    "embedding": "deploy model hub transforms tracklets config utils",
     "deploy": "model blocks hub transforms tracklets config utils",
     "zoo": "model backbones hub transforms config utils",
     "model": "fuse backbones blocks hub transforms config utils",

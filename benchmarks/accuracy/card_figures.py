@@ -12,8 +12,8 @@ from stmga.calibration import Calibration
 from stmga.data.benchmark import Benchmark
 from stmga.embedding.clip_dataset import clip_indices
 from stmga.metrics import Evaluation, NoMatchError, Protocol, calibrate, evaluate
+from stmga.metrics.network_table import embed_test
 from stmga.train.result import SCORES
-from stmga.train.validation import embed_test
 from stmga.utils.distributed import World
 
 MARS8 = "mars8-dev (half-resolution subset of the MARS test set; not MARS)"

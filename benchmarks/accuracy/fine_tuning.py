@@ -54,7 +54,7 @@ def write_halves(folder: Path) -> None:
 
 
 def scores_of(model: object, folder: Path, out: Path) -> dict[str, float]:
-    stmga("eval", folder / "half.jsonl", "--model", model, "-o", out, "-q")
+    stmga("eval", "--data", folder / "half.jsonl", "--model", model, "-o", out, "-q")
     return json.loads(out.read_text())
 
 

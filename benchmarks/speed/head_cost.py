@@ -12,22 +12,16 @@ import json
 from collections.abc import Iterator
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import stmga
 from benchmarks.rows import Row, spread_of
 from benchmarks.turns import in_turns, where
+from stmga.utils.cost import gmac, parameters
 
 
 def trunk_alone(model: stmga.STMGA, clips: torch.Tensor) -> torch.Tensor:
     """(b t 3 h w) -> (b c): the trunk and average pooling, the baseline of the paper without its neck."""
     return model.forward_map(clips).mean((1, 3, 4))
-
-
-def gmac(run, *args) -> float:
-    with FlopCounterMode(display=False) as counter:
-        run(*args)
-    return counter.get_total_flops() / 2e9
 
 
 def measure(name: str, batch: int, rounds: int, channels_last: bool, device: str) -> dict:
@@ -45,7 +39,7 @@ def measure(name: str, batch: int, rounds: int, channels_last: bool, device: str
     return {
         "model": name,
         "batch": batch,
-        "parameters_M": sum(p.numel() for p in model.parameters()) / 1e6,
+        "parameters_M": parameters(model) / 1e6,
         "trunk_gmac": cost["trunk"],
         "gmac": cost["model"],
         "trunk_ms": trunk * 1e3,

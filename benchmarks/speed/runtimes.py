@@ -22,10 +22,11 @@ import torch
 
 import stmga
 from benchmarks.rows import Row, spread_of
-from benchmarks.speed.head_cost import gmac, trunk_alone
+from benchmarks.speed.head_cost import trunk_alone
 from benchmarks.turns import DTYPES, in_turns, keep_or_refuse, table, where
 from stmga.deploy.exported import ExportedModel
 from stmga.fuse import fused
+from stmga.utils.cost import gmac
 
 MATRIX = 8192  # rows and columns of the product that says what a chip can do
 

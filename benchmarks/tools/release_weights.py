@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.accuracy.card_figures import MARS8, Measured, by_camera_pair, by_frames, figures, measure
 from benchmarks.accuracy.elsewhere import rows_of
-from benchmarks.turns import processor, seconds
+from benchmarks.turns import seconds
 from stmga import STMGA, Embeddings, WeightRecord, create_model, hub
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
@@ -35,6 +35,7 @@ from stmga.hub.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.metrics import Evaluation
 from stmga.train.result import stage_of_run
 from stmga.train.run_folder import CONFIG as RUN
+from stmga.utils.cpu import processor
 from stmga.utils.files import write_all
 from stmga.zoo import is_name, list_models
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stmga.cli.image_networks import add_image_network
 from stmga.cli.options import (
     add_computing,
     add_flip,
@@ -41,6 +42,7 @@ def add_arguments(commands: Any) -> None:
     add("source", metavar="SOURCE", help="a folder of folders of crops, a .jsonl manifest, or a MOT track file")
     add("-o", "--out", metavar="FILE", required=True, help="the embeddings, a .safetensors file")
     add_model(add)
+    add_image_network(add)
     add(
         "--layout",
         default="{tracklet}",
@@ -120,7 +122,7 @@ def embed(args: argparse.Namespace) -> None:
         device = str(world.device)
     if embeddings is None:  # the main process reports
         return
-    _report(args, embeddings, tracklets, seconds, device, model.config.clip_length)
+    _report(args, embeddings, tracklets, seconds, device, model.clip_length)
 
 
 def _embedder(args: argparse.Namespace, model: TrackletNetwork, world: World) -> TrackletEmbedder:

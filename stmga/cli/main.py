@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 from stmga._version import __version__
 from stmga.cli import (
+    calibrate,
     compare,
     data,
     demo,
@@ -47,6 +48,7 @@ MODULES = (
     weights,
     data,
     evaluate,
+    calibrate,
     teacher,
     train,
     export,

@@ -14,18 +14,21 @@ from stmga.cli.parser import count, say
 if TYPE_CHECKING:
     from stmga.data.benchmark import Benchmark
     from stmga.deploy.exported import ExportedModel
+    from stmga.embedding.frame_encoder import FrameEncoder
     from stmga.model import STMGA
 
 
 MODEL = "stmga_resnet18_c4.market_cuhk03_256"  # for commands that want trained weights: good, and fast on a CPU
+DEFAULT = "stmga_resnet18_c4"  # of --model
 
 
-def add_model(add: Callable[..., Any]) -> None:
-    """The arguments that name a network."""
+def add_model(add: Callable[..., Any], *, several: bool = False) -> None:
+    """The arguments that name a network, or ``several``, which are a list that is empty by default."""
+    many: dict[str, Any] = {"action": "append", "default": []} if several else {"default": DEFAULT}
     add(
-        "--model", metavar="NAME", default="stmga_resnet18_c4",
+        "--model", metavar="NAME", **many,
         help="an architecture, architecture.tag, a folder of save_pretrained, a Hub id, or a file of `stmga export`, "
-        "for embedding and scoring only (default: stmga_resnet18_c4)",
+        f"for embedding and scoring only (default: {DEFAULT}){'; may repeat' if several else ''}",
     )  # fmt: skip
     add("--revision", help="branch, tag or commit of a Hub id")
     add(
@@ -100,14 +103,13 @@ def add_flip(add: Callable[..., Any]) -> None:
 def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
     """The network that --model asks for, and what its weights are, as text."""
     from stmga.model import STMGA
-    from stmga.zoo import create_model, is_name, list_weights
+    from stmga.zoo import create_model, list_weights
 
     name, trunk = args.model, args.backbone_weights
-    is_path = not is_name(name) and (Path(name).is_dir() or "/" in name)
-    trained = is_path or "." in name or (not trunk and bool(list_weights(f"{name}.*")))
+    trained = has_weights(name) or (not trunk and bool(list_weights(f"{name}.*")))
     if trained and trunk:
         raise ValueError(f"{name} has weights already; --backbone-weights is for an architecture by its bare name")
-    if is_path:
+    if is_place(name):
         model = STMGA.from_pretrained(name, revision=args.revision)
     elif args.revision:
         raise ValueError(f"--revision is for a Hub id such as org/name, not for {name!r}")
@@ -122,6 +124,18 @@ def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
         return model, f"{name}, NOT TRAINED ({origin}, seed 0)"
     record = model.record
     return model, f"{(record and record.name) or name}" + (f", from {args.revision}" if args.revision else "")
+
+
+def is_place(name: str) -> bool:
+    """Whether --model is a folder or a Hub id."""
+    from stmga.zoo import is_name
+
+    return not is_name(name) and (Path(name).is_dir() or "/" in name)
+
+
+def has_weights(name: str) -> bool:
+    """Whether --model names weights, not an architecture by its bare name."""
+    return is_place(name) or "." in name
 
 
 def trained(name: str) -> tuple[STMGA, str]:
@@ -142,8 +156,12 @@ def _ending(path: str) -> str:
     return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
 
 
-def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel, str]:
-    """As :func:`model_of`, where an exported file will do too."""
+def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel | FrameEncoder, str]:
+    """As :func:`model_of`, where an exported file or a network of images will do too."""
+    from stmga.cli.image_networks import image_network, is_image_network
+
+    if is_image_network(args.model):
+        return image_network(args)
     if Path(args.model).suffix not in (".onnx", ".pt2"):
         return model_of(args)
     from stmga.deploy.exported import ExportedModel
@@ -153,11 +171,12 @@ def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel,
     return model, f"{name or 'unnamed weights'} of {args.model}, run by {model.runtime}"
 
 
-def device_for(args: argparse.Namespace, model: STMGA | ExportedModel) -> str:
+def device_for(args: argparse.Namespace, model: STMGA | ExportedModel | FrameEncoder) -> str:
     """The device asked for; else the GPU, if there is one and the model can go there."""
     from stmga.model import STMGA
 
-    return args.device or (best_device() if isinstance(model, STMGA) else str(model.device))
+    movable = isinstance(model, STMGA) or getattr(model, "module", None) is not None
+    return args.device or (best_device() if movable else str(model.device))
 
 
 def best_device() -> str:

@@ -3,6 +3,15 @@
 from stmga.embedding.comparison import Comparison, compare
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.frame_encoder import FrameEncoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
 
-__all__ = ["Comparison", "Embeddings", "InferenceNetwork", "TrackletEmbedder", "TrackletNetwork", "compare"]
+__all__ = [
+    "Comparison",
+    "Embeddings",
+    "FrameEncoder",
+    "InferenceNetwork",
+    "TrackletEmbedder",
+    "TrackletNetwork",
+    "compare",
+]

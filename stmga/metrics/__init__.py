@@ -3,6 +3,7 @@
 from stmga.metrics.calibrate import Calibration, Threshold, calibrate
 from stmga.metrics.counting import match_ranks
 from stmga.metrics.evaluation import Evaluation, evaluate
+from stmga.metrics.network_table import NetworkRow, NetworkTable, evaluate_networks
 from stmga.metrics.protocol import Protocol, Reranking
 from stmga.metrics.ranking import NoMatchError, RankScores, average_precision, rank_scores
 from stmga.metrics.reranking import rerank
@@ -10,6 +11,8 @@ from stmga.metrics.reranking import rerank
 __all__ = [
     "Calibration",
     "Evaluation",
+    "NetworkRow",
+    "NetworkTable",
     "NoMatchError",
     "Protocol",
     "RankScores",
@@ -18,6 +21,7 @@ __all__ = [
     "average_precision",
     "calibrate",
     "evaluate",
+    "evaluate_networks",
     "match_ranks",
     "rank_scores",
     "rerank",

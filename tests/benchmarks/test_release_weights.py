@@ -12,7 +12,7 @@ from benchmarks.tools import release_weights as script
 from stmga import STMGA, Embeddings, Tracklet, TrackletEmbedder, WeightRecord
 from stmga.hub.records import WeightsError, read_record
 from stmga.metrics import Protocol, calibrate, evaluate
-from stmga.train.validation import embed_test
+from stmga.metrics.network_table import embed_test
 from stmga.utils.distributed import World
 from tests.support.train import TINY, little_benchmark, tiny
 

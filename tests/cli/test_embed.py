@@ -201,7 +201,7 @@ def test_flip_is_an_option_of_embed_and_eval(place, run, fails, tmp_path: Path) 
     assert code == 0
     line = "all frames; mirror images averaged in; no re-ranking"
     assert line in text
-    code, again, _ = run("eval", crops, "--model", place / "tiny", "-q", "--flip")
+    code, again, _ = run("eval", "--data", crops, "--model", place / "tiny", "-q", "--flip")
     assert code == 0
     assert line in again
     assert text.splitlines()[0] in again  # the same scores

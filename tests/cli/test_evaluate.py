@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from stmga import STMGA, Embeddings
-from stmga.data.walkers.render import write_walkers
+from stmga import Embeddings
 from stmga.metrics import Protocol, Reranking, calibrate, evaluate
-from tests.support.cli import TINY
 
 
 @pytest.fixture
@@ -129,29 +127,3 @@ def test_calibrate_for_another_file(files, run, fails):
     assert "different weights cannot be compared" in fails(
         "calibrate", files / "all", "--rates", "0.01", "--for", files / "x"
     )
-
-
-def test_two_networks_side_by_side_on_the_same_holdout(run, fails, files, tmp_path):
-    """Before and after a fine-tuning: each row is what `stmga eval` gives for that network alone."""
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        STMGA(TINY).save_pretrained(tmp_path / f"net{seed}")
-    write_walkers(tmp_path / "crops", 6, frames=2, size=(64, 32))
-    rows = [json.loads(line) for line in (tmp_path / "crops/manifest.jsonl").read_text().splitlines()]
-    source = tmp_path / "crops/unsorted.jsonl"
-    source.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "role"}) + "\n" for row in rows))
-    test = ["eval", source, "--holdout", 0.7, "-q"]
-    alone = []
-    for seed in (1, 2):
-        assert run(*test, "--model", tmp_path / f"net{seed}", "-o", tmp_path / "r.json")[0] == 0
-        alone.append(json.loads((tmp_path / "r.json").read_text()))
-    both = [*test, "--model", tmp_path / "net2", "--against", tmp_path / "net1", "-o", tmp_path / "r.json"]
-    code, text, err = run(*both)
-    assert code == 0, err
-    assert json.loads((tmp_path / "r.json").read_text()) == alone[1] | {"against": [alone[0]]}
-    table = text[text.rindex("\nweights  ") :].splitlines()
-    assert table[1].split() == ["weights", "mAP", "rank-1", "rank-5", "rank-10", "mINP"]
-    for line, seed, found in zip(table[2:4], (1, 2), alone, strict=True):
-        name, mean, first, *_ = line.split()
-        assert (name, mean, first) == (str(tmp_path / f"net{seed}"), f"{found['mAP']:.2%}", f"{found['rank-1']:.2%}")
-    assert "--against is for a network on a data set" in fails("eval", files / "all", "--against", tmp_path / "net1")

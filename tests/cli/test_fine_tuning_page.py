@@ -36,7 +36,7 @@ def test_the_page_works_from_its_own_folders_and_shows_before_and_after(run):
     assert "--from" in train and "stmga_resnet18_c4" in train
     code, _, err = run(*train, *FEWER)
     assert code == 0, err
-    code, text, err = run(*score, "-q")
+    code, text, err = run(*score, "-q", "--no-speed")
     assert code == 0, err
     first, second = text.splitlines()[-2:]
     assert first.startswith("stmga_resnet18_c4.market_cuhk03 ") and second.startswith("runs/mine/best ")

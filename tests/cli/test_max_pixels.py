@@ -4,7 +4,16 @@ import pytest
 
 COMMANDS = {
     "embed": lambda place, out: ("embed", place / "crops/manifest.jsonl", "-o", out, "--model", place / "tiny", "-q"),
-    "eval": lambda place, out: ("eval", place / "crops/manifest.jsonl", "-o", out, "--model", place / "tiny", "-q"),
+    "eval": lambda place, out: (
+        "eval",
+        "--data",
+        place / "crops/manifest.jsonl",
+        "-o",
+        out,
+        "--model",
+        place / "tiny",
+        "-q",
+    ),
     "train": lambda place, out: ("train", "--data", place / "crops/manifest.jsonl", "-o", out),
     "pack": lambda place, out: ("pack", place / "crops/manifest.jsonl", out, "-q"),
     "teacher": lambda place, out: ("teacher", place / "tiny", "--data", place / "crops/manifest.jsonl", "-o", out),
@@ -34,5 +43,5 @@ def test_pictures_of_a_search(place, run, fails, tmp_path):
 
 
 def test_official_data_sets_have_no_large_pictures(fails, tmp_path):
-    err = fails("eval", tmp_path, "--dataset", "mars", "--max-pixels", "9")
+    err = fails("eval", "--data", tmp_path, "--dataset", "mars", "--max-pixels", "9")
     assert "the pictures of MARS are small: leave --max-pixels out, got 9" in err

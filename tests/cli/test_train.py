@@ -89,16 +89,15 @@ def test_terms_licence_and_name_of_the_parent_are_kept(run, data, tmp_path):
 
 def test_eval_scores_the_network_of_a_run_as_the_run_did(run, data, trained, tmp_path):
     result = tmp_path / "result.json"
-    code, out, err = run("eval", data / "data/manifest.jsonl", "--model", trained / "last", "-q", "-o", result)
+    command = "eval", "--data", data / "data/manifest.jsonl", "--model", trained / "last", "-q"
+    code, out, err = run(*command, "-o", result)
     assert code == 0, err
     log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     found = json.loads(result.read_text())
     assert found["mAP"] == pytest.approx(log[-1]["validation"]["mAP"], abs=1e-9)
     assert found["protocol"]["data"].startswith("walkers")
     assert "8 queries" in out
-    code, out, _ = run(
-        "eval", data / "data/manifest.jsonl", "--model", trained / "last", "-q", "--rerank", "--title", "x"
-    )
+    code, out, _ = run(*command, "--rerank", "--title", "x")
     assert code == 0
     assert "re-ranked (Zhong et al. 2017" in out
     assert "x; cosine" in out
