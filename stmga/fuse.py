@@ -71,7 +71,8 @@ def packed(model: STMGA) -> STMGA:
     results are the same to 1e-6. The network then only computes: its trunk has no weights to save, move or export. On
     other processors than x86 nothing changes.
     """
-    if platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available():
+    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")  # torch.compile uses it; it is not public
+    if known and platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available():
         for parent in list(model.backbone.modules()):
             for name, module in list(parent.named_children()):
                 # other types have a forward of their own, and a padding by name depends on the input

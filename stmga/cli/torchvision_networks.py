@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from stmga.backbones import read_safetensors, torchvision_weights
+from stmga.backbones.weights import read_safetensors, torchvision_weights
 from stmga.utils.text import did_you_mean, preview
 
 CLASSIFIERS = ("fc", "classifier", "heads", "head")  # what torchvision calls the layers after the pooled features

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from stmga.deploy.export import export
-from stmga.deploy.exported import METADATA, ExportedModel
+from stmga.deploy.exported import ExportedModel
+from stmga.deploy.header import METADATA
 from stmga.deploy.quantization import METHODS, TRUNK, Graph, activation_ranges, quantized
 from stmga.hub.records import WeightRecord
 from stmga.model import STMGA

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from stmga._version import __version__
 from stmga.blocks.ops import at_least_float32
+from stmga.checks import wrong_network
 from stmga.deploy.edge_files import write_edge_files
 from stmga.deploy.tensorrt import check_operators
-from stmga.model import STMGA, wrong_network
+from stmga.model import STMGA
 from stmga.transforms import ClipTransform
 from stmga.utils.files import atomic_path
 
@@ -47,14 +48,8 @@ class SingleCrop(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         model = self.model
-        x = model.forward_map(((crops - self.mean) * self.scale)[:, None])
-        if model.lsta is None and model.s_mga is None:
-            z = x.mean((1, 3, 4))
-        else:
-            attention = model.cpa(x) if model.cpa is not None else None
-            parts = model.part_features(x, attention)  # (b n 1 c)
-            _, _, z_t, z_c = model.aggregate(parts.expand(-1, -1, model.clip_length, -1))
-            z = z_t if z_c is None else z_c
+        features = model.encode_frames((crops - self.mean) * self.scale)
+        z = model.encode_clips(features[:, None].expand(-1, model.clip_length, -1, -1))  # every frame of the clip
         return F.normalize(at_least_float32(model.neck(z)), dim=-1)
 
 

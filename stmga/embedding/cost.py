@@ -81,7 +81,7 @@ def _cost_of_file(file: OnnxImages, frames: int, size: tuple[int, int]) -> Cost:
 
 def encoded(network: InferenceNetwork, clips: Tensor) -> Tensor:
     """(b t 3 h w) -> (b c), before the BN neck."""
-    return network.encode(clips)
+    return network.encode_clips(network.encode_frames(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
 
 
 def example_clips(network: TrackletNetwork, b: int) -> Tensor:

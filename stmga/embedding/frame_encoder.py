@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from stmga.checks import wrong_network
 from stmga.deploy.onnx_images import OnnxImages
 from stmga.embedding.network import TrackletNetwork
 from stmga.hub import WeightRecord
-from stmga.model import wrong_network
 from stmga.transforms import ClipTransform
 from stmga.utils.foreign import escaped
 
@@ -180,11 +179,6 @@ class FrameInference:
     def encode_clips(self, features: Tensor) -> Tensor:
         """(b t c) -> (b c)."""
         return features.mean(1) if self.pool == "mean" else features.amax(1)
-
-    def encode(self, clips: Tensor) -> Tensor:
-        """(b t 3 h w) -> (b c)."""
-        frames = self.encode_frames(rearrange(clips, "b t c h w -> (b t) c h w"))
-        return self.encode_clips(rearrange(frames, "(b t) c -> b t c", t=clips.shape[1]))
 
     def forward_head(self, z: Tensor) -> Tensor:
         """(b c) -> (b c) of unit length."""
