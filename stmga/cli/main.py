@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 from stmga._version import __version__
 from stmga.cli import (
+    ablate,
     compare,
     data,
     demo,
@@ -49,6 +50,7 @@ MODULES = (
     evaluate,
     teacher,
     train,
+    ablate,
     export,
 )  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
