@@ -20,7 +20,7 @@ Trunks       ``TokenMap``: a vision transformer as a trunk; ``STMGA(config, back
 Blocks       ``CPA``, ``MAPA``, ``LSTA``, ``MGA``, ``Stripes``: each usable alone
 Evaluation   ``evaluate``, ``metrics.evaluate_networks``, ``metrics.Protocol``, ``metrics.calibrate``
 Training     ``data.load_benchmark``, ``train.recipe``, ``train.train``
-Pictures     ``visualize.ranked_picture``, ``visualize.part_overlay``
+Pictures     ``visualize.ranked_picture``, ``visualize.compared_picture``, ``visualize.part_overlay``
 Deployment   ``export``, ``deploy.ExportedModel``
 
 Importing stmga imports torch and nothing heavier; submodules such as ``stmga.train`` load on first use. Each object's

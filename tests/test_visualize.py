@@ -5,8 +5,22 @@ import pytest
 import torch
 from PIL import Image, ImageColor
 
-from stmga import visualize
-from stmga.visualize import RIGHT, UNKNOWN, WRONG, Card, part_overlay, ranked_picture, stack, verdict
+from stmga.visualize import (
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    Card,
+    Curve,
+    Panel,
+    compared_picture,
+    curves_picture,
+    part_overlay,
+    ranked_picture,
+    stack,
+    verdict,
+)
+from stmga.visualize.canvas import cut, font, wrapped
+from stmga.visualize.curves import COLOURS
 
 CROP = np.full((128, 64, 3), (250, 250, 120), np.uint8)
 
@@ -117,15 +131,15 @@ def test_stack_puts_pictures_below_and_beside_each_other():
 
 
 def test_text_stays_in_its_place():
-    font = visualize._font(12)
+    small = font(12)
     for text in ("p0012c3t0004", "a/very/long/path/to/one/tracklet", "W" * 200, ""):
-        short = visualize._cut(text, font, 92)
-        assert font.getlength(short) <= 92
+        short = cut(text, small, 92)
+        assert small.getlength(short) <= 92
         assert short == text or (short[0] == text[0] and short[-1] == text[-1] and "…" in short)
-    lines = visualize._wrapped("some words that need more than one line of this width", font, 100)
+    lines = wrapped("some words that need more than one line of this width", small, 100)
     assert " ".join(lines) == "some words that need more than one line of this width"
     assert len(lines) > 2
-    assert all(font.getlength(line) <= 100 for line in lines)
+    assert all(small.getlength(line) <= 100 for line in lines)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
@@ -135,3 +149,66 @@ def test_attentions_straight_from_the_network(device, dtype):
     attention = torch.rand(2, 3, 4, 2, device=device, dtype=dtype, requires_grad=True)
     expected = part_overlay(frames.cpu().numpy(), attention.detach().cpu().float().numpy())
     assert np.array_equal(part_overlay(frames, attention), expected)
+
+
+def test_two_networks_side_by_side():
+    """Each in its own columns: the first is wrong and right, the second right and wrong."""
+    found = {"baseline": [[card(2, 0.9), card(1, 0.8)]], "ST-MGA": [[card(1, 0.7), card(2, 0.6)]]}
+    image = np.asarray(compared_picture([card(1)], found))
+    right, wrong = (
+        np.flatnonzero((image == ImageColor.getrgb(colour)).all(-1).sum(0) > 100) for colour in (RIGHT, WRONG)
+    )
+    middle = image.shape[1] // 2
+    assert wrong.min() < right.min() < middle < right.max() < wrong.max()
+    one = ranked_picture([card(1)], found["baseline"])
+    assert image.shape[0] == one.height and image.shape[1] == 2 * one.width - 92
+    with pytest.raises(ValueError, match="1 queries and 2 lists of ST-MGA"):
+        compared_picture([card(1)], found | {"ST-MGA": [[], []]})
+    with pytest.raises(ValueError, match="at least one network"):
+        compared_picture([card(1)], {})
+
+
+def test_a_long_name_of_a_network_stays_over_its_own_columns():
+    found = {"a name that is far longer than its one column": [[card(1)]], "b": [[card(1)]]}
+    image = np.asarray(compared_picture([card(1)], found)).min(-1)[:16]
+    dark = np.flatnonzero((image < 120).any(0))
+    assert not ((dark > 92 + 30 + 92) & (dark < 92 + 30 + 92 + 30)).any()
+
+
+def panel(runs, marked=None):
+    return Panel(title="tau", values=[0.01, 0.05, 0.1], curves=[Curve(name="mAP", runs=runs)], marked=marked)
+
+
+def rows_of(image, colour, left, right):
+    """Mean row of the pixels of a colour between two columns, below the legend."""
+    part = np.asarray(image).astype(int)[70:, left:right]
+    close = (np.abs(part - ImageColor.getrgb(colour)).sum(-1) < 30).nonzero()[0]
+    return close.mean() if len(close) else np.nan
+
+
+def test_higher_figures_are_higher_up_and_in_the_order_of_the_values():
+    image = curves_picture([panel([[60.0], [64.0], [62.0]], marked=0.05)])
+    first, second, third = (20 + 46 + round((i + 0.5) * 380 / 3) for i in range(3))
+    heights = [rows_of(image, COLOURS[0], x - 4, x + 5) for x in (first, second, third)]
+    assert heights[1] < heights[2] < heights[0]
+    plain = curves_picture([panel([[60.0], [64.0], [62.0]])])
+    changed = (np.asarray(image) != np.asarray(plain)).any((0, 2)).nonzero()[0]
+    assert abs(changed.mean() - second) < 4  # the mark is at its value
+
+
+def test_the_range_of_runs_is_drawn_and_a_value_without_runs_is_not():
+    spread = curves_picture([panel([[60.0, 66.0], [63.0], []])])
+    mean = curves_picture([panel([[63.0], [63.0], []])])
+    assert count(spread, COLOURS[0]) > 0 and spread.size == mean.size
+    third = 20 + 46 + round(2.5 * 380 / 3)
+    assert np.isnan(rows_of(spread, COLOURS[0], third - 20, third + 20))
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [([[1.0]], "3 values of tau and 1 lists of mAP"), ([[], [], []], "got none"), ([[np.nan], [], []], "finite")],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_curves_refuse(runs, message):
+    with pytest.raises(ValueError, match=message):
+        curves_picture([panel(runs)])

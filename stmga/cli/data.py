@@ -67,7 +67,7 @@ def pack(args: argparse.Namespace) -> None:
 
 def _add_unpack(commands: Any) -> None:
     example = """  stmga unpack cuhk03/
-  stmga eval cuhk03/ --dataset cuhk03-labeled --model stmga_resnet18_c4
+  stmga eval --data cuhk03/ --dataset cuhk03-labeled --model stmga_resnet18_c4
 
 Stopped? Run the same command again: it keeps the files that are there."""
     words = "write the crops of CUHK03, which are in cuhk-03.mat, as PNG files into its folder"

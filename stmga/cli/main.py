@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 from stmga._version import __version__
 from stmga.cli import (
+    ablate,
     calibrate,
     compare,
     data,
@@ -51,6 +52,7 @@ MODULES = (
     calibrate,
     teacher,
     train,
+    ablate,
     export,
 )  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from stmga.utils.foreign import escaped
 from stmga.utils.text import text_table
 
 if TYPE_CHECKING:
+    from stmga.cli.ranked import Ranking
     from stmga.embedding.embeddings import Embeddings
     from stmga.gallery.base import SearchableGallery
     from stmga.gallery.matches import Match
@@ -29,6 +29,7 @@ def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
     example = """  stmga search queries.safetensors gallery.safetensors --other-camera --picture ranked.png
   stmga search all.safetensors all.safetensors --where role=query -o matches.jsonl
+  stmga search old.safetensors old.safetensors --against new.safetensors new.safetensors --picture both.png
   stmga search today.safetensors people.db --gallery-where camera=door --gallery-where time=2026-11-28T10:00:00Z.."""
     add = command(commands, "search", "find the most similar gallery tracklets of each query", example).add_argument
     add("queries", metavar="QUERIES", help="embeddings of `stmga embed`")
@@ -52,6 +53,10 @@ def add_arguments(commands: Any) -> None:
     add("-o", "--out", metavar="FILE", help="write all matches, .jsonl or .csv")
     add_max_pixels(add)
     add("--picture", metavar="FILE", help="draw the first queries with their first five matches, .png")
+    add(
+        "--against", metavar=("QUERIES", "GALLERY"), nargs=2,
+        help="draw beside them the matches of another network: embeddings of the same tracklets by that network",
+    )  # fmt: skip
     add("--html", metavar="DIR", help="write a page of all queries and matches with pictures, DIR/report.html")
     add_no_pictures(add)
 
@@ -66,14 +71,11 @@ def search(args: argparse.Namespace) -> None:
     _check_outputs(args)
     travel = [TravelTime.parse(text) for text in args.travel]
     mine, (where, rows_of_files) = Conditions.parse(args.where), Conditions.parse(args.gallery_where).of_gallery()
-    for path in (args.queries, *args.gallery):  # all of them before the first is read
+    for path in (args.queries, *args.gallery, *(args.against or ())):  # all of them before the first is read
         find_file(path)
     queries = mine.select(Embeddings.load(args.queries), args.queries)
     with _gallery(args.gallery, rows_of_files) as gallery:
-        matches = gallery.search(
-            queries, args.top, threshold=args.threshold, other_camera=args.other_camera, where=where, travel=travel,
-            rerank=args.rerank,
-        )  # fmt: skip
+        matches = _matches(args, queries, gallery, where, travel)
         if args.out:
             report.write_matches(args.out, queries, matches, gallery.calibration, travel=bool(travel))
         _print_head(args, queries, gallery)
@@ -85,7 +87,18 @@ def search(args: argparse.Namespace) -> None:
         _print_score(args, queries, gallery, where)
         if args.out:
             print(f"\nwrote {args.out}")
-        _draw(args, queries, matches, gallery)
+        if args.picture or args.html:
+            drawn = _drawn(queries, matches, gallery)
+            _draw(args, drawn, _other(args, drawn, mine, where, rows_of_files, travel) if args.against else None)
+
+
+def _matches(
+    args: argparse.Namespace, queries: Embeddings, gallery: SearchableGallery, where: Where | None, travel: list[Any]
+) -> list[list[Match]]:
+    return gallery.search(
+        queries, args.top, threshold=args.threshold, other_camera=args.other_camera, where=where, travel=travel,
+        rerank=args.rerank,
+    )  # fmt: skip
 
 
 def _gallery(paths: Sequence[str], conditions: Conditions) -> SearchableGallery:
@@ -112,20 +125,41 @@ def _is_database(path: str) -> bool:
     return Path(path).suffix.lower() in SQLITE
 
 
-def _draw(
-    args: argparse.Namespace, queries: Embeddings, matches: Sequence[Sequence[Match]], gallery: SearchableGallery
-) -> None:
-    """The picture and the page, if asked for."""
-    if not (args.picture or args.html):
-        return
+def _drawn(queries: Embeddings, matches: Sequence[Sequence[Match]], gallery: SearchableGallery) -> Ranking:
+    """What a picture or a page takes: rows of a file may have gaps, those of its embeddings have none."""
+    from stmga.cli.ranked import Ranking
+
     everything = gallery.embeddings
-    row_of = {name: row for row, name in enumerate(everything.ids)}  # rows of a file may have gaps, these have none
-    matches = [[replace(match, row=row_of[match.id]) for match in found] for found in matches]
+    row_of = {name: row for row, name in enumerate(everything.ids)}
+    return Ranking(
+        queries, [[replace(match, row=row_of[match.id]) for match in found] for found in matches], everything
+    )
+
+
+def _other(
+    args: argparse.Namespace, first: Ranking, mine: Conditions, where: Where | None, rows: Conditions, travel: list[Any]
+) -> Ranking:
+    """The ranking of the same queries by the network of --against, found in the same way."""
+    from stmga.cli.ranked import same_tracklets
+    from stmga.embedding.embeddings import Embeddings
+
+    file, files = args.against
+    queries = same_tracklets(first.queries, mine.select(Embeddings.load(file), file), f"the queries of {file}")
+    with _gallery([files], rows) as gallery:
+        found = _drawn(queries, _matches(args, queries, gallery, where, travel), gallery)
+    same_tracklets(first.gallery, found.gallery, f"the gallery of {files}")
+    return found
+
+
+def _draw(args: argparse.Namespace, ranking: Ranking, other: Ranking | None) -> None:
+    """The picture and the page, if asked for."""
     if args.picture:
-        _save_ranked(args, queries, matches, everything)
+        from stmga.cli.ranked import save_ranked
+
+        save_ranked(args, ranking, other)
         print(f"wrote {args.picture}")
     if args.html:
-        _write_page(args, queries, matches, everything)
+        _write_page(args, ranking.queries, ranking.matches, ranking.gallery)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -137,6 +171,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
         report.check_suffix(args.out)
     if args.picture:
         report.check_suffix(args.picture, "a picture", report.PICTURE_SUFFIXES)
+    elif args.against:
+        raise ValueError("--against is drawn into a picture: add --picture FILE, as --picture both.png")
     if args.html:
         from stmga.report.page import require_jinja
 
@@ -195,20 +231,6 @@ def _print_score(
         print("\nno query has a match to be found (its person, from another camera), so there is no score")
     else:
         print(f"\n{scores}\nrule: {report.RULE}{RERANKED if args.rerank else ''}")
-
-
-def _save_ranked(
-    args: argparse.Namespace, queries: Embeddings, matches: Sequence[Any], gallery: Embeddings, rows: int = 6
-) -> None:
-    from stmga.cli import report
-    from stmga.tracklets.limits import MAX_PIXELS
-    from stmga.tracklets.tracklet import load_cover
-    from stmga.visualize import ranked_picture
-
-    load = partial(load_cover, max_pixels=args.max_pixels or MAX_PIXELS)
-    shown, found = report.cards(queries.select(range(min(rows, len(queries)))), matches[:rows], gallery, load)
-    note = f"Vectors by {gallery.model or 'unnamed weights'}." + (" Re-ranked." if args.rerank else "")
-    report.write_picture(args.picture, ranked_picture(shown, found, title="First matches", note=note))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"search": search}

@@ -1,4 +1,4 @@
-"""The commands that train: train and ablate. Everything heavy is imported when a command runs."""
+"""The command that trains, and what it shares with ablate. Everything heavy is imported when a command runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(commands: Any) -> None:
-    """Add these commands to the parser."""
+    """Add this command to the parser."""
     example = """  stmga train --data labelled/ --layout "{person}/{camera}/{tracklet}" --holdout 0.2 -o runs/mine
   stmga train --data MARS/ --model stmga_resnet50 --backbone-weights imagenet -o runs/mars --precision bf16
   stmga train --data labelled.pack --holdout 0.2 --from stmga_resnet18_c4 --recipe small -o runs/tuned
@@ -40,23 +40,11 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     add("--after", metavar="RUN", help="start a second stage: a new network on the trunk of this run")
     add("--teacher", metavar="FILE", help="learn from this network too: a file of `stmga teacher` for the same data")
-    _add_shared(parser)
+    add_shared(parser)
     add("--tensorboard", action="store_true", help="write curves for TensorBoard into the run folder")
 
-    example = """  stmga ablate table8 --data MARS/ --backbone-weights imagenet -o runs/table8
-  stmga ablate table8 --data walkers/manifest.jsonl --rows baseline s-mga --backbone resnet18 --stage c4 \\
-      --size 128 64 --recipe cpu --seeds 3 -o runs/table8"""
-    parser = command(commands, "ablate", "repeat an ablation table of the paper and print both results", example)
-    add = parser.add_argument
-    add("table", metavar="TABLE", help="table4, table5, table6, table7 or table8")
-    add("--rows", nargs="+", default=[], metavar="ROW", help="only these rows, as baseline s-mga (default: all)")
-    add("--seeds", type=count, default=3, help="runs of each row (default: 3)")
-    add("--backbone", default="resnet50", help="the trunk, as timm:convnext_tiny (default: resnet50, the paper's)")
-    add("--stage", default="c5", help="c5: the whole trunk; c4: cut after layer3 (default: c5)")
-    _add_shared(parser)
 
-
-def _add_shared(parser: argparse.ArgumentParser) -> None:
+def add_shared(parser: argparse.ArgumentParser) -> None:
     """What train and ablate have in common."""
     add_training_data(parser.add_argument_group("data").add_argument)
     add = parser.add_argument_group("start of the trunk").add_argument
@@ -115,23 +103,20 @@ def _add_recipe(add: Callable[..., Any]) -> None:
     )  # fmt: skip
 
 
-# ---- train
-
-
 def train(args: argparse.Namespace) -> None:
     """Train, validate, and print where the weights are."""
     from stmga.train import Stage, StoppedError
     from stmga.train import train as run
 
-    config = _config(args)
+    config = recipe_of(args)
     _check_start(args)
     after = Stage.of(args.after) if args.after else None
-    benchmark = _benchmark(args)
+    benchmark = data_of(args)
     model, start = _network(args, config, after)
     say(f"network   {start}")
     say(f"recipe    {args.recipe}, {config.epochs} epochs, seed {config.seed}, {config.precision}")
     try:
-        result = run(model, benchmark, config, args.out, **_options(args), tensorboard=args.tensorboard,
+        result = run(model, benchmark, config, args.out, **run_options(args), tensorboard=args.tensorboard,
                      started_from=start, after=after, teacher=args.teacher)  # fmt: skip
     except StoppedError as stopped:
         say(f"stmga: {stopped}", file=sys.stderr)
@@ -143,7 +128,7 @@ def train(args: argparse.Namespace) -> None:
         say("there was no test, so nothing was validated; --test names one, --holdout 0.2 sets some persons aside")
 
 
-def _config(args: argparse.Namespace) -> TrainConfig:
+def recipe_of(args: argparse.Namespace) -> TrainConfig:
     """The recipe with the changes that were asked for."""
     from stmga.train import recipe
 
@@ -171,7 +156,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _benchmark(args: argparse.Namespace) -> Benchmark:
+def data_of(args: argparse.Namespace) -> Benchmark:
+    """The data; prints their description and the protocol."""
     found = training_data(args)
     if found.query:
         say(f"protocol  {found.protocol}")
@@ -206,12 +192,12 @@ def _network(args: argparse.Namespace, config: TrainConfig, after: Stage | None)
         create_model(name)  # says what is wrong with it
         raise ValueError(f"{name} has trained weights; to fine-tune them write --from {name}")
     torch.manual_seed(config.seed)
-    model = _built(args, with_backbone(ARCHITECTURES[name], args.backbone) if args.backbone else ARCHITECTURES[name])
+    model = built(args, with_backbone(ARCHITECTURES[name], args.backbone) if args.backbone else ARCHITECTURES[name])
     name += f" with the trunk {args.backbone}" if args.backbone else ""
-    return model, f"{name}, {f'after {after.words}' if after is not None else _trunk_words(args)}"
+    return model, f"{name}, {f'after {after.words}' if after is not None else trunk_words(args)}"
 
 
-def _built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
+def built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     """An untrained network, its trunk filled as asked."""
     from stmga.config import STMGAConfig
     from stmga.model import STMGA
@@ -233,7 +219,8 @@ def _input(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-def _trunk_words(args: argparse.Namespace) -> str:
+def trunk_words(args: argparse.Namespace) -> str:
+    """What the network starts from, as text."""
     if not args.backbone_weights:
         return "random weights"
     from stmga.hub.records import WEIGHTS_FILE
@@ -246,44 +233,15 @@ def _trunk_words(args: argparse.Namespace) -> str:
     return f"trunk from {file.name}, the rest random"
 
 
-# ---- ablate
-
-
-def ablate(args: argparse.Namespace) -> None:
-    """Train the rows of a table and print it beside the paper's."""
-    from stmga.config import STMGAConfig
-    from stmga.train import StoppedError
-    from stmga.train.paper_tables import run_table, show_table, table_rows
-    from stmga.zoo import with_backbone
-
-    config = _config(args)
-    table_rows(args.table, args.rows)  # their errors come before the data is read
-    net = with_backbone(STMGAConfig(stage=args.stage), args.backbone)
-    trunk = {name: getattr(net, name) for name in ("backbone", "stage", "mean", "std")}
-    benchmark = _benchmark(args)
-    say(f"network   {args.backbone} {args.stage}, {_trunk_words(args)}")
-    say(f"recipe    {args.recipe}, {config.epochs} epochs, seeds {config.seed}..{config.seed + args.seeds - 1}\n")
-    try:
-        rows = run_table(
-            args.table, benchmark, config, args.out, build=lambda net: _built(args, net), trunk=trunk,
-            rows=args.rows, seeds=args.seeds, started_from=_trunk_words(args), **_options(args),
-        )  # fmt: skip
-    except StoppedError as stopped:
-        say(f"stmga: {stopped}", file=sys.stderr)
-        sys.exit(128 + stopped.signum)
-    say(show_table(rows))
-    say("\nmean (smallest-largest) over the seeds, last epoch, in %; paper: MARS, ResNet-50")
-    say(f"wrote {args.out}/{args.table}.json")
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
+def run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of `stmga.train.train`."""
     return {
         "device": args.device, "workers": args.workers, "keep_frames": args.keep_frames, "progress": not args.quiet,
         "trust_content": args.trust_content,
     }  # fmt: skip
 
 
-def _training(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+def in_training_process(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
     """The command in a training process, from its first computation on."""
 
     def inside(args: argparse.Namespace) -> None:
@@ -295,4 +253,4 @@ def _training(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.N
     return inside
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": _training(train), "ablate": _training(ablate)}
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"train": in_training_process(train)}

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from stmga.config import PAPER_CONFIGS, STMGAConfig, paper_config
 from stmga.data.benchmark import Benchmark
 from stmga.model import STMGA
+from stmga.train.ablation import SHOWN, Variant, mean_and_range, run_variants
 from stmga.train.config import TrainConfig
-from stmga.train.engine import train, training_process
 from stmga.utils.files import atomic_write
 from stmga.utils.text import did_you_mean
-
-SHOWN = ("mAP", "rank-1", "rank-5", "rank-10")
 
 # mAP, rank-1, rank-5, rank-10 on MARS as printed in the paper. Its 86.7 is a misprint for 96.7.
 _BASELINE = (85.2, 89.1, 86.7, 97.5)
@@ -109,9 +104,7 @@ def run_table(
 ) -> list[Row]:
     """Train and evaluate the rows of a table, each with ``seeds`` seeds from ``config.seed`` on.
 
-    Every row and seed has its own run folder, ``folder/<row>/seed-<n>``. Finished runs are not repeated, stopped runs
-    are resumed, and folders with other settings are refused. Seeds are the outer loop, so that an unfinished table has
-    every row. The scores are those of the last epoch, since choosing the best epoch on the test would be biased.
+    See :func:`stmga.train.ablation.run_variants` for folders, resuming and which scores they are.
 
     Args:
         build: builds the network of a configuration with its trunk loaded; called with the seed set.
@@ -121,21 +114,15 @@ def run_table(
     Raises:
         ValueError: a benchmark without a test.
     """
-    names = table_rows(table, rows)
-    if not benchmark.query:
-        raise ValueError("a table needs a test: queries and a gallery (roles in the manifest, or --holdout)")
-    found = [Row(name.partition("/")[2], PAPER[name]) for name in names]
-    with training_process(options.get("device")) as world:  # once for all runs
-        for seed in range(config.seed, config.seed + seeds):
-            for name, row in zip(names, found, strict=True):
-                asked = replace(config, seed=seed, **TRAINING.get(name, {}))
-                torch.manual_seed(seed)
-                model = build(replace(paper_config(name), **trunk))
-                run = Path(folder) / row.name.replace("/", "_") / f"seed-{seed}"
-                done = train(model, benchmark, asked, run, **options).log[-1]["validation"]
-                row.scores.append({key: 100 * done[key] for key in SHOWN})
-                if world.is_main:
-                    write_table(folder, table, benchmark, found)
+    variants = [
+        Variant(name.partition("/")[2], replace(paper_config(name), **trunk), TRAINING.get(name, {}))
+        for name in table_rows(table, rows)
+    ]
+    found = [Row(variant.name, PAPER[f"{table}/{variant.name}"], variant.scores) for variant in variants]
+    run_variants(
+        variants, benchmark, config, folder, build=build, seeds=seeds,
+        write=lambda: write_table(folder, table, benchmark, found), **options,
+    )  # fmt: skip
     return found
 
 
@@ -162,8 +149,6 @@ def _cells(row: Row) -> Iterator[Any]:
     yield row.name
     yield len(row.scores)
     for key in SHOWN:
-        values = [scores[key] for scores in row.scores]
-        spread = f" ({min(values):.1f}-{max(values):.1f})" if len(values) > 1 else ""
-        yield f"{statistics.mean(values):.1f}{spread}" if values else None
+        yield mean_and_range([scores[key] for scores in row.scores])
     for figure in row.paper:
         yield f"{figure:.1f}"
