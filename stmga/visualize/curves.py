@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
+from stmga.utils.drawing import COLOURS, GRID, ticks
 from stmga.visualize.canvas import FAINT, GAP, INK, PAPER, font, stack
 
-COLOURS = ("#1f6fb4", "#d9742b", "#2a9d4a", "#8a4fa3")
 WIDTH, HEIGHT = 440, 300  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 52, 40  # around the lines
 SHARP = 2  # drawn so much larger, then reduced: smooth lines
-GRID = "#e3e7eb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,33 +54,24 @@ def curves_picture(panels: Sequence[Panel], *, title: str = "", note: str = "") 
     figures = [figure for panel in panels for curve in panel.curves for runs in curve.runs for figure in runs]
     if not figures or not all(map(math.isfinite, figures)):
         raise ValueError(f"expected finite figures to draw, got {figures or 'none'}")
-    ticks = _ticks(min(figures), max(figures))
-    return stack([_panel(panel, ticks) for panel in panels], title=title, note=note, across=True, margin=20)
+    marks = ticks(min(figures), max(*figures, min(figures) + 1e-3))
+    return stack([_panel(panel, marks) for panel in panels], title=title, note=note, across=True, margin=20)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers around the figures, at most eight."""
-    span = max(high - low, 1e-3)
-    power = 10.0 ** math.floor(math.log10(span))
-    step = next(power * factor for factor in (0.2, 0.5, 1, 2, 5) if span / (power * factor) <= 6)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [number * step for number in range(first, max(last, first + 1) + 1)]
-
-
-def _panel(panel: Panel, ticks: Sequence[float]) -> Image.Image:
+def _panel(panel: Panel, marks: Sequence[float]) -> Image.Image:
     canvas = Image.new("RGB", (WIDTH * SHARP, HEIGHT * SHARP), PAPER)
     draw = ImageDraw.Draw(canvas)
     step = (WIDTH - LEFT - RIGHT) / max(1, len(panel.values))
     xs = [(LEFT + (i + 0.5) * step) * SHARP for i in range(len(panel.values))]
 
     def y(figure: float) -> float:
-        share = (figure - ticks[0]) / (ticks[-1] - ticks[0])
+        share = (figure - marks[0]) / (marks[-1] - marks[0])
         return (HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)) * SHARP
 
-    small, digits = font(12 * SHARP), max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    for tick in ticks:
-        draw.line((LEFT * SHARP, y(tick), (WIDTH - RIGHT) * SHARP, y(tick)), GRID, SHARP)
-        draw.text(((LEFT - 8) * SHARP, y(tick)), f"{tick:.{digits}f}", FAINT, small, anchor="rm")
+    small, digits = font(12 * SHARP), max(0, -math.floor(math.log10(marks[1] - marks[0]) + 1e-9))
+    for mark in marks:
+        draw.line((LEFT * SHARP, y(mark), (WIDTH - RIGHT) * SHARP, y(mark)), GRID, SHARP)
+        draw.text(((LEFT - 8) * SHARP, y(mark)), f"{mark:.{digits}f}", FAINT, small, anchor="rm")
     for x, value in zip(xs, panel.values, strict=True):
         chosen = value == panel.marked
         draw.text((x, (HEIGHT - BOTTOM + 8) * SHARP), f"{value:g}", INK if chosen else FAINT, small, anchor="mt")
