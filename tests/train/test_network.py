@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import stmga
-from stmga.cli import train as command
+from stmga.cli import ablate as ablate_command
+from stmga.cli import train as train_command
 from stmga.train import TrainConfig, start_trunk, train, training_process, with_input
 from stmga.utils.cpu import denormals_are_flushed
 from stmga.utils.distributed import process_group
@@ -53,11 +54,12 @@ def test_a_training_process_takes_denormals_for_zero_and_may_be_entered_again():
     assert denormals_are_flushed() == before
 
 
-@pytest.mark.parametrize("name", ["train", "ablate"])
-def test_the_commands_enter_it_before_anything_else(monkeypatch, name):
+@pytest.mark.parametrize("command", [train_command, ablate_command], ids=["train", "ablate"])
+def test_the_commands_enter_it_before_anything_else(monkeypatch, command):
     """Threads of torch that are there already would keep their denormal numbers."""
     seen = []
-    monkeypatch.setattr(command, "_config", lambda args: seen.append(denormals_are_flushed()) or 1 / 0)
+    monkeypatch.setattr(command, "recipe_of", lambda args: seen.append(denormals_are_flushed()) or 1 / 0)
+    (run,) = command.COMMANDS.values()
     with pytest.raises(ZeroDivisionError):
-        command.COMMANDS[name](argparse.Namespace(device="cpu"))
+        run(argparse.Namespace(device="cpu"))
     assert seen == [True]
