@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 from stmga._version import __version__
 from stmga.cli import (
+    adapt,
     compare,
     data,
     demo,
@@ -49,12 +50,13 @@ MODULES = (
     evaluate,
     teacher,
     train,
+    adapt,
     export,
 )  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     name: run for module in MODULES for name, run in module.COMMANDS.items()
 }
-COMPUTING = ("ablate", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
+COMPUTING = ("ablate", "adapt", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
 
 
 def main(argv: Sequence[str] | None = None) -> int:

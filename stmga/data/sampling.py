@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
         seed: determines the batches.
         rank, world: rank of this process, and the number of processes.
         steps: batches in an epoch. Default: one pass. Otherwise passes continue across the ends of epochs.
+        cameras: the camera of every row. The k tracklets of an identity then come from as many cameras as possible.
 
     Raises:
         ValueError: fewer identities than ``p`` or than 2, a row without one, ``p`` that ``world`` does not divide, or a
@@ -52,9 +54,11 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         world: int = 1,
         steps: int | None = None,
+        cameras: Sequence[object] | None = None,
     ) -> None:
         _check_numbers(p, k, seed, rank, world, steps)
         self.rows = _rows_by_identity(persons)
+        self.cameras = cameras
         if len(self.rows) < max(p, 2):
             count = (
                 f"only {len(self.rows)} identit{'y' if len(self.rows) == 1 else 'ies'}: {preview(self.rows) or 'none'}"
@@ -99,7 +103,8 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
     def _pass(self, number: int) -> np.ndarray:
         """Pass `number` over the tracklets, from the first of the first epoch: rows (batches, p k)."""
         rng = np.random.default_rng([_PASSES, self.seed, number])
-        groups = [_cut(rng, rows, self.k, n) for rows, n in zip(self.rows.values(), self._groups, strict=True)]
+        every = zip(self.rows.values(), self._groups, strict=True)
+        groups = [_cut(rng, rows, self.k, n, self.cameras) for rows, n in every]
         batches = _schedule(rng, self._groups, self.p, self._per_pass)
         used = np.zeros(len(groups), dtype=int)
         out = np.empty((len(batches), self.p, self.k), dtype=int)
@@ -119,12 +124,31 @@ def _rows_by_identity(persons: Sequence[str | int]) -> dict[str, list[int]]:
     return {person: rows[person] for person in sorted(rows)}
 
 
-def _cut(rng: np.random.Generator, rows: list[int], k: int, groups: int) -> np.ndarray:
+def _cut(
+    rng: np.random.Generator, rows: list[int], k: int, groups: int, cameras: Sequence[object] | None
+) -> np.ndarray:
     """Groups of k of one identity's rows (groups, k); too few rows are repeated, all as often as possible."""
     shuffled = rng.permutation(rows)
+    if cameras is not None:
+        shuffled = _in_turns(shuffled, cameras)
     if len(rows) < k:
         shuffled = rng.permutation(np.resize(shuffled, k))
     return shuffled[: groups * k].reshape(groups, k)
+
+
+def _in_turns(rows: np.ndarray, cameras: Sequence[object]) -> np.ndarray:
+    """The rows in an order in which the cameras take turns: first one row of each, then a second one, and so on.
+
+    >>> _in_turns(np.array([4, 3, 2, 1, 0]), ["a", "a", "a", "b", "b"])
+    array([4, 2, 3, 1, 0])
+    """
+    seen: Counter[object] = Counter()
+    turn = []
+    for row in rows.tolist():
+        turn.append(seen[cameras[row]])
+        seen[cameras[row]] += 1
+    found: np.ndarray = rows[np.argsort(turn, kind="stable")]
+    return found
 
 
 def _most_batches(groups: np.ndarray, p: int) -> int:

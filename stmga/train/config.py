@@ -33,6 +33,7 @@ class TrainConfig(Settings):
 
     Attributes:
         persons, clips: P identities and K clips of each in a batch, over all processes.
+        mix_cameras: draw the K clips of an identity from as many cameras as possible (not in the paper).
         stride: step between the frames of a training clip (D38). dense_step: cut longer training tracklets into pieces
             of this many frames (D41); 0 does not cut.
         flip, erase: probability, per clip, of mirroring it and of erasing a rectangle in it (D39).
@@ -70,6 +71,7 @@ class TrainConfig(Settings):
 
     persons: int = 16
     clips: int = 4
+    mix_cameras: bool = False
     stride: int = 4
     dense_step: int = 0
     flip: float = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,22 @@ from stmga.train.run_folder import CHECKPOINT, CONFIG
 from stmga.utils.foreign import MB, escaped, parse_json, read_regular, shown, unprintable
 
 CONFIG_LIMIT = 4 * MB  # of run.json
+
+
+class Start(Protocol):
+    """What a run starts from beside the weights of its network. ``terms`` also hold for the new weights."""
+
+    @property
+    def terms(self) -> str: ...
+
+    def start_network(self, model: STMGA) -> None:
+        """Change the network before anything is built around it."""
+
+    def start_heads(self, objective: Objective, identities: str) -> None:
+        """Change necks and classifiers; ``identities`` is the digest of the persons."""
+
+    def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
+        """Change the state of the optimiser."""
 
 
 @dataclass(frozen=True)
