@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -129,26 +128,27 @@ def _cut(
 ) -> np.ndarray:
     """Groups of k of one identity's rows (groups, k); too few rows are repeated, all as often as possible."""
     shuffled = rng.permutation(rows)
-    if cameras is not None:
-        shuffled = _in_turns(shuffled, cameras)
     if len(rows) < k:
         shuffled = rng.permutation(np.resize(shuffled, k))
+    if cameras is not None:
+        return _across(shuffled, groups, k, cameras)
     return shuffled[: groups * k].reshape(groups, k)
 
 
-def _in_turns(rows: np.ndarray, cameras: Sequence[object]) -> np.ndarray:
-    """The rows in an order in which the cameras take turns: first one row of each, then a second one, and so on.
+def _across(rows: np.ndarray, groups: int, k: int, cameras: Sequence[object]) -> np.ndarray:
+    """Groups of k rows (groups, k), each of as many cameras as possible; rows of frequent cameras are left out first.
 
-    >>> _in_turns(np.array([4, 3, 2, 1, 0]), ["a", "a", "a", "b", "b"])
-    array([4, 2, 3, 1, 0])
+    >>> _across(np.array([4, 3, 2, 1, 0]), 2, 2, ["a", "a", "a", "b", "c"])
+    array([[4, 2],
+           [3, 1]])
     """
-    seen: Counter[object] = Counter()
-    turn = []
+    by_camera: dict[object, list[int]] = {}
     for row in rows.tolist():
-        turn.append(seen[cameras[row]])
-        seen[cameras[row]] += 1
-    found: np.ndarray = rows[np.argsort(turn, kind="stable")]
-    return found
+        by_camera.setdefault(cameras[row], []).append(row)
+    while sum(map(len, by_camera.values())) > groups * k:
+        max(by_camera.values(), key=len).pop()
+    # Dealt out like cards: one camera after another, each row to the next group.
+    return np.array([row for own in by_camera.values() for row in own]).reshape(k, groups).T
 
 
 def _most_batches(groups: np.ndarray, p: int) -> int:

@@ -22,6 +22,7 @@ class AdaptConfig(Settings):
         rounds: how often tracklets are linked and trained on.
         steps: batches in a round.
         lr, trunk_lr: learning rate, and that of the trunk as a share of it.
+        temperature: of the contrast with the memory of the identities.
         frozen: first stages of the trunk that do not change.
         persons: different identities in a batch, where there are so many.
         frames: of each tracklet, spread evenly, that make its vector in every round.
@@ -44,6 +45,7 @@ class AdaptConfig(Settings):
     steps: int = 60
     lr: float = 2e-4
     trunk_lr: float = 0.5
+    temperature: float = 0.1
     frozen: tuple[str, ...] = ("conv1", "bn1", "layer1")
     persons: int = 16
     frames: int = 8
@@ -60,8 +62,9 @@ class AdaptConfig(Settings):
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 yield self.must(name, f"be >= {least}")
-        if self.lr <= 0:
-            yield self.must("lr", "be > 0")
+        for name in ("lr", "temperature"):
+            if getattr(self, name) <= 0:
+                yield self.must(name, "be > 0")
         if not 0 <= self.confidence <= 1:
             yield self.must("confidence", "be in 0..1")
         if not 0 <= self.teacher < 1:
@@ -78,6 +81,6 @@ class AdaptConfig(Settings):
             "persons": min(self.persons, identities), "clips": max(2, BATCH // self.persons // clip_length),
             "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
             "lr": self.lr, "trunk_lr": self.trunk_lr, "frozen": self.frozen, "average": self.teacher,
-            "seed": self.seed * 1000 + number,
+            "contrast": self.temperature, "seed": self.seed * 1000 + number,
         }  # fmt: skip
         return recipe("clips", **settings)

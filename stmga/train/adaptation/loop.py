@@ -21,7 +21,7 @@ from stmga.train.adaptation.folder import CLAIM, AdaptFolder
 from stmga.train.adaptation.labels import Labels, carried, linked, quiet_linking
 from stmga.train.adaptation.norms import with_norms_of
 from stmga.train.adaptation.record import adapted_record
-from stmga.train.adaptation.rounds import train_round
+from stmga.train.adaptation.rounds import AfterRound, train_round
 from stmga.train.adaptation.score import pair_f1, score_of
 from stmga.train.adaptation.site import Site, View
 from stmga.train.engine import training_process
@@ -191,14 +191,15 @@ class _Adaptation:
             model = with_norms_of(model, self.site.tracklets, stride=1, seed=self.config.seed)
             model.save_pretrained(self.folder.run(number) / "last")
             return model
-        _, labels = self.folder.load(number - 1, len(self.site))
+        view, labels = self.folder.load(number - 1, len(self.site))
         rows = labels.trained(self.config.confidence, singles=self.config.singles)
-        identities = len({labels.identity[row] for row in rows})
-        training = self.config.training(number, identities, model.config.clip_length)
+        persons = [labels.identity[row] for row in rows]
+        after = AfterRound.of(view.whole.vectors[rows], persons, self.folder.run(number - 1) if number > 1 else None)
+        training = self.config.training(number, len(after.memory), model.config.clip_length)
         return train_round(
             model, labels.relabelled(self.site.tracklets, rows), training, self.folder.run(number), self.world,
             name=f"{self.name}, identities found in round {number}", started_from=self.started_from,
-            after=self.folder.run(number - 1) if number > 1 else None, options=self.options,
+            after=after, options=self.options,
         )  # fmt: skip
 
     def _weights(self, number: int) -> STMGA:

@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
-from stmga.train.checkpoint import CheckpointContents, laid_out, read_checkpoint
+from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.config import TrainConfig
+from stmga.train.contrast import ContrastObjective
 from stmga.train.objective import Objective
 from stmga.train.run_folder import CHECKPOINT
 from stmga.train.trainer import RunOptions, Trainer
 from stmga.utils.distributed import World
 
-NECKS = "heads.necks."
-CLASSIFIERS = "heads.classifiers."
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AfterRound:
-    """The state of the round before: its BN necks, part classifier and moments of Adam.
+    """What a training starts from beside its network: the memory of the identities, and the moments of the last one.
 
-    The classifiers of identities start again, since the identities of every round are others. For the first round
-    ``contents`` is None, and everything but the network starts again.
+    Attributes:
+        memory: one unit vector per identity, in the order of their labels.
+        moments: of Adam, by parameter; empty before the first training.
+        terms: none; those of the network carry over with its record.
     """
 
-    contents: CheckpointContents | None
+    memory: Tensor
+    moments: Mapping[str, Mapping[str, Tensor]]
     terms: str = ""
 
     @classmethod
-    def of(cls, run: Path | None) -> AfterRound:
-        """Of the folder of a round; None before the first."""
-        return cls(read_checkpoint(run / CHECKPOINT) if run is not None else None)
+    def of(cls, vectors: Tensor, persons: Sequence[object], run: Path | None) -> AfterRound:
+        """The mean vector of each identity, and the moments in the folder of the round before, if there was one.
+
+        >>> AfterRound.of(torch.eye(3), [7, 9, 9], None).memory.round(decimals=1)
+        tensor([[1.0000, 0.0000, 0.0000],
+                [0.0000, 0.7000, 0.7000]])
+        """
+        names = sorted({str(person) for person in persons})  # the order of TrainingSet.identities
+        labels = torch.tensor([names.index(str(person)) for person in persons], device="cpu")
+        sums = torch.zeros(len(names), vectors.shape[1], device="cpu").index_add_(0, labels, vectors)
+        return cls(F.normalize(sums, dim=1), read_checkpoint(run / CHECKPOINT).moments if run is not None else {})
 
     def start_network(self, model: STMGA) -> None:
         """The network has the weights of the round before already."""
 
-    def start_heads(self, objective: Objective, identities: str) -> None:
-        """Load everything that does not depend on the identities."""
-        if self.contents is None:
-            return
-        own = {name: t for name, t in objective.state_dict().items() if name.startswith("heads.") or "part_c" in name}
-        kept = {name: t for name, t in self.contents.objective.items() if name in own and _lasts(name)}
-        objective.load_state_dict(own | kept, strict=False)
+    def start_heads(self, objective: Objective | ContrastObjective, identities: str) -> None:
+        """Fill the memory."""
+        assert isinstance(objective, ContrastObjective)
+        objective.memory.copy_(self.memory)
 
-    def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
-        """Load the moments of what was trained before, so that the first steps are not larger than the last."""
+    def start_optimizer(self, objective: Objective | ContrastObjective, optimizer: Optimizer) -> None:
+        """Load the moments, so that the first steps are not larger than the last ones."""
         for name, parameter in objective.named_parameters():
-            found = self.contents.moments.get(name) if self.contents is not None and _lasts(name) else None
-            if found and parameter.requires_grad:
+            if (found := self.moments.get(name)) and parameter.requires_grad:
                 optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
-
-
-def _lasts(name: str) -> bool:
-    """Whether a parameter of the objective means the same in the next round."""
-    return not name.startswith(CLASSIFIERS)
 
 
 def train_round(
@@ -72,7 +75,7 @@ def train_round(
     *,
     name: str,
     started_from: str,
-    after: Path | None,
+    after: AfterRound,
     options: RunOptions,
 ) -> STMGA:
     """The network after one round.
@@ -83,7 +86,7 @@ def train_round(
         config: of this training.
         folder: of its run; one that was interrupted is resumed.
         name: of the site. started_from: what the weights are called.
-        after: the folder of the round before.
+        after: the round before.
 
     Raises:
         StoppedError: a signal came; the folder has a checkpoint.
@@ -91,8 +94,6 @@ def train_round(
         TrainingError: as :func:`stmga.train.train`.
     """
     data = Benchmark(name=name, train=list(tracklets), query=[], gallery=[], protocol=Protocol(data=name))
-    trainer = Trainer(
-        model, data, config, folder, world, options=options, started_from=started_from, after=AfterRound.of(after)
-    )
+    trainer = Trainer(model, data, config, folder, world, options=options, started_from=started_from, after=after)
     result = trainer.run()
     return STMGA.from_pretrained(result.folder / "last", device=world.device)
