@@ -83,7 +83,8 @@ def adapt(args: argparse.Namespace) -> None:
         print("persons   are known for some tracklets, and are not used")
     model, name = trained(args.start)
     print(f"weights   {name}")
-    print(f"a round   embeds {site.frames:,} frames, then trains {config.steps} batches", flush=True)
+    training = "measures the batch norms" if config.only_norms else f"trains {config.steps} batches"
+    print(f"a round   embeds {site.frames:,} frames, and {training}", flush=True)
     print(HEADER, flush=True)
     try:
         found = run(
@@ -104,18 +105,17 @@ def adapt(args: argparse.Namespace) -> None:
     print(f"weights   {found.weights}: stmga embed SOURCE --model {found.weights} -o vectors.safetensors")
 
 
-HEADER = "\nround  score  agreement  silhouette  margin  persons  alone  trained on  seconds"
+HEADER = "\nround  score  agreement  silhouette  margin  as before  persons  alone  trained on  seconds"
 
 
 def _line(row: Mapping[str, Any]) -> str:
     """A row of the table of rounds."""
     if "score" not in row:
         return f"{row['round']:5}      -"
-    margin = "-" if row["margin"] is None else f"{row['margin']:.3f}"
-    return (
-        f"{row['round']:5}  {row['score']:.3f}  {row['agreement']:9.3f}  {row['silhouette']:10.3f}  {margin:>6}  "
-        f"{row['identities']:7,}  {row['alone']:5,}  {row['trained_on']:10,}  {sum(row['seconds'].values()):7.0f}"
-    )
+    margin, before = ("-" if row.get(key) is None else f"{row[key]:.3f}" for key in ("margin", "same_as_before"))
+    scores = f"{row['score']:.3f}  {row['agreement']:9.3f}  {row['silhouette']:10.3f}  {margin:>6}  {before:>9}"
+    counts = f"{row['identities']:7,}  {row['alone']:5,}  {row['trained_on']:10,}"
+    return f"{row['round']:5}  {scores}  {counts}  {sum(row['seconds'].values()):7.0f}"
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from stmga.utils.settings import Settings
 
 BATCH = 128  # frames in a batch
 LONGEST = 4  # frames in a clip; longer clips cost more and bring nothing here
-LEAST = {"rounds": 1, "steps": 1, "frames": 2, "persons": 2, "seed": 0, "trunk_lr": 0}
+LEAST = {"rounds": 1, "patience": 1, "steps": 1, "frames": 2, "persons": 2, "seed": 0, "trunk_lr": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class AdaptConfig(Settings):
 
     Attributes:
         rounds: how often tracklets are linked and trained on.
+        patience: rounds without a better score, after which it ends.
         steps: batches in a round.
         lr, trunk_lr: learning rate, and that of the trunk as a share of it.
         temperature: of the contrast with the memory of the identities.
@@ -42,6 +43,7 @@ class AdaptConfig(Settings):
     """
 
     rounds: int = 5
+    patience: int = 2
     steps: int = 60
     lr: float = 2e-4
     trunk_lr: float = 0.5

@@ -31,8 +31,6 @@ from stmga.train.run_folder import tracklets_digest
 from stmga.train.trainer import RunOptions
 from stmga.utils.distributed import World
 
-PATIENCE = 2  # rounds without a better score, after which it stops
-
 Row = dict[str, Any]
 
 
@@ -106,6 +104,7 @@ def adapt(
     """
     config = config or AdaptConfig()
     site = Site(tracklets, frames=config.frames, times=config.times)
+    own = None if site.can_calibrate else _own_calibration(model, config.false_match_rate)
     with training_process(device) as world:
         if world.size > 1:
             raise ValueError("adapt runs in one process; start it without torchrun")
@@ -115,6 +114,7 @@ def adapt(
         spec = {
             "stmga": __version__, "weights": model.digest(), "started_from": started_from, "name": name,
             "tracklets": tracklets_digest(site.tracklets), "config": config.to_dict(),
+            "calibration": own and own.to_dict()["thresholds"],
         }  # fmt: skip
         options = RunOptions(workers=workers, keep_frames=keep_frames, progress=progress, trust_content=trust_content)
         with CLAIM.hold(folder, spec, InputRecord(site.tracklets, contents=trust_content)):
@@ -168,7 +168,7 @@ class _Adaptation:
         if calibration is None and before is not None:
             calibration = carried(before[1], before[0].whole, view.whole)
         if calibration is None:
-            calibration = _own_calibration(self.start)
+            calibration = _own_calibration(self.start, rate)
         people = linked(view.whole, calibration, rate)
         labels = Labels.of(people, calibration)
         score = score_of(view, people, calibration, self.site.together, rate)
@@ -235,17 +235,18 @@ def best_of(rows: Sequence[Mapping[str, Any]]) -> int:
     return max(range(len(rows)), key=lambda number: (rows[number].get("score", -1.0), -number))
 
 
-def _own_calibration(model: STMGA) -> Calibration:
+def _own_calibration(model: STMGA, rate: float | None) -> Calibration:
     """That of the weights, for clips of any length.
 
     Raises:
-        ValueError: they have none.
+        ValueError: they have none, or not for this rate.
     """
     if model.record is None or model.record.calibration is None:
         raise ValueError(
             "these weights have no calibration, and too few pairs of tracklets are known to be seen at the same time, "
             "so no score says who is one person: start from weights with a calibration (`stmga weights` lists them)"
         )
+    model.record.calibration.threshold(rate)
     return model.record.calibration
 
 
@@ -256,7 +257,7 @@ def _ended(rows: Sequence[Row], config: AdaptConfig) -> bool:
         return True
     if last == (1 if config.only_norms else config.rounds):
         return True
-    return last - best_of(rows) >= PATIENCE
+    return last - best_of(rows) >= config.patience
 
 
 def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -47,7 +47,8 @@ class AfterRound:
                 [0.0000, 0.7000, 0.7000]])
         """
         names = sorted({str(person) for person in persons})  # the order of TrainingSet.identities
-        labels = torch.tensor([names.index(str(person)) for person in persons], device="cpu")
+        number = {name: label for label, name in enumerate(names)}
+        labels = torch.tensor([number[str(person)] for person in persons], device="cpu")
         sums = torch.zeros(len(names), vectors.shape[1], device="cpu").index_add_(0, labels, vectors)
         return cls(F.normalize(sums, dim=1), read_checkpoint(run / CHECKPOINT).moments if run is not None else {})
 

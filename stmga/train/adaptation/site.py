@@ -122,8 +122,11 @@ class Site:
         whole = Embeddings(F.normalize(vectors, dim=1), self.items, found.digest, found.model)
         return View(whole, parts, of)
 
+    @property
+    def can_calibrate(self) -> bool:
+        """Whether enough pairs were seen at the same time to measure thresholds on them."""
+        return len(self.together[0]) >= PAIRS and len(self._long) > 0
+
     def calibration(self, view: View) -> Calibration | None:
         """Thresholds from pairs seen at the same time, or None if there are too few of them."""
-        if len(self.together[0]) < PAIRS or not len(view.of):
-            return None
-        return calibrate_unlabelled(view.halves)
+        return calibrate_unlabelled(view.halves) if self.can_calibrate else None
