@@ -24,7 +24,7 @@ CLAIM = FolderClaim(
     what="the folder of an adaptation",
     other="is the adaptation of other tracklets, weights or settings",
     resume="Ask for the same to resume it, or name a new folder",
-    named={"tracklets": "the tracklets were others"},
+    named={"tracklets": "the tracklets were others", "calibration": "the calibration of the weights was another"},
     error=TrainingError,
 )
 
