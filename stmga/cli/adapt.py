@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stmga.cli.options import MODEL, add_device, add_max_pixels, add_trust_content, add_workers, trained
+from stmga.cli.options import add_device, add_max_pixels, add_trust_content, add_workers, trained
 from stmga.cli.parser import check_exists, command, count, folder_named, key_values
 
 LAYOUT = "{tracklet}"
@@ -18,7 +18,7 @@ DIRECT = ("rounds", "steps", "lr", "false_match_rate", "only_norms", "seed")  # 
 def add_arguments(commands: Any) -> None:
     """Add this command to the parser."""
     example = """  stmga adapt tracks/manifest.jsonl -o runs/site
-  stmga adapt cameras/ --layout "{camera}/{tracklet}" --from stmga_resnet18_c4 -o runs/site
+  stmga adapt cameras/ --layout "{camera}/{tracklet}" --from stmga_resnet18_c4.market_cuhk03_256 -o runs/site
   stmga adapt tracks/manifest.jsonl --only-norms -o runs/norms
   stmga embed tracks/manifest.jsonl --model runs/site/best -o site.safetensors
 
@@ -27,8 +27,8 @@ Killed? Run the same command again: it resumes."""
     add = parser.add_argument
     add("source", metavar="TRACKLETS", help="a folder of folders of crops, or a .jsonl manifest, of all cameras")
     add(
-        "--from", dest="start", metavar="WEIGHT", default=MODEL,
-        help=f"the weights to start from: a name, a folder, a run's best/, a Hub id (default: {MODEL})",
+        "--from", dest="start", metavar="WEIGHT", default="stmga_resnet18_c4",
+        help="the weights to start from: a name, a folder, a run's best/, a Hub id (default: stmga_resnet18_c4)",
     )  # fmt: skip
     add("-o", "--out", metavar="FOLDER", required=True, help="the adaptation; resumed if it is there")
     add(
