@@ -61,7 +61,7 @@ def _add_settings(add: Callable[..., Any]) -> None:
     add("--seed", type=int, help="of sampling and augmentation (default: 0)")
     add(
         "--set", dest="settings", metavar="KEY=VALUE", action="append", default=[],
-        help="any other setting, as confidence=0.6 or times=false; see stmga.train.AdaptConfig",
+        help="any other setting, as keep=0.7 or times=false; see stmga.train.AdaptConfig",
     )  # fmt: skip
 
 

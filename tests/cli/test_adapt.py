@@ -17,7 +17,7 @@ from tests.support.adapt import small
 from tests.support.train import assert_same
 
 QUICK = ["--rounds", "2", "--steps", "3", "--lr", "1e-4", "-q"]
-QUICK += [word for setting in ("persons=4", "frames=4", "confidence=0.5") for word in ("--set", setting)]
+QUICK += [word for setting in ("persons=4", "frames=4", "keep=0.9") for word in ("--set", setting)]
 
 
 @pytest.fixture(scope="module", name="place")
@@ -119,8 +119,8 @@ def test_mistakes_are_named(fails, place, tmp_path):
     out = tmp_path / "site"
     assert "there are no trained weights 'nothing'" in fails("adapt", source, "--from", "nothing", "-o", out)
     assert "does not exist" in fails("adapt", tmp_path / "missing", "-o", out)
-    assert "confidence must be in 0..1, got 2" in fails("adapt", source, "-o", out, "--set", "confidence=2")
-    assert "did you mean 'confidence'?" in fails("adapt", source, "-o", out, "--set", "confidense=2")
+    assert "keep must be in 0..1, and more than 0, got 2" in fails("adapt", source, "-o", out, "--set", "keep=2")
+    assert "did you mean 'singles'?" in fails("adapt", source, "-o", out, "--set", "single=false")
     few = place / "yard/few.jsonl"
     few.write_text("\n".join(source.read_text().splitlines()[:10]) + "\n")
     assert "at least 50 tracklets, got 10" in fails("adapt", few, "-o", out)

@@ -27,7 +27,7 @@ class AdaptConfig(Settings):
         frozen: first stages of the trunk that do not change.
         persons: different identities in a batch, where there are so many.
         frames: of each tracklet, spread evenly, that make its vector in every round.
-        confidence: members of an identity with a lower confidence are left out of the labels of a round.
+        keep: share of the tracklets that a round trains on, those that fit their identity best.
         false_match_rate: whose threshold linking takes; default: 1e-3.
         singles: train on tracklets that stay alone, each an identity of its own: two clips of one tracklet are one
             person. Without it they are left out.
@@ -51,7 +51,7 @@ class AdaptConfig(Settings):
     frozen: tuple[str, ...] = ("conv1", "bn1", "layer1")
     persons: int = 16
     frames: int = 8
-    confidence: float = 0.55
+    keep: float = 0.8
     false_match_rate: float | None = None
     singles: bool = True
     times: bool = True
@@ -67,8 +67,8 @@ class AdaptConfig(Settings):
         for name in ("lr", "temperature"):
             if getattr(self, name) <= 0:
                 yield self.must(name, "be > 0")
-        if not 0 <= self.confidence <= 1:
-            yield self.must("confidence", "be in 0..1")
+        if not 0 < self.keep <= 1:
+            yield self.must("keep", "be in 0..1, and more than 0")
         if not 0 <= self.teacher < 1:
             yield self.must("teacher", "be in 0..1, and less than 1")
 

@@ -49,14 +49,17 @@ class Labels:
         """How many tracklets each identity has."""
         return Counter(self.identity)
 
-    def trained(self, least: float, *, singles: bool) -> list[int]:
-        """The tracklets to train on: members with at least this confidence, and those alone if ``singles``.
+    def trained(self, keep: float, *, singles: bool) -> list[int]:
+        """The tracklets to train on: this share of all, the most confident; of them those alone only if ``singles``.
 
-        >>> labels = Labels([1, 1, 2, 1, 3], [0.9, 0.8, 0.7, 0.5, 0.5], None)
+        A share, and not a confidence, since training makes all members more confident, the wrong ones too.
+
+        >>> labels = Labels([1, 1, 2, 1, 3], [0.9, 0.8, 0.7, 0.5, 0.4], None)
         >>> labels.trained(0.6, singles=True), labels.trained(0.6, singles=False)
         ([0, 1, 2], [0, 1])
         """
-        sure = [row for row, value in enumerate(self.confidence) if value >= least]
+        order = np.argsort([-value for value in self.confidence], kind="stable")
+        sure = sorted(order[: round(keep * len(order))].tolist())
         left = Counter(self.identity[row] for row in sure)
         return [row for row in sure if singles or left[self.identity[row]] > 1]
 

@@ -172,7 +172,7 @@ class _Adaptation:
         people = linked(view.whole, calibration, rate)
         labels = Labels.of(people, calibration)
         score = score_of(view, people, calibration, self.site.together, rate)
-        rows = labels.trained(self.config.confidence, singles=self.config.singles)
+        rows = labels.trained(self.config.keep, singles=self.config.singles)
         row: Row = {
             "round": number, "identities": len(people), "alone": people.alone, "trained_on": len(rows),
             "threshold": round(people.threshold, 4), "score": round(score.total, 4), **_rounded(asdict(score)),
@@ -192,7 +192,7 @@ class _Adaptation:
             model.save_pretrained(self.folder.run(number) / "last")
             return model
         view, labels = self.folder.load(number - 1, len(self.site))
-        rows = labels.trained(self.config.confidence, singles=self.config.singles)
+        rows = labels.trained(self.config.keep, singles=self.config.singles)
         persons = [labels.identity[row] for row in rows]
         after = AfterRound.of(view.whole.vectors[rows], persons, self.folder.run(number - 1) if number > 1 else None)
         training = self.config.training(number, len(after.memory), model.config.clip_length)
