@@ -97,8 +97,8 @@ def market(data: Path, out: Path, persons: int | None = None) -> SiteData:
 
 
 def scenes(data: Path, out: Path, persons: int | None = None, seed: int = 0) -> SiteData:
-    """Rendered scenes, with times on one clock; the other people are those of the next seed."""
-    options = {"persons": persons} if persons else {}
+    """Rendered scenes of two minutes, with times on one clock; the other people are those of the next seed."""
+    options = {"persons": persons or 60, "seconds": 120}
     here, there = (write_scenes(out / "scenes" / str(s), seed=s, **options) for s in (seed, seed + 1))
     return SiteData(here, {"other": Test(there, False), "same": Test(here, False)})
 
