@@ -57,8 +57,8 @@ def calibration_for(model: STMGA, site: Site, labels: Labels, view: View) -> Cal
     """What similarities of the adapted weights mean, or None if the site cannot tell.
 
     From pairs that were seen at the same time, where there are enough. Else from the pseudo-labels: linking put similar
-    tracklets together, so these true-match rates are too high, and identities that it split make the thresholds too
-    high rather than too low.
+    tracklets together, so these true-match rates are too high, and identities that it split raise the thresholds. Both
+    are of people whom the weights were trained on: new people are less well told apart, and need higher thresholds.
     """
     found = site.calibration(view)
     if found is None:
