@@ -138,13 +138,13 @@ class _Adaptation:
         for row in rows:
             watch(row)
         while not (rows and _ended(rows, self.config)):
-            row = self._round(len(rows), rows)
+            row = self._round(len(rows))
             rows.append(row)
             self.folder.append(rows)
             watch(row)
         return rows
 
-    def _round(self, number: int, rows: Sequence[Row]) -> Row:
+    def _round(self, number: int) -> Row:
         """Train, except before the first; then embed, link and score."""
         begun = time.perf_counter()
         try:
