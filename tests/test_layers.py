@@ -17,7 +17,7 @@ ALLOWED = {
     "visualize config utils",
     "report": "people gallery embedding transforms tracklets visualize config utils",
     "stmga": "gallery embedding deploy zoo model backbones blocks hub transforms tracklets config",  # __init__.py
-    "train": "data metrics embedding model backbones blocks hub tracklets config utils",
+    "train": "data people metrics embedding model backbones blocks hub tracklets config utils",
     "data": "metrics tracklets utils",
     "trackers": "people metrics embedding tracklets config utils",
     "people": "metrics gallery embedding tracklets config utils",

@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 from stmga._version import __version__
 from stmga.cli import (
     ablate,
+    adapt,
     calibrate,
     compare,
     data,
@@ -53,12 +54,13 @@ MODULES = (
     teacher,
     train,
     ablate,
+    adapt,
     export,
 )  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     name: run for module in MODULES for name, run in module.COMMANDS.items()
 }
-COMPUTING = ("ablate", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
+COMPUTING = ("ablate", "adapt", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
 
 
 def main(argv: Sequence[str] | None = None) -> int:

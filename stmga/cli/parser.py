@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from stmga.utils.foreign import fast_json
 
 EXIT_CODES = """exit codes: 0 done; 1 it could not be done, the message says why (STMGA_DEBUG=1 shows where);
 2 the command is written wrongly; 130 interrupted"""
@@ -69,3 +72,26 @@ def folder_named(text: str) -> Path:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"{path} is a file; give -o the name of a folder")
     return Path(text)
+
+
+def key_values(texts: Sequence[str], option: str) -> dict[str, Any]:
+    """The values of an option that is given as KEY=VALUE, several times: ``["margin=0.2"]`` as ``{"margin": 0.2}``.
+
+    Raises:
+        ValueError: a text without "=".
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """``"0.3"`` as a number, ``"null"`` as None, ``"[1,2]"`` as a list, other text as it is."""
+    try:
+        return fast_json(text)
+    except ValueError:
+        return text

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_device, add_training_data, add_trust_content, add_workers, trained, training_data
-from stmga.cli.parser import command, count, say
-from stmga.utils.foreign import fast_json
+from stmga.cli.parser import command, count, key_values, say
 
 if TYPE_CHECKING:
     from stmga.config import STMGAConfig
@@ -132,28 +131,9 @@ def recipe_of(args: argparse.Namespace) -> TrainConfig:
     """The recipe with the changes that were asked for."""
     from stmga.train import recipe
 
-    changes = _changes(args.changes, "--set")
+    changes = key_values(args.changes, "--set")
     direct = {key: getattr(args, key) for key in ("epochs", "lr", "seed", "precision")}
     return recipe(args.recipe, **changes, **{key: value for key, value in direct.items() if value is not None})
-
-
-def _changes(texts: Sequence[str], option: str) -> dict[str, Any]:
-    """``["margin=0.2"]`` as ``{"margin": 0.2}``."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign:
-            raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
-        found[key] = _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    """``"0.3"`` as a number, ``"null"`` as None, ``"[1,2]"`` as a list, other text as it is."""
-    try:
-        return fast_json(text)
-    except ValueError:
-        return text
 
 
 def data_of(args: argparse.Namespace) -> Benchmark:
@@ -205,7 +185,7 @@ def built(args: argparse.Namespace, net: STMGAConfig) -> STMGA:
     from stmga.train.config import INPUTS
 
     asked = INPUTS.get(args.recipe, {}) | _input(args)
-    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | _changes(args.network, "--net")))
+    model = STMGA(STMGAConfig.from_dict(net.to_dict() | asked | key_values(args.network, "--net")))
     if args.backbone_weights:
         start_trunk(model, args.backbone_weights, missing=args.backbone_missing)
     elif args.backbone_missing:

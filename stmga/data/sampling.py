@@ -31,6 +31,7 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
         seed: determines the batches.
         rank, world: rank of this process, and the number of processes.
         steps: batches in an epoch. Default: one pass. Otherwise passes continue across the ends of epochs.
+        cameras: the camera of every row. The k tracklets of an identity then come from as many cameras as possible.
 
     Raises:
         ValueError: fewer identities than ``p`` or than 2, a row without one, ``p`` that ``world`` does not divide, or a
@@ -52,9 +53,11 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         world: int = 1,
         steps: int | None = None,
+        cameras: Sequence[object] | None = None,
     ) -> None:
         _check_numbers(p, k, seed, rank, world, steps)
         self.rows = _rows_by_identity(persons)
+        self.cameras = cameras
         if len(self.rows) < max(p, 2):
             count = (
                 f"only {len(self.rows)} identit{'y' if len(self.rows) == 1 else 'ies'}: {preview(self.rows) or 'none'}"
@@ -99,7 +102,8 @@ class PKSampler(Sampler[list[tuple[int, int]]]):
     def _pass(self, number: int) -> np.ndarray:
         """Pass `number` over the tracklets, from the first of the first epoch: rows (batches, p k)."""
         rng = np.random.default_rng([_PASSES, self.seed, number])
-        groups = [_cut(rng, rows, self.k, n) for rows, n in zip(self.rows.values(), self._groups, strict=True)]
+        every = zip(self.rows.values(), self._groups, strict=True)
+        groups = [_cut(rng, rows, self.k, n, self.cameras) for rows, n in every]
         batches = _schedule(rng, self._groups, self.p, self._per_pass)
         used = np.zeros(len(groups), dtype=int)
         out = np.empty((len(batches), self.p, self.k), dtype=int)
@@ -119,12 +123,32 @@ def _rows_by_identity(persons: Sequence[str | int]) -> dict[str, list[int]]:
     return {person: rows[person] for person in sorted(rows)}
 
 
-def _cut(rng: np.random.Generator, rows: list[int], k: int, groups: int) -> np.ndarray:
+def _cut(
+    rng: np.random.Generator, rows: list[int], k: int, groups: int, cameras: Sequence[object] | None
+) -> np.ndarray:
     """Groups of k of one identity's rows (groups, k); too few rows are repeated, all as often as possible."""
     shuffled = rng.permutation(rows)
     if len(rows) < k:
         shuffled = rng.permutation(np.resize(shuffled, k))
+    if cameras is not None:
+        return _across(shuffled, groups, k, cameras)
     return shuffled[: groups * k].reshape(groups, k)
+
+
+def _across(rows: np.ndarray, groups: int, k: int, cameras: Sequence[object]) -> np.ndarray:
+    """Groups of k rows (groups, k), each of as many cameras as possible; rows of frequent cameras are left out first.
+
+    >>> _across(np.array([4, 3, 2, 1, 0]), 2, 2, ["a", "a", "a", "b", "c"])
+    array([[4, 2],
+           [3, 1]])
+    """
+    by_camera: dict[object, list[int]] = {}
+    for row in rows.tolist():
+        by_camera.setdefault(cameras[row], []).append(row)
+    while sum(map(len, by_camera.values())) > groups * k:
+        max(by_camera.values(), key=len).pop()
+    # Dealt out like cards: one camera after another, each row to the next group.
+    return np.array([row for own in by_camera.values() for row in own]).reshape(k, groups).T
 
 
 def _most_batches(groups: np.ndarray, p: int) -> int:

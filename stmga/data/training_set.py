@@ -29,7 +29,7 @@ class TrainingSet(Dataset[dict[str, Any]]):
     pixels.
 
     Attributes:
-        persons: the identity of each row, as text, for :class:`stmga.data.PKSampler`.
+        persons, cameras: the identity of each row, as text, and its camera, for :class:`stmga.data.PKSampler`.
         identities: the distinct identities, sorted as text. labels: for each row, the index of its identity.
 
     Args:
@@ -74,6 +74,7 @@ class TrainingSet(Dataset[dict[str, Any]]):
         self.length, self.stride, self.size = length, stride, (int(size[0]), int(size[1]))
         self.pieces = [(i, piece) for i, t in enumerate(tracklets) for piece in cut_pieces(len(t), dense_step)]
         self.persons = [str(self.tracklets[i].person) for i, _ in self.pieces]
+        self.cameras = [self.tracklets[i].camera for i, _ in self.pieces]
         self.identities = sorted(set(self.persons))
         labels = {person: label for label, person in enumerate(self.identities)}
         self.labels = [labels[person] for person in self.persons]

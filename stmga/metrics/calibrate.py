@@ -61,7 +61,7 @@ def calibrate(
     """
     known = labelled.select([person is not None for person in labelled.persons])
     persons = int(to_codes("persons", labels(known.items, "person"))[0].max(initial=0))
-    impostors, genuine = _histograms(known, device, block)
+    impostors, genuine = pair_histograms(known, device, block)
     source = f"{counted(len(known), 'labelled tracklet')} of {counted(persons, 'person')}"
     strict = false_match_rates is not None
     rates = measurable(
@@ -131,7 +131,9 @@ def _why_no_genuine_pair(known: Embeddings) -> str:
     return "no two tracklets of one person from different known cameras: nothing to compare as the same"
 
 
-def _histograms(known: Embeddings, device: str | torch.device | None, block: int | None) -> tuple[Counts, Counts]:
+def pair_histograms(
+    known: Embeddings, device: str | torch.device | None = None, block: int | None = None
+) -> tuple[Counts, Counts]:
     """How many pairs of different persons, and of one, have each similarity."""
     person = to_codes("persons", labels(known.items, "person"))[0]
     camera = camera_codes(known.items)[0].codes

@@ -1,5 +1,6 @@
 """Training: heads, losses, recipes, engine; an optional submodule that nothing else of stmga imports."""
 
+from stmga.train.adaptation import AdaptConfig, Adapted, adapt
 from stmga.train.config import RECIPES, TrainConfig, recipe
 from stmga.train.continuation import Stage
 from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
@@ -14,6 +15,8 @@ from stmga.train.trainer import RunOptions, Trainer
 
 __all__ = [
     "RECIPES",
+    "AdaptConfig",
+    "Adapted",
     "IdentityHeads",
     "NotFiniteError",
     "Objective",
@@ -26,6 +29,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "TrainingError",
+    "adapt",
     "identity_loss",
     "part_attention_loss",
     "part_class_loss",

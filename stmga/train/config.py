@@ -23,7 +23,7 @@ CHOICES = {
 LEAST = {
     "persons": 2, "clips": 1, "stride": 1, "epochs": 1, "steps": 1, "dense_step": 0, "eval_every": 0, "seed": 0,
     "trunk_lr": 0, "attention_lr": 0, "warmup": 0, "weight_regions": 0, "weight_teacher": 0, "weight_pa": 0,
-    "lambda_pce": 0, "weight_decay": 0,
+    "contrast": 0, "lambda_pce": 0, "weight_decay": 0,
 }  # fmt: skip
 
 
@@ -33,6 +33,7 @@ class TrainConfig(Settings):
 
     Attributes:
         persons, clips: P identities and K clips of each in a batch, over all processes.
+        mix_cameras: draw the K clips of an identity from as many cameras as possible (not in the paper).
         stride: step between the frames of a training clip (D38). dense_step: cut longer training tracklets into pieces
             of this many frames (D41); 0 does not cut.
         flip, erase: probability, per clip, of mirroring it and of erasing a rectangle in it (D39).
@@ -41,6 +42,9 @@ class TrainConfig(Settings):
         margin, distance, triplet_on: of the triplet loss; a margin of None is the soft margin. ``"post_bn"`` takes the
             features after the BN neck.
         smoothing: label smoothing of the identity loss.
+        contrast: temperature of the contrast with a memory of the persons, such as 0.1 (not in the paper). It takes the
+            place of all losses but the triplet loss of the final feature: for persons who are not known for sure, as in
+            :func:`stmga.train.adapt`. 0 trains classifiers.
         weight_pa, lambda_pce: weights of L_PA and L_PCE; 0 leaves the loss out.
         weight_regions: weight of a loss that the paper does not have: on rendered walkers with pixel labels, the parts
             learn head, torso, legs and shoes, and the global attention the person. 0 leaves it out.
@@ -70,6 +74,7 @@ class TrainConfig(Settings):
 
     persons: int = 16
     clips: int = 4
+    mix_cameras: bool = False
     stride: int = 4
     dense_step: int = 0
     flip: float = 0.5
@@ -85,6 +90,7 @@ class TrainConfig(Settings):
     distance: str = "cosine"
     triplet_on: str = "post_bn"
     smoothing: float = 0.0
+    contrast: float = 0.0
     weight_pa: float = 1.0
     lambda_pce: float = 0.1
     weight_regions: float = 0.0
@@ -124,6 +130,8 @@ class TrainConfig(Settings):
             _ = self.imitation
         except ValueError as error:
             yield str(error).removeprefix("invalid Imitation: ")
+        if self.contrast and self.weight_regions:
+            yield "contrast and weight_regions exclude each other: contrast learns from identities alone"
         if self.compile and self.recompute:
             yield "compile and recompute exclude each other: the compiler chooses itself what to compute again"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from stmga.config import STMGAConfig
 from stmga.hub.records import WeightRecord, read_record
 from stmga.model import STMGA
 from stmga.train.checkpoint import laid_out, read_checkpoint
+from stmga.train.contrast import ContrastObjective
 from stmga.train.errors import TrainingError
 from stmga.train.objective import Objective, final
 from stmga.train.result import stage_of_run, trained_on
@@ -22,6 +23,22 @@ from stmga.train.run_folder import CHECKPOINT, CONFIG
 from stmga.utils.foreign import MB, escaped, parse_json, read_regular, shown, unprintable
 
 CONFIG_LIMIT = 4 * MB  # of run.json
+
+
+class Start(Protocol):
+    """What a run starts from beside the weights of its network. ``terms`` also hold for the new weights."""
+
+    @property
+    def terms(self) -> str: ...
+
+    def start_network(self, model: STMGA) -> None:
+        """Change the network before anything is built around it."""
+
+    def start_heads(self, objective: Objective | ContrastObjective, identities: str) -> None:
+        """Change necks and classifiers, or the memory; ``identities`` is the digest of the persons."""
+
+    def start_optimizer(self, objective: Objective | ContrastObjective, optimizer: Optimizer) -> None:
+        """Change the state of the optimiser."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +117,14 @@ class Stage:
                 nn.init.zeros_(module.psi.weight)
                 nn.init.zeros_(module.psi.bias)
 
-    def start_heads(self, objective: Objective, identities: str) -> None:
+    def start_heads(self, objective: Objective | ContrastObjective, identities: str) -> None:
         """Load every neck and classifier from the run's final feature.
 
         Raises:
-            TrainingError: the run was trained on other persons.
+            TrainingError: the run was trained on other persons, or there are no classifiers.
         """
+        if not isinstance(objective, Objective):
+            raise TrainingError("a second stage continues with classifiers, and contrast trains none: leave it at 0")
         if identities != self.identities:
             raise TrainingError(
                 "the run was trained on other persons, whom its classifiers know: train on the same, or fine-tune its "
@@ -121,7 +140,7 @@ class Stage:
         for classifier in objective.heads.classifiers.values():
             self._fill(classifier, f"heads.classifiers.{final(self.config)}")
 
-    def start_optimizer(self, objective: Objective, optimizer: Optimizer) -> None:
+    def start_optimizer(self, objective: Objective | ContrastObjective, optimizer: Optimizer) -> None:
         """Load Adam's moments of the parameters that are kept.
 
         For persons outside a batch, weight decay is nearly the whole gradient of their classifier rows. Without

@@ -48,7 +48,7 @@ class TrainInputs:
         )  # fmt: skip
         self.sampler = PKSampler(
             self.data.persons, p=config.persons, k=config.clips, seed=config.seed, rank=world.rank, world=world.size,
-            steps=config.steps,
+            steps=config.steps, cameras=self.data.cameras if config.mix_cameras else None,
         )  # fmt: skip
         self.augment = ClipAugment(
             flip=config.flip, erase=config.erase, imitation=config.imitation, mean=net.mean, std=net.std

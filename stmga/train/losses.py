@@ -143,6 +143,26 @@ def relation_loss(features: Tensor, taught: Tensor, *, temperature: float = 0.1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
+def memory_loss(features: Tensor, persons: Tensor, memory: Tensor, *, temperature: float = 0.1) -> Tensor:
+    """(b c), (b), (k c) -> contrast of each row with the vectors of all k persons, mean over the batch.
+
+    Not in the paper. From Dai et al., Cluster Contrast for Unsupervised Person Re-Identification, ACCV 2022:
+
+        mean_i -log softmax_k(cos(x_i, memory_k) / temperature) at the person of i
+
+    Args:
+        features: one row per clip.
+        persons: rows of ``memory``.
+        memory: one vector per person; it gets no gradient.
+        temperature: with a low one, only the most similar persons matter.
+
+    >>> memory_loss(torch.eye(2), torch.tensor([0, 1]), torch.eye(2), temperature=1.0)
+    tensor(0.3133)
+    """
+    cosines = 1 - pairwise_distance(features, memory.detach())
+    return F.cross_entropy(cosines / temperature, persons)
+
+
 def _off_diagonal(x: Tensor) -> Tensor:
     """(b b) -> (b b-1), every row without its own column."""
     b = len(x)

@@ -16,6 +16,7 @@ from stmga.config import STMGAConfig
 from stmga.features import Features
 from stmga.model import STMGA
 from stmga.train.config import TrainConfig
+from stmga.train.contrast import ContrastObjective
 from stmga.train.heads import IdentityHeads
 from stmga.train.losses import (
     identity_loss,
@@ -109,8 +110,8 @@ class Objective(nn.Module):
         return triplet_loss(feature, labels, margin=self.config.margin, distance=self.config.distance, others=others)
 
 
-def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objective:
-    """The network with the heads of the configuration; the same weights for the same seed.
+def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objective | ContrastObjective:
+    """The network with the heads, or the memory, of the configuration; the same weights for the same seed.
 
     Raises:
         ValueError: ``recompute`` names a stage that the trunk does not have, or ``frozen`` others than its first ones.
@@ -121,7 +122,8 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
     spare_relations(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        objective = Objective(model, identities=identities, config=config)
+        kind = ContrastObjective if config.contrast > 0 else Objective
+        objective = kind(model, identities=identities, config=config)
     if config.compile:
         objective.compile()
     return objective

@@ -6,10 +6,11 @@ from torch import nn
 from torch.optim import Adam
 
 from stmga.train.config import TrainConfig
+from stmga.train.contrast import ContrastObjective
 from stmga.train.objective import Objective
 
 
-def build_optimizer(objective: Objective, config: TrainConfig) -> Adam:
+def build_optimizer(objective: Objective | ContrastObjective, config: TrainConfig) -> Adam:
     """Adam on every trainable parameter, in one group (D2) or with separate groups for trunk and attention.
 
     Each group's ``share`` is its learning rate as a share of :meth:`TrainConfig.lr_at`.

@@ -109,18 +109,18 @@ def trained_on(data: Mapping[str, Any]) -> str:
 def _stage(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, start: str) -> dict[str, Any]:
     """A row of a record's stages; its input is frames x height x width."""
     return {
-        "network": _architecture(net),
+        "network": architecture(net),
         "input": net.clip_shape,
         "data": data["name"],
         "tracklets": data["tracklets"],
         "persons": data["persons"],
         "epochs": epochs,
         "seed": seed,
-        "started from": start.removeprefix(f"{_architecture(net)}, ") or "not stated",
+        "started from": start.removeprefix(f"{architecture(net)}, ") or "not stated",
     }
 
 
-def _architecture(net: STMGAConfig) -> str:
+def architecture(net: STMGAConfig) -> str:
     """The name of the network, whatever its input; if it has none, its trunk."""
     known = {replace(own, size=net.size, clip_length=net.clip_length): name for name, own in ARCHITECTURES.items()}
     return known.get(net, f"{net.backbone} {net.stage}, other settings")

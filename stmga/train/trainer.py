@@ -19,7 +19,7 @@ from stmga.tracklets.tracklet import TrackletError
 from stmga.train.averaging import weight_average
 from stmga.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from stmga.train.config import TrainConfig
-from stmga.train.continuation import Stage
+from stmga.train.continuation import Start
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.inputs import TrainInputs
 from stmga.train.objective import build_objective
@@ -64,7 +64,7 @@ class Trainer:
         *,
         options: RunOptions | None = None,
         started_from: str = "",
-        after: Stage | None = None,
+        after: Start | None = None,
         teacher: str | Path | None = None,
     ) -> None:
         self.options = options or RunOptions()

@@ -195,3 +195,18 @@ def test_an_epoch_or_a_start_that_is_none_is_an_error():
     for epoch, start in ((-1, 0), (0, 2), (0, -1)):
         with pytest.raises(ValueError, match=f"0 <= start <= 1 steps, got {epoch} and {start}"):
             sampler.set_epoch(epoch, start)
+
+
+def test_with_cameras_the_tracklets_of_a_person_come_from_as_many_as_possible():
+    """Three of five tracklets are of camera a; every pair of one person then has two cameras."""
+    persons = [person for person in "pqrs" for _ in range(5)]
+    cameras = ["a", "a", "a", "b", "c"] * 4
+    mixed = PKSampler(persons, p=4, k=2, steps=50, cameras=cameras)
+    for batch in mixed:
+        rows = [row for row, _ in batch]
+        for first, second in zip(rows[::2], rows[1::2], strict=True):
+            assert persons[first] == persons[second]
+            assert cameras[first] != cameras[second]
+    plain = PKSampler(persons, p=4, k=2, steps=50)
+    pairs = [(batch[i][0], batch[i + 1][0]) for batch in plain for i in range(0, 8, 2)]
+    assert any(cameras[a] == cameras[b] for a, b in pairs)

@@ -1,0 +1,88 @@
+"""AdaptConfig: everything that the result of an adaptation depends on, beside the network and the tracklets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from stmga.train.config import TrainConfig, recipe
+from stmga.utils.settings import Settings
+
+BATCH = 128  # frames in a batch
+LONGEST = 4  # frames in a clip; longer clips cost more and bring nothing here
+LEAST = {"rounds": 1, "patience": 1, "steps": 1, "frames": 2, "persons": 2, "seed": 0, "trunk_lr": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig(Settings):
+    """An adaptation as data.
+
+    Attributes:
+        rounds: how often tracklets are linked and trained on.
+        patience: rounds without a better score, after which it ends.
+        steps: batches in a round.
+        lr, trunk_lr: learning rate, and that of the trunk as a share of it.
+        temperature: of the contrast with the memory of the identities.
+        frozen: first stages of the trunk that do not change.
+        persons: different identities in a batch, where there are so many.
+        frames: of each tracklet, spread evenly, that make its vector in every round.
+        keep: share of the tracklets that a round trains on, those that fit their identity best.
+        false_match_rate: whose threshold linking takes; default: 1e-3.
+        singles: train on tracklets that stay alone, each an identity of its own: two clips of one tracklet are one
+            person. Without it they are left out.
+        times: keep tracklets apart that one camera saw at the same time, and calibrate on them.
+        mix_cameras: draw the clips of an identity from as many cameras as possible.
+        teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
+            round saves; 0 takes the weights of the last step.
+        only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
+        seed: of sampling and augmentation.
+
+    Raises:
+        ValueError: all faults together.
+    """
+
+    rounds: int = 5
+    patience: int = 2
+    steps: int = 60
+    lr: float = 2e-4
+    trunk_lr: float = 0.5
+    temperature: float = 0.1
+    frozen: tuple[str, ...] = ("conv1", "bn1", "layer1")
+    persons: int = 16
+    frames: int = 8
+    keep: float = 0.8
+    false_match_rate: float | None = None
+    singles: bool = True
+    times: bool = True
+    mix_cameras: bool = True
+    teacher: float = 0.0
+    only_norms: bool = False
+    seed: int = 0
+
+    def _faults(self) -> Iterable[str]:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                yield self.must(name, f"be >= {least}")
+        for name in ("lr", "temperature"):
+            if getattr(self, name) <= 0:
+                yield self.must(name, "be > 0")
+        if not 0 < self.keep <= 1:
+            yield self.must("keep", "be in 0..1, and more than 0")
+        if not 0 <= self.teacher < 1:
+            yield self.must("teacher", "be in 0..1, and less than 1")
+
+    def training(self, number: int, identities: int, clip_length: int) -> TrainConfig:
+        """The settings of the training of one round.
+
+        >>> config = AdaptConfig().training(1, identities=9, clip_length=4)
+        >>> config.persons, config.clips, config.steps
+        (9, 2, 60)
+        """
+        settings: dict[str, Any] = {
+            "persons": min(self.persons, identities), "clips": max(2, BATCH // self.persons // clip_length),
+            "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
+            "lr": self.lr, "trunk_lr": self.trunk_lr, "frozen": self.frozen, "average": self.teacher,
+            "contrast": self.temperature, "seed": self.seed * 1000 + number,
+        }  # fmt: skip
+        return recipe("clips", **settings)

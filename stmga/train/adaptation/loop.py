@@ -1,0 +1,264 @@
+"""Adapt a network to a site: embed, link, train on what was linked, again and again; keep the best round."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stmga._version import __version__
+from stmga.calibration import Calibration
+from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.unit import NonFiniteVectorError
+from stmga.model import STMGA
+from stmga.tracklets.inputs import InputRecord
+from stmga.tracklets.tracklet import Tracklet
+from stmga.train.adaptation.config import LONGEST, AdaptConfig
+from stmga.train.adaptation.folder import CLAIM, AdaptFolder
+from stmga.train.adaptation.labels import Labels, carried, linked, quiet_linking
+from stmga.train.adaptation.norms import with_norms_of
+from stmga.train.adaptation.record import adapted_record
+from stmga.train.adaptation.rounds import AfterRound, train_round
+from stmga.train.adaptation.score import pair_f1, score_of
+from stmga.train.adaptation.site import Site, View
+from stmga.train.engine import training_process
+from stmga.train.errors import NotFiniteError
+from stmga.train.network import with_input
+from stmga.train.run_folder import tracklets_digest
+from stmga.train.trainer import RunOptions
+from stmga.utils.distributed import World
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A finished adaptation.
+
+    Attributes:
+        folder: of the adaptation; the weights that were kept are in ``folder / "best"``.
+        rounds: one row per round. Row 0 is of the weights it started from.
+        best: the round whose weights were kept; 0 if none was better than the start.
+        stopped: why it ended before the last round; "" if it did not.
+    """
+
+    folder: Path
+    rounds: list[Row]
+    best: int
+    stopped: str = ""
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the weights that were kept."""
+        return self.folder / "best"
+
+    def __repr__(self) -> str:
+        return f"Adapted({str(self.folder)!r}, {len(self.rounds) - 1} rounds, best {self.best})"
+
+
+def adapt(
+    model: STMGA,
+    tracklets: Sequence[Tracklet],
+    folder: str | Path,
+    config: AdaptConfig | None = None,
+    *,
+    name: str = "site",
+    started_from: str = "",
+    device: str | None = None,
+    workers: int = 0,
+    keep_frames: bool = False,
+    progress: bool = False,
+    trust_content: bool = False,
+    watch: Callable[[Row], None] | None = None,
+) -> Adapted:
+    """Adapt a trained network to the cameras of a site, without a label.
+
+    A round embeds all tracklets once and groups them by :func:`stmga.link`, which keeps apart whom one camera saw at
+    the same time. Confident members become labels, and the network is trained on them for a few steps. Every round is
+    scored without labels (:class:`stmga.train.adaptation.score.Score`). The weights with the best score are kept, which
+    may be those it started from.
+
+    Thresholds come from pairs seen at the same time where there are 1,000 or more. Otherwise they are those of the
+    calibration of the weights, moved along with the similarities from round to round.
+
+    A folder of the same adaptation is resumed, and gives the same weights as without a stop. SIGINT and SIGTERM during
+    training write a checkpoint and raise ``StoppedError``.
+
+    Args:
+        model: a trained network, left as it is. Clips of more than four frames are shortened to four.
+        tracklets: of all cameras, at least 50. Their persons, if known, are not used. ``camera`` and times help.
+        folder: new, empty, or that of the same adaptation.
+        config: the settings that the result depends on.
+        name: of the site, for the record. started_from: what the first weights are called.
+        device, workers, keep_frames, progress, trust_content: as in :func:`stmga.train.train`.
+        watch: called with the row of every round, when it is known.
+
+    Raises:
+        ValueError: fewer than 50 tracklets, or neither a calibration nor enough pairs seen at the same time.
+        TrainingError: the folder is of other tracklets, weights or settings, or is damaged.
+        StoppedError: a signal came while it trained.
+        TrackletError: a frame cannot be read.
+    """
+    config = config or AdaptConfig()
+    site = Site(tracklets, frames=config.frames, times=config.times)
+    own = None if site.can_calibrate else _own_calibration(model, config.false_match_rate)
+    with training_process(device) as world:
+        if world.size > 1:
+            raise ValueError("adapt runs in one process; start it without torchrun")
+        start = copy.deepcopy(model).to(world.device).eval()
+        start.record = model.record
+        start = with_input(start, clip_length=min(start.config.clip_length, LONGEST))
+        spec = {
+            "stmga": __version__, "weights": model.digest(), "started_from": started_from, "name": name,
+            "tracklets": tracklets_digest(site.tracklets), "config": config.to_dict(),
+            "calibration": own and own.to_dict()["thresholds"],
+        }  # fmt: skip
+        options = RunOptions(workers=workers, keep_frames=keep_frames, progress=progress, trust_content=trust_content)
+        with CLAIM.hold(folder, spec, InputRecord(site.tracklets, contents=trust_content)):
+            run = _Adaptation(start, site, AdaptFolder(Path(folder)), config, name, started_from, world, options)
+            return run.finish(model, run.rounds(watch or (lambda row: None)))
+
+
+class _Adaptation:
+    """The rounds of one adaptation; see :func:`adapt`."""
+
+    def __init__(
+        self, start: STMGA, site: Site, folder: AdaptFolder, config: AdaptConfig, name: str, started_from: str,
+        world: World, options: RunOptions,
+    ) -> None:  # fmt: skip
+        self.start, self.site, self.folder, self.config, self.world = start, site, folder, config, world
+        self.name, self.started_from, self.options = name, started_from, options
+
+    def rounds(self, watch: Callable[[Row], None]) -> list[Row]:
+        """All rounds; those that are finished already are not computed again."""
+        rows = self.folder.rows()
+        for row in rows:
+            watch(row)
+        while not (rows and _ended(rows, self.config)):
+            row = self._round(len(rows))
+            rows.append(row)
+            self.folder.append(rows)
+            watch(row)
+        return rows
+
+    def _round(self, number: int) -> Row:
+        """Train, except before the first; then embed, link and score."""
+        begun = time.perf_counter()
+        try:
+            model = self._trained(number) if number else self.start
+            trained = time.perf_counter()
+            view = self.site.view(TrackletEmbedder(model, workers=self.options.workers, progress=self.options.progress))
+        except (NotFiniteError, NonFiniteVectorError) as error:
+            return {"round": number, "stopped": f"round {number} diverged, and its weights are not used: {error}"}
+        seen = time.perf_counter()
+        with quiet_linking():
+            row, labels = self._linked(number, view)
+        self.folder.save(number, view, labels)
+        seconds = {"train": trained - begun, "embed": seen - trained, "link": time.perf_counter() - seen}
+        return row | {"seconds": {what: round(value, 1) for what, value in seconds.items()}}
+
+    def _linked(self, number: int, view: View) -> tuple[Row, Labels]:
+        """The labels of a view, and what is said of them."""
+        rate = self.config.false_match_rate
+        before = self.folder.load(number - 1, len(self.site)) if number else None
+        calibration = self.site.calibration(view)
+        if calibration is None and before is not None:
+            calibration = carried(before[1], before[0].whole, view.whole)
+        if calibration is None:
+            calibration = _own_calibration(self.start, rate)
+        people = linked(view.whole, calibration, rate)
+        labels = Labels.of(people, calibration)
+        score = score_of(view, people, calibration, self.site.together, rate)
+        rows = labels.trained(self.config.keep, singles=self.config.singles)
+        row: Row = {
+            "round": number, "identities": len(people), "alone": people.alone, "trained_on": len(rows),
+            "threshold": round(people.threshold, 4), "score": round(score.total, 4), **_rounded(asdict(score)),
+        }  # fmt: skip
+        if before is not None:  # how much the labels have settled
+            cameras = [item.get("camera") for item in self.site.items]
+            row["same_as_before"] = round(pair_f1(before[1].identity, labels.identity, cameras), 4)
+        if fault := labels.fault(rows):
+            row["stopped"] = fault
+        return row, labels
+
+    def _trained(self, number: int) -> STMGA:
+        """The network after its ``number``-th training, which may have been interrupted."""
+        model = self._weights(number - 1)
+        if self.config.only_norms:
+            model = with_norms_of(model, self.site.tracklets, stride=1, seed=self.config.seed)
+            model.save_pretrained(self.folder.run(number) / "last")
+            return model
+        view, labels = self.folder.load(number - 1, len(self.site))
+        rows = labels.trained(self.config.keep, singles=self.config.singles)
+        persons = [labels.identity[row] for row in rows]
+        after = AfterRound.of(view.whole.vectors[rows], persons, self.folder.run(number - 1) if number > 1 else None)
+        training = self.config.training(number, len(after.memory), model.config.clip_length)
+        return train_round(
+            model, labels.relabelled(self.site.tracklets, rows), training, self.folder.run(number), self.world,
+            name=f"{self.name}, identities found in round {number}", started_from=self.started_from,
+            after=after, options=self.options,
+        )  # fmt: skip
+
+    def _weights(self, number: int) -> STMGA:
+        """The network after so many rounds, with the record of the weights it started from."""
+        if number == 0:
+            return copy.deepcopy(self.start)
+        model = STMGA.from_pretrained(self.folder.run(number) / "last", device=self.world.device)
+        model.record = self.start.record
+        return model
+
+    def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
+        """Write the weights of the best round, with their record."""
+        best = best_of(rows)
+        stopped = rows[-1].get("stopped", "")
+        if best == 0:
+            model.save_pretrained(self.folder.best)
+            return Adapted(self.folder.path, rows, best, stopped)
+        adapted = self._weights(best)
+        view, labels = self.folder.load(best, len(self.site))
+        what = "batch norms only" if self.config.only_norms else f"{best} of {self.config.steps} steps"
+        stage = {"rounds": what, "seed": self.config.seed}
+        record = adapted_record(adapted, self.site, self.name, labels, view, stage, self.started_from)
+        adapted.save_pretrained(self.folder.best, record=record)
+        return Adapted(self.folder.path, rows, best, stopped)
+
+
+def best_of(rows: Sequence[Mapping[str, Any]]) -> int:
+    """The round with the highest score, the earliest of equal ones; rounds that diverged have none.
+
+    >>> best_of([{"score": 0.4}, {"score": 0.5}, {"score": 0.5}, {"stopped": "diverged"}])
+    1
+    """
+    return max(range(len(rows)), key=lambda number: (rows[number].get("score", -1.0), -number))
+
+
+def _own_calibration(model: STMGA, rate: float | None) -> Calibration:
+    """That of the weights, for clips of any length.
+
+    Raises:
+        ValueError: they have none, or not for this rate.
+    """
+    if model.record is None or model.record.calibration is None:
+        raise ValueError(
+            "these weights have no calibration, and too few pairs of tracklets are known to be seen at the same time, "
+            "so no score says who is one person: start from weights with a calibration (`stmga weights` lists them)"
+        )
+    model.record.calibration.threshold(rate)
+    return model.record.calibration
+
+
+def _ended(rows: Sequence[Row], config: AdaptConfig) -> bool:
+    """Whether there is nothing more to do."""
+    last = len(rows) - 1
+    if rows[last].get("stopped"):
+        return True
+    if last == (1 if config.only_norms else config.rounds):
+        return True
+    return last - best_of(rows) >= config.patience
+
+
+def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: value if value is None else round(value, 4) for name, value in values.items()}
