@@ -126,6 +126,7 @@ def quantized(graph: Graph, ranges: Any, modules: Iterable[str]) -> Any:
     """
     import onnx
     from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     copy = onnx.ModelProto()
@@ -143,6 +144,7 @@ def quantized(graph: Graph, ranges: Any, modules: Iterable[str]) -> Any:
             op_types_to_quantize=[*WEIGHTED, *BETWEEN],
             extra_options={},
         ).quantize_model()
+    ONNXModel(model).topological_sort()  # new nodes are at the end, and a graph is cut into halves in order
     _store_in_half(model)
     return model
 
