@@ -113,6 +113,8 @@ def _int8(model: STMGA, args: argparse.Namespace) -> Any:
     for runtime, cosine in done.cosines.items():
         print(f"          {runtime:<12}mean {float(cosine.mean()):.4f}, least {float(cosine.min()):.4f}")
     _print_map(done)
+    if done.path.suffix == ".xml":
+        print(f"beside it {done.path.with_suffix('.bin').name}, which has the weights; keep both together")
     print(f"size      {done.size / done.float_size:.2f} of float32, {done.float_size / 1e6:.1f} MB")
     print("note      its vectors have a digest of their own and no thresholds: embed queries and gallery both with it")
     return done
