@@ -2,12 +2,12 @@
 
     python -m benchmarks.speed.int8 CROPS
     python -m benchmarks.speed.int8 CROPS --model stmga_resnet50_c4.market_cuhk03 --batch 1 4 --json out.json
-    python -m benchmarks.speed.int8 CROPS --nncf
+    python -m benchmarks.speed.int8 CROPS --xml
 
 float32 in ONNX Runtime is the first side; all sides see the same clips of 8 frames, in turns in one run. Ratios are
 within a round, with their quartiles. CROPS calibrate the int8 file, such as the training crops of the weights; without
-them, rendered walkers do. With --nncf, a model that nncf quantised for OpenVINO is one side more, calibrated on as many
-random frames: only its time counts. The processor needs VNNI or AMX for int8 to be fast: see `flags` in /proc/cpuinfo.
+them, rendered walkers do. With --xml, the int8 file of OpenVINO's own format is one side more, calibrated on the same
+frames. The processor needs VNNI or AMX for int8 to be fast: see `flags` in /proc/cpuinfo.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from benchmarks.speed.head_cost import trunk_alone
 from benchmarks.turns import in_turns, table, where
 from stmga.data import walkers_benchmark
 from stmga.deploy import ExportedModel, export_int8
+from stmga.deploy.int8 import Int8Export
 from stmga.tracklets import Tracklet, read_tracklets
 
 FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8")
@@ -47,44 +48,36 @@ def calibration(crops: str | None, model: stmga.STMGA) -> list[Tracklet]:
     return [*made.query, *made.gallery]
 
 
-def sides(model: stmga.STMGA, crops: str | None, folder: Path, nncf: bool) -> tuple[dict[str, Callable], dict]:
-    """What computes, by name, and facts about the files."""
+def sides(model: stmga.STMGA, crops: str | None, folder: Path, xml: bool) -> tuple[dict[str, Callable], dict]:
+    """What computes, by name, and facts about the int8 files."""
     exact, small = folder / "exact.onnx", folder / "int8.onnx"
     stmga.export(model, exact)
-    done = export_int8(model, small, calibration(crops, model))
+    frames = calibration(crops, model)
+    files = {"int8": export_int8(model, small, frames)}
     found: dict[str, Callable] = {}
     for runtime in ExportedModel.runtimes(exact):
         for name, path in (("float32", exact), ("int8", small)):
             found[f"{name}, {runtime}"] = ExportedModel(path, runtime=runtime)
-    if nncf:
-        found["int8 by nncf, openvino"] = by_nncf(model, exact)
-    facts = {
+    if xml:
+        files["int8 .xml"] = export_int8(model, folder / "int8.xml", frames)
+        found["int8 .xml, openvino"] = ExportedModel(folder / "int8.xml")
+    return found, {name: about(done) for name, done in files.items()}
+
+
+def about(done: Int8Export) -> dict:
+    """Facts about an int8 file."""
+    return {
         "size_share": done.size / done.float_size,
         "ranges": done.ranges,
         "float_heads": list(done.float_heads),
         "cosine": {name: float(cosine.mean()) for name, cosine in done.cosines.items()},
     }
-    return found, facts
-
-
-def by_nncf(model: stmga.STMGA, exact: Path) -> Callable:
-    """The same network as nncf quantises it for OpenVINO."""
-    import nncf
-    import openvino
-
-    h, w = model.config.size
-    frames = [{"clips": torch.randn(1, FRAMES, 3, h, w).numpy()} for _ in range(16)]
-    core = openvino.Core()
-    quantised = nncf.quantize(core.read_model(exact), nncf.Dataset(frames), subset_size=len(frames))
-    config = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(quantised, "CPU", config)
-    return lambda clips: compiled(clips.numpy())
 
 
 def table_rows(found: dict) -> Iterator[Row]:
     """Rows for the suite's table, from this benchmark's JSON."""
     model = found["settings"]["model"]
-    yield Row(f"`{model}`, int8 file over float32", found["file"]["size_share"], "", 0.4)
+    yield Row(f"`{model}`, int8 file over float32", found["files"]["int8"]["size_share"], "", 0.4)
     for batch, rows in found["rows"].items():
         for name, row in rows.items():
             if name != BASE:
@@ -99,7 +92,7 @@ def main() -> None:
     parser.add_argument("--model", default="stmga_resnet18_c4.market_cuhk03_256", help="a weight of `stmga weights`")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--nncf", action="store_true")
+    parser.add_argument("--xml", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     settings = {key: value for key, value in vars(args).items() if key not in ("json", "crops")}
@@ -110,8 +103,9 @@ def main() -> None:
     print(f"{result['where']}\n{args.model}, clips of {FRAMES} x {h} x {w}")
     result["rows"] = {}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        found, result["file"] = sides(model, args.crops, Path(folder), args.nncf)
-        print(f"int8 file: {result['file']}")
+        found, result["files"] = sides(model, args.crops, Path(folder), args.xml)
+        for name, facts in result["files"].items():
+            print(f"{name}: {facts}")
         for batch in args.batch:
             clips = torch.randn(batch, FRAMES, 3, h, w)
             runs = {name: lambda run=run, clips=clips: run(clips) for name, run in found.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.options import add_model, model_of
@@ -25,18 +26,19 @@ def add_arguments(commands: Any) -> None:
   stmga export --model runs/mine/best -o mine.pt2
   stmga export -o person.onnx --frames 256 128                 # takes uint8 frames of this size
   stmga export -o person-int8.onnx --int8 --calibrate crops/   # for processors: a third of the time
+  stmga export -o person.xml --int8 --calibrate crops/         # the same for OpenVINO alone: person.xml and person.bin
   stmga export -o person-crop.onnx --single-crop               # for TensorRT, DeepStream, Hailo
   stmga embed crops/ --model person.onnx -o crops.safetensors"""
     summary = "write a network as ONNX or as a torch.export program, and compare it with PyTorch"
     add = command(commands, "export", summary, example).add_argument
-    add("-o", "--out", metavar="FILE", required=True, help="where to write, ending in .onnx or .pt2")
+    add("-o", "--out", metavar="FILE", required=True, help="where to write, ending in .onnx or .pt2; .xml with --int8")
     add_model(add)
     add(
         "--frames", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
         help="put preprocessing into the file, for uint8 frames of this size (default: it takes prepared clips)",
     )  # fmt: skip
     add("--opset", type=int, metavar="N", help="of ONNX, from 18 (default: the exporter's own)")
-    add("--int8", action="store_true", help="int8 for processors, as .onnx; embeddings change slightly")
+    add("--int8", action="store_true", help="int8 for processors, as .onnx or .xml; embeddings change slightly")
     add(
         "--calibrate", metavar="CROPS",
         help="for --int8: a folder of folders of crops or a .jsonl manifest (default: rendered walkers)",
@@ -68,9 +70,15 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--batch belongs to --single-crop; other files take any number of clips")
     if args.single_crop and (args.frames or args.opset):
         raise ValueError("--single-crop has its own input and opset; leave out --frames and --opset")
+    if Path(args.out).suffix == ".xml" and not args.int8:
+        raise ValueError(
+            f"{args.out}: an .xml file is written in int8 only; add --int8, or write .onnx, which OpenVINO runs"
+        )
     if args.calibrate is not None:
         check_exists(args.calibrate)
     check_writable(args.out)
+    if Path(args.out).suffix == ".xml":
+        check_writable(str(Path(args.out).with_suffix(".bin")))
 
 
 def _exact(model: STMGA, args: argparse.Namespace) -> Any:
@@ -105,6 +113,8 @@ def _int8(model: STMGA, args: argparse.Namespace) -> Any:
     for runtime, cosine in done.cosines.items():
         print(f"          {runtime:<12}mean {float(cosine.mean()):.4f}, least {float(cosine.min()):.4f}")
     _print_map(done)
+    if done.path.suffix == ".xml":
+        print(f"beside it {done.path.with_suffix('.bin').name}, which has the weights; keep both together")
     print(f"size      {done.size / done.float_size:.2f} of float32, {done.float_size / 1e6:.1f} MB")
     print("note      its vectors have a digest of their own and no thresholds: embed queries and gallery both with it")
     return done
@@ -138,7 +148,7 @@ def _print_map(done: Int8Export) -> None:
     except NoMatchError:
         print("mAP       not measured: no person of the held out tracklets is seen twice, or none is known")
         return
-    print(f"mAP       {found:.2f} instead of {exact:.2f} on the held out tracklets, in onnxruntime")
+    print(f"mAP       {found:.2f} instead of {exact:.2f} on the held out tracklets, in {next(iter(done.cosines))}")
     if exact - found > MOST_LOST:
         print(f"WARNING   it loses more than {MOST_LOST} points of mAP; calibrate on more tracklets, or use float32")
 

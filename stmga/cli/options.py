@@ -162,7 +162,7 @@ def computing_model_of(args: argparse.Namespace) -> tuple[STMGA | ExportedModel 
 
     if is_image_network(args.model):
         return image_network(args)
-    if Path(args.model).suffix not in (".onnx", ".pt2"):
+    if Path(args.model).suffix not in (".onnx", ".pt2", ".xml"):
         return model_of(args)
     from stmga.deploy.exported import ExportedModel
 

@@ -140,6 +140,11 @@ def _writer(path: Path, opset: int | None) -> Writer:
         if opset is not None:
             raise ValueError(f"opset {opset} is of ONNX; a .pt2 file has none")
         return _write_program
+    if suffix_of(path) == ".xml":
+        raise ValueError(
+            f"{path}: an .xml file of OpenVINO is written in int8 only, by `stmga export --int8` or export_int8; "
+            "OpenVINO runs a float32 .onnx file"
+        )
     if opset is not None and opset not in OPSETS:
         raise ValueError(f"opset {opset} is not known here; expected {OPSETS[0]} to {OPSETS[-1]}")
     try:

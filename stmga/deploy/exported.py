@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from stmga.deploy.header import METADATA, HeaderError, not_exported, read_header
 from stmga.deploy.onnx_file import OnnxFile
+from stmga.deploy.openvino_file import OpenvinoFile, WeightsFileError
 from stmga.deploy.program import Archive, CannotRebuildError
 from stmga.deploy.runtimes import LOADERS, RUNTIMES, suffix_of
 from stmga.transforms import ClipTransform
@@ -26,9 +27,9 @@ class ExportedModel:
     It is a :class:`stmga.embedding.TrackletNetwork`: ``TrackletEmbedder(ExportedModel("model.onnx"))``.
 
     Args:
-        path: a ``.pt2`` or ``.onnx`` file.
-        runtime: ``"torch"`` runs ``.pt2``; ``"onnxruntime"`` or ``"openvino"`` run ``.onnx``. None takes the first that
-            is installed.
+        path: a ``.pt2``, ``.onnx`` or ``.xml`` file; the weights of an ``.xml`` are in a ``.bin`` beside it.
+        runtime: ``"torch"`` runs ``.pt2``; ``"onnxruntime"`` or ``"openvino"`` run ``.onnx``; ``"openvino"`` runs
+            ``.xml``. None takes the first that is installed.
         providers: of ONNX Runtime, such as ``["CUDAExecutionProvider"]``; None is its CPU provider.
         trust: run the program in a ``.pt2`` file. Whoever wrote the file decides what runs, so use it only for your own
             files. False builds the network from the file's configuration and parameters: the embeddings are the same,
@@ -65,12 +66,12 @@ class ExportedModel:
         if providers is not None and self.runtime != "onnxruntime":
             raise ValueError(f"providers are of onnxruntime, and {self.path} runs in {self.runtime}")
         try:
-            source = Archive(self.path) if self.runtime == "torch" else OnnxFile(self.path, METADATA)
+            source = _open(self.path)
             header = read_header(self.path, source.header)  # before anything else in the file is read
             if not trust:
                 source.check()
             self._halves = LOADERS[self.runtime](self.path, source, header, providers, trust)
-        except (HeaderError, CannotRebuildError):
+        except (HeaderError, CannotRebuildError, WeightsFileError):
             raise
         except ImportError as error:
             extra = "openvino" if self.runtime == "openvino" else "onnx"
@@ -179,6 +180,13 @@ class FixedSizeFrames:
                     f"width), the exported file takes uint8 of {self.size}; export it with --frames of that size"
                 )
         return torch.stack(list(frames))
+
+
+def _open(path: Path) -> Archive | OnnxFile | OpenvinoFile:
+    suffix = suffix_of(path)
+    if suffix == ".pt2":
+        return Archive(path)
+    return OnnxFile(path, METADATA) if suffix == ".onnx" else OpenvinoFile(path, METADATA)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,37 +1,56 @@
-"""Export of a network as ONNX in int8, calibrated and compared on tracklets."""
+"""Export of a network in int8, as ONNX or for OpenVINO, calibrated and compared on tracklets."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from stmga.deploy.calibration_frames import clips_of, frames_of, split
 from stmga.deploy.export import export
 from stmga.deploy.exported import ExportedModel
 from stmga.deploy.header import METADATA
-from stmga.deploy.quantization import METHODS, TRUNK, Graph, activation_ranges, quantized
+from stmga.deploy.onnx_file import OnnxFile
+from stmga.deploy.quantization import TRUNK, Graph, OnnxQuantizer
 from stmga.hub.records import WeightRecord
 from stmga.model import STMGA
 from stmga.tracklets import Tracklet, read_tracklets
-from stmga.tracklets.split import evenly_spaced
-from stmga.utils.files import atomic_path
+from stmga.utils.files import write_all
 
-LEAST_FRAMES = 32  # of all tracklets together
-CALIBRATE, HOLD_OUT = 256, 512  # frames at most, for ranges and for the comparison
-PER_TRACKLET = 8  # frames of a tracklet, more only if a clip has more
+ONNX = ("onnx", "onnxscript", "onnxruntime")
+QUANTIZERS = {".onnx": ONNX, ".xml": (*ONNX, "openvino", "nncf")}  # what such a file is written with
 LEAST_COSINE = 0.98  # of int8 and float32 embeddings, the mean over held out tracklets; below, nothing is written
 MORE_LOSS = 1.1  # a head is in int8 if the loss of cosine stays below this many times that of the trunk in int8 alone
 ROUNDING = 1e-4  # and a loss of so little more does not count
-INPUT = "clips"
+
+
+class Quantizer(Protocol):
+    """Makes int8 of an exported graph, for one runtime. It is built of the float32 file and of clips to calibrate on.
+
+    Attributes:
+        graph: the float32 graph.
+        methods: names of its ways to find the ranges of activations.
+    """
+
+    graph: Graph
+    methods: Sequence[str]
+
+    def quantized(self, method: str, modules: Sequence[str]) -> Any:
+        """A model with these modules in int8; other weights are stored in half precision."""
+
+    def digest(self, model: Any) -> str:
+        """Of the numbers in it, 64 hexadecimal digits."""
+
+    def files(self, model: Any, path: Path, header: str) -> dict[Path, bytes]:
+        """The files at ``path`` and beside it; the first of them is at ``path``."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +58,9 @@ class Int8Export:
     """What was written, and how it compares with float32 on tracklets that it was not calibrated on.
 
     Attributes:
-        path, size: the file and its bytes.
+        path, size: the file and its bytes, with those of the ``.bin`` beside an ``.xml``.
         float_size: bytes of the same network in float32.
-        ranges: how the ranges of activations were found, ``"min and max"`` or ``"percentile"``.
+        ranges: how the ranges of activations were found, such as ``"min and max"`` or ``"percentile"``.
         float_heads: modules that stayed in floating point because int8 loses too much in them.
         calibrated: frames that ranges were measured on.
         cosines: per installed runtime, the cosine of the two embeddings of every held out tracklet (n).
@@ -73,12 +92,13 @@ def export_int8(
     frames: Sequence[int] | None = None,
     opset: int | None = None,
 ) -> Int8Export:
-    """Write a network to ``path`` (``.onnx``) with int8 convolutions and matrix products, for processors.
+    """Write a network to ``path`` with int8 convolutions and matrix products, for processors.
 
-    The file has QuantizeLinear and DequantizeLinear nodes, which ONNX Runtime and OpenVINO turn into int8 kernels.
+    An ``.onnx`` file has QuantizeLinear and DequantizeLinear nodes, which ONNX Runtime and OpenVINO turn into int8
+    kernels. An ``.xml`` file is for OpenVINO alone: nncf quantises it, and its weights are in a ``.bin`` beside it.
     Input, outputs and use are those of :func:`stmga.export`. Some tracklets calibrate the ranges of activations; the
-    others are held out and compared. Of two ways to find ranges, the better one is taken; heads that lose too much
-    stay in floating point, with their weights stored in half precision.
+    others are held out and compared. Of two ways to find ranges for ``.onnx``, the better one is taken; heads that
+    lose too much stay in floating point, with their weights stored in half precision.
 
     Embeddings of the file are close to those of the network, but not the same: the file has a digest of its own, so
     that both are not mixed in a gallery, and no thresholds, which belong to the network. Measure them again with
@@ -86,14 +106,15 @@ def export_int8(
 
     Args:
         model: in eval mode, on any device.
-        path: where to write, ending in ``.onnx``.
+        path: where to write, ending in ``.onnx`` or ``.xml``.
         tracklets: what :func:`stmga.tracklets.read_tracklets` takes, such as a folder of crops; people like those whom
             the file will see. At least two tracklets and 32 frames, of which at most 8 of a tracklet count; more than
             768 frames are not used.
         frames, opset: as for :func:`stmga.export`.
 
     Raises:
-        ValueError: fewer frames, a network whose trunk int8 cannot compute, or what :func:`stmga.export` refuses.
+        ValueError: another suffix, fewer frames, a network whose trunk int8 cannot compute, or what
+            :func:`stmga.export` refuses.
         ImportError: without the packages of ``pip install stmga[int8]``.
         RuntimeError: the mean cosine to float32 is below 0.98; nothing is written.
 
@@ -103,34 +124,35 @@ def export_int8(
         >>> print(export_int8(model, "person-int8.onnx", "crops/"))  # doctest: +SKIP
     """
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise ValueError(f"an int8 file ends in .onnx, got {path}")
     _check_packages(path)
-    calibration, held_out = _split(read_tracklets(tracklets))
+    calibration, held_out = split(read_tracklets(tracklets))
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "float32.onnx")
         float_size = export(model, whole, frames=frames, opset=opset).size
         exported = ExportedModel(whole, runtime="onnxruntime")
-        clips = [_clips(tracklet, exported) for tracklet in calibration]
-        test = [_clips(tracklet, exported) for tracklet in held_out]
+        test = [clips_of(tracklet, exported) for tracklet in held_out]
         exact = _embed(exported, test)
-        chosen = _choose(whole, clips, lambda graph: _cosine(graph, folder, test, exact))
-    with atomic_path(path) as temp:
-        temp.write_bytes(_with_header(chosen).SerializeToString())
-        embeddings = {name: _embed(ExportedModel(temp, runtime=name), test) for name in ExportedModel.runtimes(path)}
+        quantizer = _quantizer(path)(whole, [clips_of(tracklet, exported) for tracklet in calibration])
+        about = json.loads(OnnxFile(whole, METADATA).header)
+        trial = Path(folder, "trial").with_suffix(path.suffix)
+        chosen = _choose(quantizer, lambda graph: _cosine(_written(quantizer, graph, trial, about), test, exact))
+        written = _written(quantizer, chosen.graph, trial, _about(about, chosen))
+        embeddings = {name: _embed(ExportedModel(trial, runtime=name), test) for name in ExportedModel.runtimes(trial)}
         cosines = {name: torch.cosine_similarity(exact, found) for name, found in embeddings.items()}
         _check_cosines(path, cosines)
+        files = {path.with_suffix(file.suffix): file.read_bytes() for file in written}
+    write_all(files)
     return Int8Export(
         path,
-        path.stat().st_size,
+        sum(map(len, files.values())),
         float_size,
         chosen.ranges,
         chosen.float_heads,
-        _used(calibration),
+        frames_of(calibration),
         cosines,
         tuple(held_out),
         exact,
-        embeddings["onnxruntime"],
+        next(iter(embeddings.values())),
     )
 
 
@@ -144,69 +166,20 @@ def _check_cosines(path: Path, cosines: dict[str, Tensor]) -> None:
 
 
 def _check_packages(path: Path) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime.quantization  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"writing {path} in int8 needs more packages: pip install 'stmga[int8]'") from error
+    """The suffix, and that what writes such a file is installed."""
+    if path.suffix not in QUANTIZERS:
+        raise ValueError(f"an int8 file ends in {' or '.join(QUANTIZERS)}, got {path}")
+    missing = [name for name in QUANTIZERS[path.suffix] if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"writing {path} in int8 needs {', '.join(missing)}: pip install 'stmga[int8]'")
 
 
-def _split(tracklets: Sequence[Tracklet]) -> tuple[list[Tracklet], list[Tracklet]]:
-    """Tracklets to calibrate on, and others of other persons for the comparison.
+def _quantizer(path: Path) -> Callable[[Path, Sequence[Tensor]], Quantizer]:
+    if path.suffix == ".onnx":
+        return OnnxQuantizer
+    from stmga.deploy.openvino_int8 import OpenvinoQuantizer
 
-    Raises:
-        ValueError: too few of them.
-    """
-    total = _used(tracklets)
-    if total < LEAST_FRAMES:
-        raise ValueError(
-            f"int8 needs at least {LEAST_FRAMES} frames, of which at most {PER_TRACKLET} of a tracklet count, got "
-            f"{total}; give more crops"
-        )
-    persons: dict[Any, list[Tracklet]] = {}
-    for tracklet in tracklets:
-        persons.setdefault(tracklet.id if tracklet.person is None else ("person", tracklet.person), []).append(tracklet)
-    groups = list(persons.values())
-    if len(groups) < 2:
-        raise ValueError(
-            f"int8 needs at least two {'persons' if len(tracklets) > 1 else 'tracklets'}, one to calibrate on and one "
-            "to compare with, got one"
-        )
-    random.Random(0).shuffle(groups)
-    calibration: list[Tracklet] = []
-    while len(groups) > 1 and _used(calibration) < min(CALIBRATE, total // 2):
-        calibration += groups.pop()
-    return _up_to(CALIBRATE, calibration), _up_to(HOLD_OUT, [tracklet for group in groups for tracklet in group])
-
-
-def _up_to(frames: int, tracklets: Iterable[Tracklet]) -> list[Tracklet]:
-    kept: list[Tracklet] = []
-    for tracklet in tracklets:
-        if _used(kept) >= frames:
-            break
-        kept.append(tracklet)
-    return kept
-
-
-def _used(tracklets: Iterable[Tracklet]) -> int:
-    """Frames that are used of them."""
-    return sum(min(len(tracklet), PER_TRACKLET) for tracklet in tracklets)
-
-
-def _indices(tracklet: Tracklet, length: int) -> list[int]:
-    """Frames of whole clips: some spread over a long tracklet; a short one loops, as the embedder does it."""
-    n = len(tracklet)
-    wanted = length * max(1, min(n, PER_TRACKLET) // length)
-    return evenly_spaced(n, wanted) if n > wanted else [i % n for i in range(wanted)]
-
-
-def _clips(tracklet: Tracklet, exported: ExportedModel) -> Tensor:
-    """(k t 3 h w), as the file takes them."""
-    frames = tracklet.load(_indices(tracklet, exported.clip_length))
-    try:
-        return exported.transform(frames).unflatten(0, (-1, exported.clip_length))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f'tracklet "{tracklet.id}": {error}') from error
+    return OpenvinoQuantizer
 
 
 def _embed(exported: ExportedModel, tracklets: Iterable[Tensor]) -> Tensor:
@@ -224,46 +197,45 @@ class _Chosen:
     cosine: float
 
 
-def _choose(whole: Path, clips: Sequence[Tensor], cosine_of: Callable[[Any], float]) -> _Chosen:
+def _choose(quantizer: Quantizer, cosine_of: Callable[[Any], float]) -> _Chosen:
     """The better ranges for the trunk, then each head that int8 does not hurt."""
-    import onnx
-
-    graph = Graph(onnx.load(whole))
-    ranges = {name: activation_ranges(graph, name, [clip.numpy() for clip in clips], INPUT) for name in METHODS}
-    made = {name: quantized(graph, found, [TRUNK]) for name, found in ranges.items()}
+    made = {name: quantizer.quantized(name, [TRUNK]) for name in quantizer.methods}
     cosines = {name: cosine_of(model) for name, model in made.items()}
     best = max(cosines, key=cosines.__getitem__)
     wanted = 1 - MORE_LOSS * (1 - cosines[best]) - ROUNDING
     modules, model, cosine = [TRUNK], made[best], cosines[best]
-    for head in graph.heads:
-        trial = quantized(graph, ranges[best], [*modules, head])
+    for head in quantizer.graph.heads:
+        trial = quantizer.quantized(best, [*modules, head])
         if (found := cosine_of(trial)) >= wanted:
             modules, model, cosine = [*modules, head], trial, found
-    return _Chosen(model, best, tuple(head for head in graph.heads if head not in modules), cosine)
+    return _Chosen(model, best, tuple(head for head in quantizer.graph.heads if head not in modules), cosine)
 
 
-def _cosine(graph: Any, folder: str, clips: Sequence[Tensor], exact: Tensor) -> float:
-    """The mean cosine of a graph's embeddings and the exact ones, in ONNX Runtime."""
-    path = Path(folder, "trial.onnx")
-    path.write_bytes(graph.SerializeToString())
-    found = _embed(ExportedModel(path, runtime="onnxruntime"), clips)
+def _written(quantizer: Quantizer, graph: Any, path: Path, about: dict[str, Any]) -> list[Path]:
+    """Write the files of a graph, with its own digest in the header."""
+    files = quantizer.files(graph, path, json.dumps({**about, "digest": quantizer.digest(graph)}))
+    for file, data in files.items():
+        file.write_bytes(data)
+    return list(files)
+
+
+def _cosine(files: Sequence[Path], clips: Sequence[Tensor], exact: Tensor) -> float:
+    """The mean cosine of a written graph's embeddings and the exact ones, in the first runtime of such a file."""
+    found = _embed(ExportedModel(files[0]), clips)
     return float(torch.cosine_similarity(found, exact).mean())
 
 
-def _with_header(chosen: _Chosen) -> Any:
-    """The graph with a header of its own: another digest, and no figures or thresholds, which are the network's."""
-    entry = next(entry for entry in chosen.graph.metadata_props if entry.key == METADATA)
-    about = json.loads(entry.value)
-    about["int8"] = {
+def _about(about: dict[str, Any], chosen: _Chosen) -> dict[str, Any]:
+    """The header of the int8 file: without figures and thresholds, which are the network's."""
+    how = {
         "of": about["digest"],
         "ranges": chosen.ranges,
         "float_heads": list(chosen.float_heads),
         "cosine": round(chosen.cosine, 6),
     }
-    about["digest"] = hashlib.sha256(chosen.graph.graph.SerializeToString(deterministic=True)).hexdigest()
-    if about["record"] is not None:
-        record = WeightRecord.from_json(json.dumps(about["record"]))
-        plain = replace(record, calibration=None, metrics=(), frames=(), camera_pairs=(), elsewhere=(), speed=())
-        about["record"] = json.loads(replace(plain, name=f"{record.name}-int8" if record.name else "").to_json())
-    entry.value = json.dumps(about)
-    return chosen.graph
+    if about["record"] is None:
+        return {**about, "int8": how}
+    record = WeightRecord.from_json(json.dumps(about["record"]))
+    plain = replace(record, calibration=None, metrics=(), frames=(), camera_pairs=(), elsewhere=(), speed=())
+    renamed = replace(plain, name=f"{record.name}-int8" if record.name else "")
+    return {**about, "int8": how, "record": json.loads(renamed.to_json())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import math
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+
+from stmga.deploy.header import METADATA
+from stmga.deploy.onnx_halves import INPUT
 
 TRUNK = "backbone"
 WEIGHTED = ("Conv", "Gemm", "MatMul")  # what int8 can compute with weights
@@ -57,6 +62,10 @@ class Graph:
             or (self._modules[node.name] == TRUNK and node.op_type in BETWEEN)
         ]
 
+    def of(self, module: str) -> list[str]:
+        """Names of the nodes of a module."""
+        return [name for name, found in self._modules.items() if found == module]
+
     def _weights(self, node: Any) -> int:
         """How many weights it computes with."""
         return sum(self._sizes.get(name, 0) for name in node.input)
@@ -73,6 +82,34 @@ class Graph:
                 f"int8 computes {', '.join(WEIGHTED)}, but the trunk has its weights in {others or 'no operator'}; "
                 "export this network without --int8"
             )
+
+
+class OnnxQuantizer:
+    """Quantises an exported ONNX graph by ONNX Runtime; see :class:`stmga.deploy.int8.Quantizer`.
+
+    Raises:
+        ValueError: a trunk whose weights are not in operators that int8 can compute.
+    """
+
+    methods: Sequence[str] = tuple(METHODS)
+
+    def __init__(self, whole: Path, clips: Sequence[Tensor]) -> None:
+        import onnx
+
+        self.graph = Graph(onnx.load(whole))
+        batches = [clip.numpy() for clip in clips]
+        self._ranges = {name: activation_ranges(self.graph, name, batches, INPUT) for name in METHODS}
+
+    def quantized(self, method: str, modules: Sequence[str]) -> Any:
+        """An ONNX model with these modules in int8."""
+        return quantized(self.graph, self._ranges[method], modules)
+
+    def digest(self, model: Any) -> str:
+        return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+
+    def files(self, model: Any, path: Path, header: str) -> dict[Path, bytes]:
+        next(entry for entry in model.metadata_props if entry.key == METADATA).value = header
+        return {path: model.SerializeToString()}
 
 
 def _module(node: Any) -> str:
@@ -93,7 +130,7 @@ def activation_ranges(graph: Graph, method: str, batches: Sequence[np.ndarray], 
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder, "graph.onnx")
         onnx.save(graph.model, path)
         calibrator = create_calibrator(
@@ -126,11 +163,12 @@ def quantized(graph: Graph, ranges: Any, modules: Iterable[str]) -> Any:
     """
     import onnx
     from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     copy = onnx.ModelProto()
     copy.CopyFrom(graph.model)
-    with _quiet():
+    with quiet():
         model = QDQQuantizer(
             copy,
             per_channel=True,
@@ -143,6 +181,7 @@ def quantized(graph: Graph, ranges: Any, modules: Iterable[str]) -> Any:
             op_types_to_quantize=[*WEIGHTED, *BETWEEN],
             extra_options={},
         ).quantize_model()
+    ONNXModel(model).topological_sort()  # new nodes are at the end, and a graph is cut into halves in order
     _store_in_half(model)
     return model
 
@@ -167,7 +206,7 @@ def _store_in_half(model: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what the quantiser prints and logs: advice for other uses."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

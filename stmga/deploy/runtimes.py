@@ -14,9 +14,10 @@ from torch import Tensor
 from stmga.deploy.header import ExportHeader
 from stmga.deploy.onnx_file import OnnxFile
 from stmga.deploy.onnx_halves import INPUT, OUTPUTS, SEAM, halves
+from stmga.deploy.openvino_file import OpenvinoFile, openvino_halves, without_telemetry
 from stmga.deploy.program import rebuilt
 
-RUNTIMES = {".pt2": ("torch",), ".onnx": ("onnxruntime", "openvino")}
+RUNTIMES = {".pt2": ("torch",), ".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 
 
 class Halves(NamedTuple):
@@ -27,7 +28,7 @@ class Halves(NamedTuple):
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
-    """``".pt2"`` or ``".onnx"``; a file that is being written ends in ``.tmp``."""
+    """``".pt2"``, ``".onnx"`` or ``".xml"``; a file that is being written ends in ``.tmp``."""
     suffix = next((s for s in RUNTIMES if s in Path(path).suffixes), "")
     if not suffix:
         raise ValueError(f"an exported file ends in {' or '.join(RUNTIMES)}, got {path}")
@@ -54,17 +55,15 @@ def _onnxruntime(path: Path, source: Any, header: ExportHeader, providers: Seque
         session = onnxruntime.InferenceSession(graph, options, providers=list(providers or ["CPUExecutionProvider"]))
         return lambda given, wanted: session.run(list(wanted), given)
 
-    return _both(source, load)
+    return _both([load(graph) for graph in _graphs(source)])
 
 
 def _openvino(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Halves:
-    import openvino
-
+    core = without_telemetry("openvino").Core()
     config: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
 
-    def load(graph: bytes) -> Compute:
-        compiled = core.compile_model(core.read_model(graph), "CPU", config)
+    def load(model: Any) -> Compute:
+        compiled = core.compile_model(model, "CPU", config)
 
         def compute(given: dict[str, np.ndarray], wanted: Sequence[str]) -> list[np.ndarray]:
             found = compiled(given)
@@ -72,15 +71,23 @@ def _openvino(path: Path, source: Any, header: ExportHeader, providers: Sequence
 
         return compute
 
-    return _both(source, load)
+    if isinstance(source, OpenvinoFile):
+        source.check_weights(header.digest)
+        return _both([load(model) for model in openvino_halves(core.read_model(source.data, source.weights))])
+    return _both([load(core.read_model(graph)) for graph in _graphs(source)])
 
 
 Compute = Callable[[dict[str, np.ndarray], Sequence[str]], list[np.ndarray]]  # inputs by name, which outputs -> these
 
 
-def _both(source: OnnxFile, load: Callable[[bytes], Compute]) -> Halves:
-    """The halves of an ONNX file, each loaded by a runtime; of a file without a seam, the whole."""
-    *first, last = [load(half.SerializeToString()) for half in halves(source.model)] or [load(source.data)]
+def _graphs(source: OnnxFile) -> list[bytes]:
+    """The halves of an ONNX file; of a file without a seam, the whole."""
+    return [half.SerializeToString() for half in halves(source.model)] or [source.data]
+
+
+def _both(loaded: Sequence[Compute]) -> Halves:
+    """Two loaded halves, or a whole file alone."""
+    *first, last = loaded
 
     def frames(x: Tensor) -> Tensor:
         (found,) = first[0]({INPUT: x[None].numpy()}, [SEAM])  # all frames as one clip

@@ -22,7 +22,7 @@ def wrong_file(path: str | Path) -> str:
     expected = (
         f"{path} is a file; weights are a folder that save_pretrained wrote, with {CONFIG_FILE} and {WEIGHTS_FILE}. "
     )
-    if path.suffix in (".pt2", ".onnx"):
+    if path.suffix in (".pt2", ".onnx", ".xml"):
         return f"{expected}stmga.deploy.ExportedModel({str(path)!r}) runs an exported file."
     if (path.parent / CONFIG_FILE).is_file():
         return f"{expected}Give its folder, {str(path.parent)!r}."

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from stmga import STMGA, STMGAConfig, TrackletEmbedder
+from stmga import STMGA, TrackletEmbedder
 from stmga.cli.main import main
 from stmga.deploy.exported import ExportedModel
 from stmga.tracklets import Tracklet
+from tests.support.crops import CONFIG, crops
 
 pytest.importorskip("onnxruntime.quantization", reason="int8 needs onnxruntime and onnx")
 onnx = pytest.importorskip("onnx")
@@ -21,23 +22,6 @@ from stmga.deploy import export_int8  # noqa: E402
 from stmga.deploy.quantization import Graph  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-CONFIG = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length=2)
-
-
-def crops(persons: int = 10, frames: int = 4) -> list[Tracklet]:
-    """Each person has a colour of their own, and is seen by two cameras."""
-    draw = np.random.default_rng(0)
-    looks = draw.integers(0, 256, (persons, 1, 8, 4, 3)).repeat(8, 2).repeat(8, 3)
-    return [
-        Tracklet(
-            f"{who}c{camera}",
-            (0.7 * looks[who] + draw.integers(0, 77, (frames, 64, 32, 3))).astype(np.uint8),
-            person=who,
-            camera=camera,
-        )
-        for who in range(persons)
-        for camera in (1, 2)
-    ]
 
 
 @pytest.fixture(scope="module")
