@@ -7,7 +7,7 @@ from torch import Tensor
 def wrong_network(model: object) -> str:
     """What came in place of a network; of what is wrapped, what to give instead.
 
-    >>> wrong_network(nn.DataParallel(nn.ReLU()))
+    >>> wrong_network(torch.nn.DataParallel(torch.nn.ReLU()))
     'got DataParallel; give the network inside, model.module'
     """
     return f"got {type(model).__name__}" + (

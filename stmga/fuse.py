@@ -69,8 +69,10 @@ def packed(model: STMGA) -> STMGA:
 
     oneDNN otherwise copies them into that order at every call, which for one frame takes up to a third of the time. The
     results are the same to 1e-6. The network then only computes: its trunk has no weights to save, move or export. On
-    other processors than x86 nothing changes.
+    other processors than x86, and in trunks of other libraries, nothing changes.
     """
+    if isinstance(model.backbone, ModuleTrunk):  # a module of another library may read the weights of its convolutions
+        return model
     known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")  # torch.compile uses it; it is not public
     if known and platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available():
         for parent in list(model.backbone.modules()):

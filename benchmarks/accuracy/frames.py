@@ -26,7 +26,7 @@ from stmga import STMGA
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
 from stmga.metrics import evaluate
-from stmga.train.validation import embed_test
+from stmga.metrics.network_table import embed_test
 from stmga.utils.distributed import World
 from stmga.utils.files import atomic_write
 from stmga.zoo import create_model, is_name

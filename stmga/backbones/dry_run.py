@@ -44,7 +44,7 @@ def map_channels(module: nn.Module, size: tuple[int, int], *, what: str = "the t
         raise ValueError(f"{what} has parameters of {other.pop()}, and the network is float32: give module.float()")
     device = device_of(module)
     draw = torch.Generator().manual_seed(0)
-    frame = torch.randn((1, 3, *size), generator=draw, device="cpu").to(device)
+    frame = torch.randn((1, 3, *size), generator=draw, dtype=torch.float32, device="cpu").to(device)
     with evaluating(module), torch.no_grad(), torch.device(device):
         try:
             found = module(frame)

@@ -55,7 +55,7 @@ def watched_pairs(trunk: ModuleTrunk) -> Iterator[tuple[nn.Module, str, nn.Modul
 
         return hook
 
-    frame = torch.zeros((1, 3, *trunk.size), device=device_of(trunk))
+    frame = torch.zeros((1, 3, *trunk.size), dtype=torch.float32, device=device_of(trunk))
     for name, module in trunk.named_modules():
         if _has_hooks(module):
             continue

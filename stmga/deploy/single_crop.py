@@ -42,8 +42,9 @@ class SingleCrop(nn.Module):
         super().__init__()
         self.model = model.fuse().cpu()  # refuses a network in training mode
         transform = ClipTransform.from_config(model.config)
-        self.register_buffer("mean", 255 * torch.tensor(transform.mean, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("scale", 1 / (255 * torch.tensor(transform.std, dtype=torch.float32)).view(3, 1, 1))
+        mean, std = (torch.tensor(x, dtype=torch.float32, device="cpu") for x in (transform.mean, transform.std))
+        self.register_buffer("mean", 255 * mean.view(3, 1, 1))
+        self.register_buffer("scale", 1 / (255 * std.view(3, 1, 1)))
         self.eval()
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -127,7 +128,8 @@ def export_single_crop(model: STMGA, path: str | os.PathLike[str], *, batch: int
 
 def _example(network: SingleCrop, n: int) -> Tensor:
     draw = torch.Generator().manual_seed(n)
-    return torch.randint(256, (n, 3, *network.model.config.size), generator=draw, device="cpu").float()
+    shape = (n, 3, *network.model.config.size)
+    return torch.randint(256, shape, generator=draw, dtype=torch.uint8, device="cpu").float()
 
 
 def _graph(network: SingleCrop, batch: int | None) -> Any:

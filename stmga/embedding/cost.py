@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stmga.config import CUSTOM
 from stmga.deploy.exported import ExportedModel
 from stmga.deploy.onnx_cost import graph_gmac, graph_parameters
 from stmga.deploy.onnx_file import OnnxFile
@@ -21,6 +22,7 @@ from stmga.embedding.frame_encoder import FrameEncoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork
 from stmga.model import AUTOCAST, STMGA
 from stmga.utils.cost import gmac, megabytes, parameters
+from stmga.utils.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,16 @@ def cost_of(network: TrackletNetwork) -> Cost:
     Cost(parameters=4320219, gmac=0.129..., mb=17.3...)
     """
     if isinstance(network, ExportedModel):
+        if network.config.backbone == CUSTOM:  # only its author can build it
+            return Cost(None, None, network.path.stat().st_size / 1e6)
         made_from = cost_of(STMGA(network.config))
         return Cost(made_from.parameters, made_from.gmac, network.path.stat().st_size / 1e6)
     if isinstance(network, FrameEncoder) and network.file is not None:
         return _cost_of_file(network.file, network.clip_length, network.transform.size)
-    run, clips = network.for_inference(precision="fp32", compile=False, digest="-"), example_clips(network, 1)
-    with torch.inference_mode():
+    # torch's counter does not know the packed convolutions of STMGA.for_inference
+    run = network if isinstance(network, STMGA) else network.for_inference(precision="fp32", compile=False, digest="-")
+    clips = example_clips(network, 1)
+    with evaluating(network) if isinstance(network, STMGA) else nullcontext(), torch.inference_mode():
         work = gmac(lambda: run.forward_head(encoded(run, clips)))
     module = network.module if isinstance(network, FrameEncoder) else network
     known = isinstance(module, nn.Module)

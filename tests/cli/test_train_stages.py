@@ -105,7 +105,7 @@ def test_a_run_from_a_folder_of_this_machine_names_its_end_alone(run, data, trun
 def test_the_trunk_of_a_changed_network_is_loaded_by_its_own_name(fails, data, tmp_path, monkeypatch):
     seen = {}
 
-    def peek(trunk, weights, *, name, missing):
+    def peek(trunk, weights, *, name, **others):
         seen["name"] = name
         raise ValueError("enough")
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from stmga.data.packing import pack
-from stmga.embedding.jpeg import encoded_clip
+from stmga.embedding.jpeg import encoded_frames
 from stmga.tracklets.images import image_size, read_image
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.mot import read_mot
@@ -68,7 +68,7 @@ def test_a_small_file_of_a_huge_picture(tmp_path, bomb):
         with pytest.raises(TrackletError, match=pixels) as caught:
             call()
         assert "64,000,000" in str(caught.value) and "a.jpg" in str(caught.value)
-    assert encoded_clip(whole, [0], 4 * 64 * 128) is None
+    assert encoded_frames(whole, [0], 4 * 64 * 128) is None
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from stmga.embedding.jpeg import encoded_clip
+from stmga.embedding.jpeg import encoded_frames
 from stmga.tracklets.images import decoded, image_size, read_image
 from stmga.tracklets.manifest import read_manifest
 from stmga.tracklets.orientation import ORIENTATION, matrix_orientation, upright
@@ -96,7 +96,7 @@ def test_only_upright_jpeg_files_travel_to_the_device(tmp_path):
     for orientation in range(1, 9):
         file = Path(tmp_path / f"{orientation}.jpg")
         file.write_bytes(photo(orientation))
-        if encoded_clip(Tracklet("a", [Frame(file)]), [0], 10_000):
+        if encoded_frames(Tracklet("a", [Frame(file)]), [0], 10_000):
             kept.append(orientation)
     assert kept == [1]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile, features
 
-from stmga.embedding.jpeg import encoded_clip
+from stmga.embedding.jpeg import encoded_frames
 from stmga.tracklets.image_ends import check_jpeg
 from stmga.tracklets.images import decoded
 from stmga.tracklets.limits import MAX_PIXELS
@@ -162,8 +162,8 @@ def test_every_path_names_it(tmp_path: Path):
     assert len(tracklet.load([0])) == 1
     for call in (tracklet.load, lambda: load_cover(tracklet.row())):
         assert "truncated" in faults_of(call)[0]
-    assert encoded_clip(Tracklet("ann", spans[:1]), [0], MAX_PIXELS) is not None
-    assert encoded_clip(Tracklet("ann", [Frame(file, None, None, spans[1].span)]), [0], MAX_PIXELS) is None
+    assert encoded_frames(Tracklet("ann", spans[:1]), [0], MAX_PIXELS) is not None
+    assert encoded_frames(Tracklet("ann", [Frame(file, None, None, spans[1].span)]), [0], MAX_PIXELS) is None
     for data in (bad, zeroed(bytes_of(photo(), ".png"), 0.6)):
         with Image.open(io.BytesIO(data)) as image:
             assert "truncated" in faults_of(Tracklet("ann", [image]).load)[0]
