@@ -42,7 +42,9 @@ class ContrastObjective(nn.Module):
     def __init__(self, model: STMGA, *, identities: int, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
-        self.register_buffer("memory", F.normalize(torch.randn(identities, model.dim), dim=1))
+        self.register_buffer(
+            "memory", F.normalize(torch.randn(identities, model.dim, dtype=torch.float32, device="cpu"), dim=1)
+        )
 
     def forward(
         self, clips: Tensor, labels: Tensor, regions: Tensor | None = None, taught: Tensor | None = None

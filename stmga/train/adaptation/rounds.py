@@ -48,8 +48,10 @@ class AfterRound:
         """
         names = sorted({str(person) for person in persons})  # the order of TrainingSet.identities
         number = {name: label for label, name in enumerate(names)}
-        labels = torch.tensor([number[str(person)] for person in persons], device="cpu")
-        sums = torch.zeros(len(names), vectors.shape[1], device="cpu").index_add_(0, labels, vectors)
+        labels = torch.tensor([number[str(person)] for person in persons], dtype=torch.int64, device="cpu")
+        sums = torch.zeros(len(names), vectors.shape[1], dtype=torch.float32, device="cpu").index_add_(
+            0, labels, vectors
+        )
         return cls(F.normalize(sums, dim=1), read_checkpoint(run / CHECKPOINT).moments if run is not None else {})
 
     def start_network(self, model: STMGA) -> None:

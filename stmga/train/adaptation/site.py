@@ -73,7 +73,8 @@ class Site:
         items = [self._without_times(tracklet.row()) for tracklet in self.tracklets]
         self.items = [{key: value for key, value in item.items() if key != "person"} for item in items]
         self.cameras = {str(item["camera"]) for item in self.items if item.get("camera") is not None}
-        self.together = seen_together(Embeddings(torch.ones(len(self.items), 1), self.items, digest=""))
+        unit = torch.ones(len(self.items), 1, dtype=torch.float32, device="cpu")  # only the items count
+        self.together = seen_together(Embeddings(unit, self.items, digest=""))
 
     def _without_times(self, item: dict[str, Any]) -> dict[str, Any]:
         return item if self.times else {key: value for key, value in item.items() if key not in TIMES}
@@ -115,7 +116,7 @@ class Site:
         parts, rest = found.select(range(count)), found.select(range(count, len(found)))
         parts = replace(parts, items=[self._without_times(item) for item in parts.items])
         of = np.repeat(self._long, 2)
-        vectors = torch.zeros(len(self), found.dim)
+        vectors = torch.zeros(len(self), found.dim, dtype=torch.float32, device="cpu")
         vectors.index_add_(0, torch.from_numpy(of), parts.vectors)
         for (row, _), vector in zip(self._short, rest.vectors, strict=True):
             vectors[row] = vector
