@@ -11,11 +11,12 @@ from stmga.calibration import Calibration, Threshold
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.people.linking import link
-from stmga.tracklets.tracklet import Tracklet
+from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.train.adaptation.labels import Labels, carried
 from stmga.train.adaptation.score import agreement, margin, pair_f1
 from stmga.train.adaptation.site import Site, View
 from tests.support.adapt import site, small
+from tests.support.videos import filmed
 
 POINT = Threshold(false_match_rate=1e-3, similarity=0.6, true_match_rate=0.9)
 CALIBRATION = Calibration(thresholds=(POINT,), lower=0.2, impostor_pairs=9, genuine_pairs=9, persons=9)
@@ -139,3 +140,22 @@ def test_what_is_known_of_a_site_is_said():
     assert "no tracklet has a camera: they are treated as of one" in none.describe()
     with pytest.raises(ValueError, match="1 tracklet without frames: empty"):
         Site([*people, Tracklet("empty", [])])
+
+
+def test_the_frames_of_a_video_are_decoded_once_and_kept(tmp_path):
+    """The views of a site before and after are the same; afterwards the video is not needed any more."""
+    pictures = [np.full((64, 64, 3), 4 * i, np.uint8) for i in range(60)]
+    video = filmed(tmp_path / "yard.mp4", pictures)
+    walks = [
+        Tracklet(str(i), [Frame(video, (0, 0, 32, 64), i + k) for k in range(6)], camera="yard") for i in range(50)
+    ]
+    made, model = Site(walks, frames=4), small()
+    before = made.view(TrackletEmbedder(model))
+    assert len(made.together[0]) > 0
+    made.read_videos()
+    video.unlink()
+    after = made.view(TrackletEmbedder(model))
+    assert torch.allclose(before.whole.vectors, after.whole.vectors, atol=1e-5)
+    assert [len(t) for t in made.trained] == [4] * 50
+    spans = [(item["start"], item["end"]) for item in after.halves.items]
+    assert spans[:2] == [(0, 5), (0, 5)]

@@ -81,6 +81,8 @@ def adapt(
     scored without labels (:class:`stmga.train.adaptation.score.Score`). The weights with the best score are kept, which
     may be those it started from.
 
+    Frames of videos are decoded once and kept in memory, ``config.frames`` of each tracklet.
+
     Thresholds come from pairs seen at the same time where there are 1,000 or more. Otherwise they are those of the
     calibration of the weights, moved along with the similarities from round to round.
 
@@ -137,6 +139,8 @@ class _Adaptation:
         rows = self.folder.rows()
         for row in rows:
             watch(row)
+        if not (rows and _ended(rows, self.config)):
+            self.site.read_videos()
         while not (rows and _ended(rows, self.config)):
             row = self._round(len(rows))
             rows.append(row)
@@ -188,7 +192,7 @@ class _Adaptation:
         """The network after its ``number``-th training, which may have been interrupted."""
         model = self._weights(number - 1)
         if self.config.only_norms:
-            model = with_norms_of(model, self.site.tracklets, stride=1, seed=self.config.seed)
+            model = with_norms_of(model, self.site.trained, stride=1, seed=self.config.seed)
             model.save_pretrained(self.folder.run(number) / "last")
             return model
         view, labels = self.folder.load(number - 1, len(self.site))
@@ -197,7 +201,7 @@ class _Adaptation:
         after = AfterRound.of(view.whole.vectors[rows], persons, self.folder.run(number - 1) if number > 1 else None)
         training = self.config.training(number, len(after.memory), model.config.clip_length)
         return train_round(
-            model, labels.relabelled(self.site.tracklets, rows), training, self.folder.run(number), self.world,
+            model, labels.relabelled(self.site.trained, rows), training, self.folder.run(number), self.world,
             name=f"{self.name}, identities found in round {number}", started_from=self.started_from,
             after=after, options=self.options,
         )  # fmt: skip

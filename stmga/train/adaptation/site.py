@@ -14,6 +14,7 @@ from stmga.calibration import Calibration
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.people.unlabelled import Rows, calibrate_unlabelled, seen_together
+from stmga.tracklets.preload import preload
 from stmga.tracklets.split import evenly, halves
 from stmga.tracklets.times import clock_spans, frame_spans
 from stmga.tracklets.tracklet import Tracklet
@@ -65,16 +66,39 @@ class Site:
         if empty := [tracklet.id for tracklet in tracklets if not len(tracklet)]:
             raise ValueError(f"{counted(len(empty), 'tracklet')} without frames: {preview(empty)}; leave them out")
         self.tracklets = [replace(tracklet, person=None) for tracklet in tracklets]
-        self.times = times
-        chosen = [evenly(tracklet, frames) for tracklet in self.tracklets]
-        self._long = np.array([row for row, tracklet in enumerate(chosen) if len(tracklet) > 1], dtype=np.int64)
-        self._parts = halves([chosen[row] for row in self._long])
-        self._short = [(row, tracklet) for row, tracklet in enumerate(chosen) if len(tracklet) == 1]
+        self.trained = self.tracklets
+        self.times, self._most = times, frames
+        self._cut([evenly(tracklet, frames) for tracklet in self.tracklets])
         items = [self._without_times(tracklet.row()) for tracklet in self.tracklets]
         self.items = [{key: value for key, value in item.items() if key != "person"} for item in items]
         self.cameras = {str(item["camera"]) for item in self.items if item.get("camera") is not None}
         unit = torch.ones(len(self.items), 1, dtype=torch.float32, device="cpu")  # only the items count
         self.together = seen_together(Embeddings(unit, self.items, digest=""))
+
+    def _cut(self, chosen: Sequence[Tracklet]) -> None:
+        """Set what a view embeds: the halves of the chosen frames of every tracklet."""
+        self._long = np.array([row for row, tracklet in enumerate(chosen) if len(tracklet) > 1], dtype=np.int64)
+        self._parts = halves([chosen[row] for row in self._long])
+        self._short = [(row, tracklet) for row, tracklet in enumerate(chosen) if len(tracklet) == 1]
+
+    def read_videos(self) -> None:
+        """Decode the chosen frames of tracklets in videos, in one pass over each video, and keep them in memory.
+
+        Training then has only these frames of them: random access to a video decodes it again and again.
+
+        Raises:
+            ValueError: a video cannot be decoded, or lacks a frame.
+        """
+        chosen = [evenly(tracklet, self._most) for tracklet in self.tracklets]
+        loaded = preload(chosen)
+        for row, (before, after) in enumerate(zip(chosen, loaded, strict=True)):
+            if after is not before:  # frames in memory do not say when they were seen
+                seen = {key: value for key, value in before.row().items() if key in ("video", "start", "end")}
+                loaded[row] = replace(after, extra={**after.extra, **seen})
+        changed = [after is not before for before, after in zip(chosen, loaded, strict=True)]
+        self.trained = [new if own else old for old, new, own in zip(self.tracklets, loaded, changed, strict=True)]
+        if any(changed):
+            self._cut(loaded)
 
     def _without_times(self, item: dict[str, Any]) -> dict[str, Any]:
         return item if self.times else {key: value for key, value in item.items() if key not in TIMES}
