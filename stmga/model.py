@@ -22,6 +22,7 @@ from stmga.fuse import fused, packed
 from stmga.hub import WeightRecord, load, push, save
 from stmga.hub.state import check_types, with_trunk
 from stmga.transforms import ClipTransform
+from stmga.utils.arrays import hash_weights
 from stmga.utils.modes import evaluating
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -201,9 +202,7 @@ class STMGA(nn.Module):
         default, config = STMGAConfig().to_dict(), self.config.to_dict()
         named = json.dumps({k: v for k, v in config.items() if v != default[k]}, sort_keys=True)
         total = hashlib.sha256(named.encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        hash_weights(total, self.state_dict())
         return total.hexdigest()
 
     def fuse(self) -> "STMGA":

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmga.utils.foreign import escaped
+from stmga.utils.foreign import reason_of
 from stmga.utils.modes import evaluating
 
 STRIDE = 16  # of the map: 16 x 8 for frames of 256 x 128
@@ -50,8 +50,8 @@ def map_channels(module: nn.Module, size: tuple[int, int], *, what: str = "the t
             found = module(frame)
         except Exception as error:  # a module may raise anything
             raise ValueError(
-                f"{what} fails on frames of {size[0]} x {size[1]}: {_reason(error)}. If it wants another input size, "
-                "build it for this one, or give STMGAConfig(size=(height, width))"
+                f"{what} fails on frames of {size[0]} x {size[1]}: {reason_of(error, 160)}. If it wants another input "
+                "size, build it for this one, or give STMGAConfig(size=(height, width))"
             ) from error
     return _checked(found, size, what)
 
@@ -88,7 +88,3 @@ def _stride_hint(grid: tuple[int, ...], size: tuple[int, int]) -> str:
     if size[0] / grid[0] > STRIDE:
         return "remove the stride of its last stage, or end it one stage earlier"
     return "end it one stage later, or add a stride"
-
-
-def _reason(error: Exception) -> str:
-    return escaped(str(error).strip().split("\n")[0], 160) or type(error).__name__

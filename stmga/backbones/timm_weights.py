@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stmga.backbones.timm_trunk import TimmTrunk, import_timm
 from stmga.config import TIMM
-from stmga.utils.foreign import escaped
+from stmga.utils.foreign import reason_of
 
 log = logging.getLogger(__name__)
 Triple = tuple[float, float, float]
@@ -36,7 +36,7 @@ def downloaded(trunk: TimmTrunk, mean: Triple | None, std: Triple | None) -> dic
         return _loaded(trunk)
     except Exception as error:  # huggingface_hub and its connections have many
         raise OSError(
-            f"timm's weights of {trunk.name} could not be loaded ({_first_line(error)}). Give a local safetensors file "
+            f"timm's weights of {trunk.name} could not be loaded ({reason_of(error)}). Give a local safetensors file "
             "in timm's names instead: backbone_weights=PATH"
         ) from error
 
@@ -65,7 +65,7 @@ def from_timm_names(
         # Equal numbers of classes make timm's loader strict. A background class would be taken off.
         return _loaded(trunk, {"state_dict": dict(state), "num_classes": classes, "label_offset": 0})
     except (RuntimeError, KeyError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"{file} does not fit {trunk.what} in timm's names: {_first_line(error, 3)}") from error
+        raise ValueError(f"{file} does not fit {trunk.what} in timm's names: {reason_of(error, lines=3)}") from error
 
 
 def _loaded(trunk: TimmTrunk, overlay: dict[str, Any] | None = None) -> dict[str, Tensor]:
@@ -91,8 +91,3 @@ def _other_colours(trunk: TimmTrunk, mean: Triple | None, std: Triple | None) ->
 
 def _listed(values: Triple) -> str:
     return f"[{', '.join(f'{value:g}' for value in values)}]"
-
-
-def _first_line(error: Exception, lines: int = 1) -> str:
-    text = " ".join(line.strip() for line in str(error).strip().split("\n")[:lines])
-    return escaped(text, 300) or type(error).__name__

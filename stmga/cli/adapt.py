@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stmga.cli.options import add_device, add_max_pixels, add_trust_content, add_workers, trained
+from stmga.cli.options import add_max_pixels, add_training_process, trained
 from stmga.cli.parser import check_exists, command, count, folder_named, key_values
 
 LAYOUT = "{tracklet}"
@@ -38,11 +38,7 @@ Killed? Run the same command again: it resumes."""
     add_max_pixels(add)
     _add_settings(parser.add_argument_group("adaptation").add_argument)
     add = parser.add_argument_group("run").add_argument
-    add_device(add)
-    add_workers(add)
-    add_trust_content(add)
-    add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
-    add("-q", "--quiet", action="store_true", help="no progress bar")
+    add_training_process(add)
 
 
 def _add_settings(add: Callable[..., Any]) -> None:

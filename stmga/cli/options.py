@@ -95,6 +95,15 @@ def add_trust_content(add: Callable[..., Any]) -> None:
     )  # fmt: skip
 
 
+def add_training_process(add: Callable[..., Any]) -> None:
+    """The arguments of a process that trains, on which its result does not depend."""
+    add_device(add)
+    add_workers(add)
+    add_trust_content(add)
+    add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
+    add("-q", "--quiet", action="store_true", help="no progress bar")
+
+
 def add_flip(add: Callable[..., Any]) -> None:
     """The argument that averages mirror images in."""
     add("--flip", action="store_true", help="average each clip with its mirror image: a little better, twice the work")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.options import add_device, add_training_data, add_trust_content, add_workers, trained, training_data
+from stmga.cli.options import add_training_data, add_training_process, trained, training_data
 from stmga.cli.parser import command, count, key_values, say
 
 if TYPE_CHECKING:
@@ -63,11 +63,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add(
         "-o", "--out", metavar="FOLDER", required=True, help="the run: log, checkpoint, weights; resumed if it is there"
     )
-    add_device(add)
-    add_workers(add)
-    add_trust_content(add)
-    add("--keep-frames", action="store_true", help="keep decoded frames in memory, 98 KB each at 256 x 128")
-    add("-q", "--quiet", action="store_true", help="no progress bar")
+    add_training_process(add)
 
 
 def _add_recipe(add: Callable[..., Any]) -> None:

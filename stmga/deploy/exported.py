@@ -18,7 +18,7 @@ from stmga.deploy.openvino_file import OpenvinoFile, WeightsFileError
 from stmga.deploy.program import Archive, CannotRebuildError
 from stmga.deploy.runtimes import LOADERS, RUNTIMES, suffix_of
 from stmga.transforms import ClipTransform
-from stmga.utils.foreign import escaped
+from stmga.utils.foreign import reason_of
 
 
 class ExportedModel:
@@ -77,9 +77,7 @@ class ExportedModel:
             extra = "openvino" if self.runtime == "openvino" else "onnx"
             raise ImportError(f"{self.path} needs {self.runtime}: pip install 'stmga[{extra}]'") from error
         except Exception as error:  # each runtime has errors of its own
-            raise ValueError(
-                f"{not_exported(self.path)}, got a damaged or foreign file: {_first_line(error)}"
-            ) from error
+            raise ValueError(f"{not_exported(self.path)}, got a damaged or foreign file: {reason_of(error)}") from error
         self.config, self.record, self.frames, self._digest = header
         one = torch.zeros(1, 1, 3, *(self.frames or self.config.size), dtype=self._dtype, device="cpu")
         self.dim = self.encode(one).shape[-1]
@@ -187,7 +185,3 @@ def _open(path: Path) -> Archive | OnnxFile | OpenvinoFile:
     if suffix == ".pt2":
         return Archive(path)
     return OnnxFile(path, METADATA) if suffix == ".onnx" else OpenvinoFile(path, METADATA)
-
-
-def _first_line(error: Exception) -> str:
-    return escaped(str(error).strip().split("\n")[0], 300) or type(error).__name__

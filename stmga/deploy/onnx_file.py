@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,16 @@ def subgraphs(attribute: Any) -> list[Any]:
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
-def onnx_session(data: bytes) -> Any:
-    """ONNX Runtime with the bytes of a checked file, on the CPU, with as many threads as torch has."""
+def onnx_session(data: bytes, *, providers: Sequence[str] | None = None, optimised: bool = True) -> Any:
+    """ONNX Runtime with the bytes of a checked file, on the CPU by default, with as many threads as torch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(data, options, providers=list(providers or ["CPUExecutionProvider"]))
 
 
 def _check_tensor(tensor: Any) -> None:

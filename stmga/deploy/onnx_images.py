@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stmga.deploy.onnx_file import OnnxFile, onnx_session
-from stmga.utils.foreign import escaped
+from stmga.utils.foreign import escaped, reason_of
 from stmga.utils.text import preview
 
 FLOATS = {"float": torch.float32, "float16": torch.float16}
@@ -53,8 +53,7 @@ class OnnxImages:
         except ImportError as error:
             raise ImportError(f"{self.path} needs onnx and onnxruntime: pip install 'stmga[onnx]'") from error
         except Exception as error:  # each library has errors of its own
-            reason = escaped(str(error).strip().split("\n")[0], 400) or type(error).__name__
-            raise ValueError(f"{self.path} cannot be used as a network of images: {reason}") from error
+            raise ValueError(f"{self.path} cannot be used as a network of images: {reason_of(error, 400)}") from error
         assert self.input.dims is not None  # it is an image
         batch, _, height, width = self.input.dims
         self.batch = batch if isinstance(batch, int) else None

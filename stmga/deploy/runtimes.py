@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stmga.deploy.header import ExportHeader
-from stmga.deploy.onnx_file import OnnxFile
+from stmga.deploy.onnx_file import OnnxFile, onnx_session
 from stmga.deploy.onnx_halves import INPUT, OUTPUTS, SEAM, halves
 from stmga.deploy.openvino_file import OpenvinoFile, openvino_halves, without_telemetry
 from stmga.deploy.program import rebuilt
@@ -45,14 +45,8 @@ def _torch(path: Path, source: Any, header: ExportHeader, providers: Sequence[st
 
 
 def _onnxruntime(path: Path, source: Any, header: ExportHeader, providers: Sequence[str] | None, trust: bool) -> Halves:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-
     def load(graph: bytes) -> Compute:
-        session = onnxruntime.InferenceSession(graph, options, providers=list(providers or ["CPUExecutionProvider"]))
+        session = onnx_session(graph, providers=providers)
         return lambda given, wanted: session.run(list(wanted), given)
 
     return _both([load(graph) for graph in _graphs(source)])

@@ -16,6 +16,7 @@ from stmga._version import __version__
 from stmga.blocks.ops import at_least_float32
 from stmga.checks import wrong_network
 from stmga.deploy.edge_files import write_edge_files
+from stmga.deploy.onnx_file import onnx_session
 from stmga.deploy.tensorrt import check_operators
 from stmga.model import STMGA
 from stmga.transforms import ClipTransform
@@ -168,14 +169,9 @@ def _describe(graph: Any, model: STMGA) -> None:
 def _checked(path: Path, network: SingleCrop, batch: int | None) -> float:
     """The largest difference from PyTorch, of a file that ONNX's own checker accepts."""
     import onnx
-    import onnxruntime
 
     onnx.checker.check_model(onnx.load(path), full_check=True)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnx_session(path.read_bytes(), optimised=False)
     worst = 0.0
     for n in (1, 3) if batch is None else (batch,):
         crops = _example(network, n)

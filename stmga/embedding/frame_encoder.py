@@ -20,7 +20,8 @@ from stmga.deploy.onnx_images import OnnxImages
 from stmga.embedding.network import TrackletNetwork
 from stmga.hub import WeightRecord
 from stmga.transforms import ClipTransform
-from stmga.utils.foreign import escaped
+from stmga.utils.arrays import hash_weights
+from stmga.utils.foreign import reason_of
 
 Pool = Literal["mean", "max"]
 IMAGENET = ClipTransform()
@@ -111,9 +112,8 @@ class FrameEncoder:
         else:
             settings |= {"module": re.sub(r" at 0x[0-9a-f]+", "", repr(self.module))}
         total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for name, tensor in sorted(self.module.state_dict().items()) if self.module is not None else ():
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        if self.module is not None:
+            hash_weights(total, self.module.state_dict())
         return total.hexdigest()
 
     def to(self, device: Any) -> FrameEncoder:
@@ -149,9 +149,8 @@ class FrameEncoder:
         except _OutputError:
             raise
         except Exception as error:  # a foreign network may raise anything
-            reason = escaped(str(error).strip().split("\n")[0], 300) or type(error).__name__
-            shape = tuple(frames.shape)
-            raise ValueError(f"the network does not take frames (n, 3, h, w) of shape {shape}: {reason}") from error
+            what = f"the network does not take frames (n, 3, h, w) of shape {tuple(frames.shape)}"
+            raise ValueError(f"{what}: {reason_of(error)}") from error
 
 
 class FrameInference:

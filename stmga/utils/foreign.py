@@ -23,6 +23,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "read_regular",
+    "reason_of",
     "shown",
     "unprintable",
 ]
@@ -133,6 +134,16 @@ def escaped(text: str, limit: int = 400) -> str:
     """
     safe = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: limit + 1])
     return safe if len(safe) <= limit else f"{safe[:limit]}..."
+
+
+def reason_of(error: BaseException, limit: int = 300, *, lines: int = 1) -> str:
+    """What a foreign library says went wrong, safe to print: the first lines of its message, or its type.
+
+    >>> reason_of(ValueError("no such node\\nat line 3")), reason_of(KeyError())
+    ('no such node', 'KeyError')
+    """
+    text = " ".join(line.strip() for line in str(error).strip().split("\n")[:lines])
+    return escaped(text, limit) or type(error).__name__
 
 
 def unprintable(text: str) -> str:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import zipfile
 
 import pytest
-import torch
 
 from stmga import STMGA
 from stmga.deploy.export import export
-from tests.support.exported import CONFIG
+from tests.support.exported import CONFIG, untrained
 
 
 @pytest.fixture(scope="module")
 def model() -> STMGA:
-    torch.manual_seed(0)
-    return STMGA(CONFIG).eval()
+    return untrained(CONFIG)
 
 
 @pytest.fixture(scope="module")

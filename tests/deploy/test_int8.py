@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from stmga import STMGA, TrackletEmbedder
 from stmga.cli.main import main
 from stmga.deploy.exported import ExportedModel
 from stmga.tracklets import Tracklet
 from tests.support.crops import CONFIG, crops
+from tests.support.exported import untrained
 
 pytest.importorskip("onnxruntime.quantization", reason="int8 needs onnxruntime and onnx")
 onnx = pytest.importorskip("onnx")
@@ -26,8 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 @pytest.fixture(scope="module")
 def model() -> STMGA:
-    torch.manual_seed(0)
-    return STMGA(CONFIG).eval()
+    return untrained(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from stmga import STMGA, TrackletEmbedder
 from stmga.cli.main import main
 from stmga.deploy import ExportedModel, export, export_int8
 from tests.support.crops import CONFIG, crops
+from tests.support.exported import untrained
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
 @pytest.fixture(scope="module")
 def model() -> STMGA:
-    torch.manual_seed(0)
-    return STMGA(CONFIG).eval()
+    return untrained(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import torch
 from stmga import STMGA, STMGAConfig, TrackletEmbedder
 from stmga.deploy import ExportedModel, export_single_crop
 from stmga.deploy.tensorrt import SUPPORTED, TensorRTError, check_operators
+from tests.support.exported import untrained
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -18,8 +19,7 @@ CONFIG = STMGAConfig(backbone="resnet18", stage="c4", size=(64, 32), clip_length
 
 @pytest.fixture(scope="module")
 def model() -> STMGA:
-    torch.manual_seed(0)
-    return STMGA(CONFIG).eval()
+    return untrained(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from stmga import STMGAConfig
+from stmga import STMGA, STMGAConfig
 from stmga.deploy.exported import ExportedModel
 
 PROGRAM, INPUTS, HEADER = "models/model.json", "data/sample_inputs/model.pt", "extra/stmga"
@@ -16,6 +17,12 @@ CONFIG = STMGAConfig(
     backbone="resnet18", stage="c4", parts="none", part_scales=(1,), temporal_scales=(), t_mga=False, s_mga=False,
     size=(32, 16), clip_length=1,
 )  # fmt: skip
+
+
+def untrained(config: STMGAConfig) -> STMGA:
+    """A network with the same random weights at each call, in eval mode."""
+    torch.manual_seed(0)
+    return STMGA(config).eval()
 
 
 def refused(path: Path, match: str, **options) -> None:
