@@ -29,7 +29,7 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
         if assigned:
             return f"{found}=" if " " in found else f"{found} "
         before, after = message[: match.start()], message[match.end() :]
-        plain = re.fullmatch("[a-z]+", name) is not None
+        plain = re.fullmatch("[a-z0-9]+", name) is not None
         return found if not plain or (_CLAUSE.search(before) and _VERB.match(after)) else name
 
     message, separator, settings = message.partition("; it has ")  # a list of settings stays as it is

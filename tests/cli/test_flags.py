@@ -10,6 +10,7 @@ FLAGS = {
     "flip": "--flip",
     "flip=True": "--flip",
     "persons": "--set persons",
+    "int8": "--int8",
 }
 
 
@@ -21,6 +22,7 @@ FLAGS = {
         ("use persons=4 or fewer", "use --set persons=4 or fewer"),
         ("embed them with flip=True (--flip)", "embed them with --flip"),
         ("x has a test: leave holdout at 0", "x has a test: leave --holdout at 0"),
+        ("int8 needs at least 32 frames", "--int8 needs at least 32 frames"),
         ("flip must be in 0..1; persons must be >= 2", "--flip must be in 0..1; --set persons must be >= 2"),
     ],
 )
@@ -37,6 +39,7 @@ def test_arguments_become_flags(message, expected):
         "the share of the holdout is 3 persons",
         "5 persons are too few",
         "--holdout is a share",
+        "writing a.onnx in int8 needs nncf: pip install 'stmga[int8]'",
         "it has no setting 'x'; it has backbone_weights, flip, persons",
     ],
 )
