@@ -48,12 +48,12 @@ WAYS = {
 FRAMES = 8  # of a tracklet that are embedded: all that those of mars8-dev have
 
 
-def scored(model: STMGA, test: Test, kept: Path) -> dict[str, float]:
+def scored(model: STMGA, test: Test, kept: Path, precision: str) -> dict[str, float]:
     """The scores of a network, in percent; read from the folder ``kept`` if it was scored before."""
-    file = kept / f"{model.digest()[:16]}-{test.manifest.parent.name}-{test.manifest.stem}.json"
+    file = kept / f"{model.digest()[:16]}-{precision}-{test.manifest.parent.name}-{test.manifest.stem}.json"
     if not file.is_file():
         data = load_benchmark(test.manifest, holdout=0.0 if test.roles else 1.0)
-        embedder = TrackletEmbedder(model)
+        embedder = TrackletEmbedder(model, precision=precision)
         query, gallery = (preload([evenly(t, FRAMES) for t in side]) for side in (data.query, data.gallery))
         found = evaluate(embedder(query), embedder(gallery), data.protocol)
         kept.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,9 @@ def scored(model: STMGA, test: Test, kept: Path) -> dict[str, float]:
     return json.loads(file.read_text())
 
 
-def adapted(site: Path, run: Path, weight: str, seed: int, settings: Iterable[str]) -> float:
+def adapted(site: Path, run: Path, weight: str, seed: int, precision: str, settings: Iterable[str]) -> float:
     """Run the command as a user would; its CPU seconds, of this call."""
-    words = ["adapt", str(site), "--from", weight, "-o", str(run), "--seed", str(seed), "-q"]
+    words = ["adapt", str(site), "--from", weight, "-o", str(run), "--seed", str(seed), "--precision", precision, "-q"]
     words += [word for setting in settings for word in ("--set", setting)]
     print("\n$ stmga", *words, flush=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -74,11 +74,11 @@ def adapted(site: Path, run: Path, weight: str, seed: int, settings: Iterable[st
 
 
 def measured(
-    data: SiteData, before: dict[str, Test], run: Path, weight: str, seed: int, settings: Sequence[str]
+    data: SiteData, before: dict[str, Test], run: Path, weight: str, seed: int, precision: str, settings: Sequence[str]
 ) -> dict[str, object]:
     """One run: the score without labels and the true one of every round, and all scores of start and result."""
     done = (run / "best").is_dir()
-    seconds = adapted(data.manifest, run, weight, seed, settings)
+    seconds = adapted(data.manifest, run, weight, seed, precision, settings)
     if not done:
         atomic_write(run / "cpu.json", json.dumps(round(seconds)).encode())
     rows = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
@@ -90,7 +90,7 @@ def measured(
         if "score" in row
     }
     rounds = [
-        {"round": number, "score": rows[number]["score"], **scored(model, data.tests["other"], kept),
+        {"round": number, "score": rows[number]["score"], **scored(model, data.tests["other"], kept, precision),
          **{what: rows[number].get(what) for what in ("agreement", "silhouette", "margin", "identities")}}
         for number, model in networks.items()
     ]  # fmt: skip
@@ -101,8 +101,8 @@ def measured(
         "cpu_seconds": json.loads((run / "cpu.json").read_text()),
         "wall_seconds": round(sum(sum(row.get("seconds", {}).values()) for row in rows)),
         "missed": round(max(row["mAP"] for row in rounds) - rounds[best]["mAP"], 2),
-        "start": {name: scored(start, test, kept) for name, test in tests.items()},
-        "kept": {name: scored(networks[best], test, kept) for name, test in tests.items()},
+        "start": {name: scored(start, test, kept, precision) for name, test in tests.items()},
+        "kept": {name: scored(networks[best], test, kept, precision) for name, test in tests.items()},
     }  # fmt: skip
 
 
@@ -129,6 +129,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--from", dest="weight", default="stmga_resnet18_c4", help="default: stmga_resnet18_c4")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["all"], metavar="WAY", help=", ".join(WAYS))
     parser.add_argument("--seeds", type=int, default=1, help="runs of each way (default: 1)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of training and scoring")
     parser.add_argument("--persons", type=int, help="only so many of each half, for a rehearsal")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/adaptation.json"))
@@ -145,12 +146,14 @@ def main() -> None:
     for way in args.ways:
         for seed in range(args.seeds):
             run = out / f"{way} {weight} {seed}".replace(" ", "-")
-            found = measured(data, before, run, args.weight, seed, [*args.settings, *WAYS[way]])
+            found = measured(data, before, run, args.weight, seed, args.precision, [*args.settings, *WAYS[way]])
             runs.setdefault(way, []).append(found)
             print(json.dumps(found), flush=True)
     print(f"\n{table(runs)}")
     result = json.loads(args.json.read_text()) if args.json.exists() else {}
     key = f"{args.site}, {weight}"
+    if args.precision != "fp32":
+        key += f", {args.precision}"
     if args.persons or args.settings:
         key += f", persons {args.persons or 'all'}, {' '.join(args.settings)}"
     result[key] = {"where": where(), "ways": result.get(key, {}).get("ways", {}) | runs}

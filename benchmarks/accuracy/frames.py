@@ -74,6 +74,7 @@ def main() -> None:
     add("--frames", type=int, nargs="+", default=list(FRAMES), help="frames of a tracklet")
     add("--title", default=MARS8, help="name of the data, for the table")
     add("--workers", type=int, default=0, help="processes that read")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="that the network computes in (default: fp32)")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--kept", action="store_true", help="keep freed memory, as the command `stmga` does")
     add("--json", type=Path, default=OUT)
@@ -84,14 +85,18 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     benchmark = load_benchmark(args.data)
     protocol = dataclasses.replace(benchmark.protocol, data=args.title).describe()
+    place = f"{args.precision}{', freed memory kept' if args.kept else ''}, {where()}"
     results: dict[str, list[dict]] = {}
     for name in args.model:
         model = create_model(name, pretrained=True) if is_name(name) else STMGA.from_pretrained(name)
-        results[name] = measure(model, benchmark, args.frames, workers=args.workers, progress=sys.stderr.isatty())
+        results[name] = measure(
+            model, benchmark, args.frames,
+            precision=args.precision, workers=args.workers, progress=sys.stderr.isatty(),
+        )  # fmt: skip
         print(table({name: results[name]}), flush=True)
-        result = {"where": where(), "protocol": protocol, "weights": results}
+        result = {"where": place, "protocol": protocol, "weights": results}
         atomic_write(args.json, (json.dumps(result, indent=1) + "\n").encode())  # what is measured is kept
-    print(f"\n{table(results)}\n\n{protocol}\n{where()}")
+    print(f"\n{table(results)}\n\n{protocol}\n{place}")
 
 
 if __name__ == "__main__":

@@ -2,24 +2,25 @@
 
     python -m benchmarks.accuracy.int8 DATA --calibrate CROPS
     python -m benchmarks.accuracy.int8 DATA --calibrate CROPS --model stmga_resnet50_c4.market_cuhk03 --json out.json
-    python -m benchmarks.accuracy.int8 DATA --calibrate CROPS --persons 100
+    python -m benchmarks.accuracy.int8 DATA --calibrate CROPS --vectors exact.safetensors
 
 DATA is a set that `stmga.data.load_benchmark` reads, such as the manifest of mars8-dev (not MARS). CROPS calibrate the
-int8 file and must not be of the test; without them, rendered walkers do. Both files run in ONNX Runtime. --persons
-takes only the first N persons of the test, as a rehearsal.
+int8 file and must not be of the test; without them, rendered walkers do. Both files run in ONNX Runtime. With
+--vectors, the float32 vectors that `stmga embed DATA` made with the same weights are used, and only the int8 file runs.
+--persons takes only the first N persons of the test, as a rehearsal.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import stmga
 from benchmarks.rows import Row
 from benchmarks.speed.int8 import calibration
 from benchmarks.turns import where
-from stmga import TrackletEmbedder
+from stmga import Embeddings, TrackletEmbedder
 from stmga.data import Benchmark, load_benchmark
 from stmga.deploy import ExportedModel, export_int8
 from stmga.metrics import Protocol, evaluate
@@ -43,11 +44,27 @@ def table_rows(found: dict) -> Iterator[Row]:
     yield Row(f"`{model}`, int8 file over float32", rows["int8"]["bytes"] / rows["float32"]["bytes"], "", 0.4)
 
 
-def score(file: Path, query: Sequence[Tracklet], gallery: Sequence[Tracklet], protocol: Protocol) -> dict:
-    """mAP and rank-1 of a file in ONNX Runtime, and its bytes."""
-    embedder = TrackletEmbedder(ExportedModel(file, runtime="onnxruntime"))
-    found = evaluate(embedder(query), embedder(gallery), protocol)
-    return {"mAP": 100 * found.mAP, "rank-1": 100 * found.rank(1), "bytes": file.stat().st_size}
+Embed = Callable[[Sequence[Tracklet]], Embeddings]
+
+
+def score(embed: Embed, query: Sequence[Tracklet], gallery: Sequence[Tracklet], protocol: Protocol) -> dict[str, float]:
+    """mAP and rank-1, in percent."""
+    found = evaluate(embed(query), embed(gallery), protocol)
+    return {"mAP": 100 * found.mAP, "rank-1": 100 * found.rank(1)}
+
+
+def onnx(file: Path) -> Embed:
+    """Embeds with a file in ONNX Runtime."""
+    return TrackletEmbedder(ExportedModel(file, runtime="onnxruntime"))
+
+
+def known(file: str, digest: str) -> Embed:
+    """Looks tracklets up in the vectors that `stmga embed` wrote with the weights of this digest."""
+    vectors = Embeddings.load(file)
+    if vectors.digest != digest:
+        raise SystemExit(f"{file} is of the weights {vectors.digest[:12]}, not {digest[:12]}")
+    rows = {name: row for row, name in enumerate(vectors.ids)}
+    return lambda tracklets: vectors.select([rows[tracklet.id] for tracklet in tracklets])
 
 
 def main() -> None:
@@ -55,13 +72,14 @@ def main() -> None:
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("--calibrate", metavar="CROPS")
     parser.add_argument("--model", default="stmga_resnet18_c4.market_cuhk03_256", help="a weight of `stmga weights`")
+    parser.add_argument("--vectors", metavar="FILE", help="float32 vectors of DATA by these weights")
     parser.add_argument("--persons", type=int, metavar="N")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     model = stmga.create_model(args.model, pretrained=True).eval()
     data = load_benchmark(args.data)
     query, gallery = some_persons(data, args.persons)
-    settings = {"model": args.model, "persons": args.persons}
+    settings = {"model": args.model, "persons": args.persons, "float32": "PyTorch" if args.vectors else "ONNX Runtime"}
     result: dict = {"where": where(), "data": data.name, "settings": settings, "rows": {}}
     with tempfile.TemporaryDirectory() as folder:
         exact, small = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
@@ -73,8 +91,10 @@ def main() -> None:
             "calibrated": done.calibrated,
             "cosine": float(done.cosines["onnxruntime"].mean()),
         }
-        for name, file in (("float32", exact), ("int8", small)):
-            result["rows"][name] = score(file, query, gallery, data.protocol)
+        float32 = known(args.vectors, model.digest()) if args.vectors else onnx(exact)
+        for name, embed, file in (("float32", float32, exact), ("int8", onnx(small), small)):
+            scores = score(embed, query, gallery, data.protocol)
+            result["rows"][name] = scores | {"bytes": file.stat().st_size}
             print(f"{name:<10}{result['rows'][name]}", flush=True)
     print(f"{result['where']}\n{args.model} on {data.name}, {len(query)} queries; int8: {result['int8']}")
     if args.json:

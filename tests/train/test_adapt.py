@@ -165,6 +165,18 @@ def test_only_norms_changes_statistics_and_no_weight(model, tracklets, tmp_path)
     assert moved == {name for name in before if "running" in name or "num_batches" in name}
 
 
+def test_in_bf16_it_trains_and_embeds_in_bf16(model, tracklets, tmp_path, whole):
+    settings = replace(QUICK, rounds=1, precision="bf16")
+    found = adapt(model, tracklets, tmp_path / "site", settings, name="yard", started_from="small")
+    run = json.loads((found.folder / "round-1" / "run.json").read_text())
+    assert run["train"]["precision"] == "bf16"
+    ours, exact = (stmga.Embeddings.load(one.folder / "linked-0" / "whole.safetensors") for one in (found, whole))
+    assert not torch.equal(ours.vectors, exact.vectors)  # of the same weights, and rounded
+    torch.testing.assert_close(ours.vectors, exact.vectors, atol=0.03, rtol=0)
+    with pytest.raises(ValueError, match="precision must be one of 'fp32', 'bf16', 'fp16', got 'half'"):
+        replace(QUICK, precision="half")
+
+
 def test_weights_without_a_calibration_need_pairs_seen_at_the_same_time(tracklets, tmp_path):
     bare = small()
     bare.record = replace(bare.record, calibration=None)

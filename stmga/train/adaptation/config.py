@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from stmga.train.config import TrainConfig, recipe
+from stmga.train.config import CHOICES, TrainConfig, recipe
 from stmga.utils.settings import Settings
 
 BATCH = 128  # frames in a batch
@@ -36,11 +36,14 @@ class AdaptConfig(Settings):
         teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
             round saves; 0 takes the weights of the last step.
         only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
+        precision: of training and of embedding: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"``.
         seed: of sampling and augmentation.
 
     Raises:
         ValueError: all faults together.
     """
+
+    CHOICES: ClassVar = {"precision": CHOICES["precision"]}
 
     rounds: int = 5
     patience: int = 2
@@ -58,6 +61,7 @@ class AdaptConfig(Settings):
     mix_cameras: bool = True
     teacher: float = 0.0
     only_norms: bool = False
+    precision: str = "fp32"
     seed: int = 0
 
     def _faults(self) -> Iterable[str]:
@@ -83,6 +87,6 @@ class AdaptConfig(Settings):
             "persons": min(self.persons, identities), "clips": max(2, BATCH // self.persons // clip_length),
             "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
             "lr": self.lr, "trunk_lr": self.trunk_lr, "frozen": self.frozen, "average": self.teacher,
-            "contrast": self.temperature, "seed": self.seed * 1000 + number,
+            "contrast": self.temperature, "precision": self.precision, "seed": self.seed * 1000 + number,
         }  # fmt: skip
         return recipe("clips", **settings)

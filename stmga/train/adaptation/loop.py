@@ -154,7 +154,7 @@ class _Adaptation:
         try:
             model = self._trained(number) if number else self.start
             trained = time.perf_counter()
-            view = self.site.view(TrackletEmbedder(model, workers=self.options.workers, progress=self.options.progress))
+            view = self.site.view(self._embedder(model))
         except (NotFiniteError, NonFiniteVectorError) as error:
             return {"round": number, "stopped": f"round {number} diverged, and its weights are not used: {error}"}
         seen = time.perf_counter()
@@ -163,6 +163,11 @@ class _Adaptation:
         self.folder.save(number, view, labels)
         seconds = {"train": trained - begun, "embed": seen - trained, "link": time.perf_counter() - seen}
         return row | {"seconds": {what: round(value, 1) for what, value in seconds.items()}}
+
+    def _embedder(self, model: STMGA) -> TrackletEmbedder:
+        options = self.options
+        precision = self.config.precision
+        return TrackletEmbedder(model, precision=precision, workers=options.workers, progress=options.progress)  # type: ignore[arg-type]
 
     def _linked(self, number: int, view: View) -> tuple[Row, Labels]:
         """The labels of a view, and what is said of them."""
