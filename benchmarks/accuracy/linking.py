@@ -2,9 +2,9 @@
 
     python -m benchmarks.accuracy.linking vectors/small.safetensors vectors/flagship.safetensors
 
-EMBEDDINGS are labelled, as `stmga embed mars8-dev/index.jsonl` makes them. Their identities are split into two halves.
-Each half is linked with the thresholds that are calibrated on the other half, once each way; figures are means of the
-two. Times and cameras are not used: mars8-dev has no times, so this measures the vectors and the linkage alone.
+EMBEDDINGS are labelled, as `stmga embed mars8-dev/index.jsonl` makes them. Each seed splits their identities into two
+halves. Each half is linked with the thresholds that are calibrated on the other half, once each way; figures are means
+over all halves. mars8-dev has no times, so this measures the vectors and the linkage alone.
 
 - `link` at a rate: `stmga.link` at the threshold of this false-match rate (0.001 is its default)
 - average linkage: scipy's, on 1 - cosine, at the threshold of 0.001 and at the best of 71 cuts, which is chosen on the
@@ -15,6 +15,7 @@ Results join benchmarks/results/linking.json, one entry per weight.
 
 import argparse
 import json
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -95,21 +96,23 @@ def rows_of(name: str, ways: dict[str, dict[str, float]]) -> Iterator[list[str]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("embeddings", nargs="+", type=Path, help="labelled embeddings, one file per weight")
-    parser.add_argument("--seed", type=int, default=0, help="of the halves (default: 0)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many times halves are drawn (default: 3)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/linking.json"))
     args = parser.parse_args()
     result = json.loads(args.json.read_text()) if args.json.exists() else {}
     table = []
     for path in args.embeddings:
         embeddings = Embeddings.load(path)
-        parts = halves(embeddings, args.seed)
-        both = [measured(part, other) for part, other in (parts, parts[::-1])]
+        every = []
+        for seed in range(args.seeds):
+            parts = halves(embeddings, seed)
+            every += [measured(part, other) for part, other in (parts, parts[::-1])]
         ways = {
-            way: {figure: sum(one[way][figure] for one in both) / 2 for figure in FIGURES} for way in both[0]
+            way: {figure: statistics.mean(one[way][figure] for one in every) for figure in FIGURES} for way in every[0]
         }  # fmt: skip
         result[embeddings.model] = {
-            "where": where(), "tracklets": len(embeddings), "seed": args.seed, "ways": ways,
-            "halves": [{way: one[way]["BCubed F1"] for way in one} for one in both],
+            "where": where(), "tracklets": len(embeddings), "seeds": args.seeds, "ways": ways,
+            "halves": [{way: one[way]["BCubed F1"] for way in one} for one in every],
         }  # fmt: skip
         table += rows_of(embeddings.model, ways)
     header = ["weight", "way", "BCubed precision", "recall", "F1", "pairwise F1", "adjusted Rand", "persons / true"]
