@@ -66,10 +66,10 @@ def main() -> None:
         write_benchmark(walkers, 0, args.persons, cameras=3, tracklets=1, frames=8)
         write_onnx(args.trunks / FILES["resnet18"], foreign)
         sets = [
-            few(path, args.few, Path(folder, f"few-{i}.jsonl")) if args.few else path
+            few(path, args.few, Path(folder, f"few-{i}.jsonl")) if args.few else path.absolute()
             for i, path in enumerate(args.sets)
         ]
-        models = [*OURS, "torchvision:resnet50:layer3", foreign]
+        models = [*OURS, "torchvision:resnet50:layer3", foreign.name]  # the command runs in the folder
         command = [
             *(word for path in [*sets, walkers / "manifest.jsonl"] for word in ("--data", path)),
             *(word for name in models for word in ("--model", name)),
