@@ -77,8 +77,9 @@ def packed(model: STMGA) -> STMGA:
     if known and platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available():
         for parent in list(model.backbone.modules()):
             for name, module in list(parent.named_children()):
-                # Those of one pixel are matrix products, which packed weights make up to three times as slow.
-                if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+                # Other types have a forward of their own. Those of one pixel are matrix products, which packed weights
+                # make up to three times as slow.
+                if type(module) is nn.Conv2d and module.kernel_size != (1, 1) and module.padding_mode == "zeros":
                     setattr(parent, name, PackedConv2d(module))
     return model
 
