@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stmga.cli.options import add_max_pixels, add_training_process, trained
+from stmga.cli.options import add_max_pixels, add_precision, add_training_process, trained
 from stmga.cli.parser import check_exists, command, count, folder_named, key_values
 
 LAYOUT = "{tracklet}"
@@ -54,7 +54,7 @@ def _add_settings(add: Callable[..., Any]) -> None:
         "--only-norms", action="store_true", default=None,
         help="only measure the statistics of the batch norms on these frames: one pass, no training",
     )  # fmt: skip
-    add("--precision", choices=("fp32", "bf16", "fp16"), help="of training and embedding (default: fp32)")
+    add_precision(add, "of training and embedding", default=None)
     add("--seed", type=int, help="of sampling and augmentation (default: 0)")
     add(
         "--set", dest="settings", metavar="KEY=VALUE", action="append", default=[],

@@ -43,7 +43,7 @@ def add_model(add: Callable[..., Any], *, several: bool = False) -> None:
 def add_computing(add: Callable[..., Any]) -> None:
     """The arguments that say where and how it computes."""
     add_device(add)
-    add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
+    add_precision(add)
     add("--compile", action="store_true", help="torch.compile the network: a minute first, then faster")
     add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
     add(
@@ -93,6 +93,12 @@ def add_trust_content(add: Callable[..., Any]) -> None:
         help="recognise input files by their contents, not by path, size and time, so that copied files are accepted "
         "on resuming; give it from the first call on",
     )  # fmt: skip
+
+
+def add_precision(add: Callable[..., Any], what: str = "", *, default: str | None = "fp32") -> None:
+    """The argument for the floating point type. ``default=None``: the settings have the default."""
+    words = f"{what} (default: fp32)" if what else "default: fp32"
+    add("--precision", choices=("fp32", "bf16", "fp16"), default=default, help=words)
 
 
 def add_training_process(add: Callable[..., Any]) -> None:

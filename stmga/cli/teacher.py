@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from stmga.cli.options import add_device, add_training_data, add_trust_content, add_workers, trained, training_data
+from stmga.cli.options import (
+    add_device,
+    add_precision,
+    add_training_data,
+    add_trust_content,
+    add_workers,
+    trained,
+    training_data,
+)
 from stmga.cli.parser import check_writable, command, count, say
 
 
@@ -25,7 +33,7 @@ Killed? Run the same command again: it resumes."""
     add_training_data(parser.add_argument_group("data").add_argument)
     add = parser.add_argument_group("computing").add_argument
     add_device(add)
-    add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
+    add_precision(add)
     add("--batch-size", type=count, metavar="N", help="frames computed at once (default: 4 on a CPU, 32 on a GPU)")
     add_workers(add)
     add_trust_content(add)

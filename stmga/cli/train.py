@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmga.cli.options import add_training_data, add_training_process, trained, training_data
+from stmga.cli.options import add_precision, add_training_data, add_training_process, trained, training_data
 from stmga.cli.parser import command, count, key_values, say
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _add_recipe(add: Callable[..., Any]) -> None:
     add("--epochs", type=count, help="number of epochs (default: the recipe's)")
     add("--lr", type=float, help="learning rate (default: the recipe's)")
     add("--seed", type=int, help="of weights, sampling and augmentation (default: 0)")
-    add("--precision", choices=("fp32", "bf16", "fp16"), help="default: fp32")
+    add_precision(add, default=None)
     add(
         "--set", dest="changes", metavar="KEY=VALUE", action="append", default=[],
         help="any other setting of the recipe, as persons=8 or margin=null; see stmga.train.TrainConfig",

@@ -36,7 +36,8 @@ class AdaptConfig(Settings):
         teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
             round saves; 0 takes the weights of the last step.
         only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
-        precision: of training and of embedding: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"``.
+        precision: of training and of embedding: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"``. The pass of
+            ``only_norms`` is in float32.
         seed: of sampling and augmentation.
 
     Raises:
