@@ -16,11 +16,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 import stmga
 from benchmarks.rows import Row
 from benchmarks.speed.int8 import calibration
 from benchmarks.turns import where
-from stmga import Embeddings, TrackletEmbedder
+from stmga import STMGA, Embeddings, TrackletEmbedder
 from stmga.data import Benchmark, load_benchmark
 from stmga.deploy import ExportedModel, export_int8
 from stmga.metrics import Protocol, evaluate
@@ -58,13 +60,20 @@ def onnx(file: Path) -> Embed:
     return TrackletEmbedder(ExportedModel(file, runtime="onnxruntime"))
 
 
-def known(file: str, digest: str) -> Embed:
-    """Looks tracklets up in the vectors that `stmga embed` wrote with the weights of this digest."""
+def known(file: str, model: STMGA, some: Sequence[Tracklet]) -> Embed:
+    """Looks tracklets up in the vectors that `stmga embed` wrote with this network in float32; some are checked."""
     vectors = Embeddings.load(file)
-    if vectors.digest != digest:
-        raise SystemExit(f"{file} is of the weights {vectors.digest[:12]}, not {digest[:12]}")
     rows = {name: row for row, name in enumerate(vectors.ids)}
-    return lambda tracklets: vectors.select([rows[tracklet.id] for tracklet in tracklets])
+
+    def found(tracklets: Sequence[Tracklet]) -> Embeddings:
+        return vectors.select([rows[tracklet.id] for tracklet in tracklets])
+
+    exact = TrackletEmbedder(model)(some)
+    if vectors.digest != exact.digest:
+        raise SystemExit(f"{file} is of the weights {vectors.digest[:12]}, not {exact.digest[:12]}")
+    if not torch.allclose(found(some).vectors, exact.vectors, rtol=0, atol=1e-5):
+        raise SystemExit(f"{file} is not of float32: embed again without --precision")
+    return found
 
 
 def main() -> None:
@@ -91,7 +100,7 @@ def main() -> None:
             "calibrated": done.calibrated,
             "cosine": float(done.cosines["onnxruntime"].mean()),
         }
-        float32 = known(args.vectors, model.digest()) if args.vectors else onnx(exact)
+        float32 = known(args.vectors, model, query[:8]) if args.vectors else onnx(exact)
         for name, embed, file in (("float32", float32, exact), ("int8", onnx(small), small)):
             scores = score(embed, query, gallery, data.protocol)
             result["rows"][name] = scores | {"bytes": file.stat().st_size}
