@@ -88,6 +88,7 @@ def main() -> None:
     model = stmga.create_model(args.model, pretrained=True).eval()
     data = load_benchmark(args.data)
     query, gallery = some_persons(data, args.persons)
+    float32 = known(args.vectors, model, query[:8]) if args.vectors else None
     settings = {"model": args.model, "persons": args.persons, "float32": "PyTorch" if args.vectors else "ONNX Runtime"}
     result: dict = {"where": where(), "data": data.name, "settings": settings, "rows": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -100,8 +101,7 @@ def main() -> None:
             "calibrated": done.calibrated,
             "cosine": float(done.cosines["onnxruntime"].mean()),
         }
-        float32 = known(args.vectors, model, query[:8]) if args.vectors else onnx(exact)
-        for name, embed, file in (("float32", float32, exact), ("int8", onnx(small), small)):
+        for name, embed, file in (("float32", float32 or onnx(exact), exact), ("int8", onnx(small), small)):
             scores = score(embed, query, gallery, data.protocol)
             result["rows"][name] = scores | {"bytes": file.stat().st_size}
             print(f"{name:<10}{result['rows'][name]}", flush=True)
