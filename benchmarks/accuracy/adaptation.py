@@ -1,6 +1,6 @@
 """Adaptation without labels: what it brings on the same people and on others, and what each ingredient brings.
 
-    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --seeds 3
+    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --seeds 0 1 2
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --ways all "no singles" "only norms"
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --site market --from runs/cuhk03/last
     python -m benchmarks.accuracy.adaptation DATA -o runs/small --persons 30 --set rounds=2 --set steps=3
@@ -14,7 +14,8 @@ For every way and seed, the network after every round is scored with labels on t
 that needs none. The kept weights are also scored on the site's own people, and on what the network could before:
 rendered walkers, and the 100 CUHK03 identities that no training sees. Figures are in percent, of up to 8 frames
 of each tracklet, cosine.
-Finished runs and scores in FOLDER are kept: the same command resumes. Results join benchmarks/results/adaptation.json.
+Finished runs and scores in FOLDER are kept: the same command resumes. Results join those of other ways and seeds in
+benchmarks/results/adaptation.json.
 """
 
 import argparse
@@ -106,6 +107,12 @@ def measured(
     }  # fmt: skip
 
 
+def joined(known: Iterable[dict], new: Iterable[dict]) -> list[dict]:
+    """Runs in order of their seeds; a new one replaces the known one of its seed."""
+    by_seed = {run["seed"]: run for run in known} | {run["seed"]: run for run in new}
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
 def table(runs: dict[str, list[dict]]) -> str:
     """Gains in mAP by way, mean and range over the seeds."""
     tests = list(next(iter(runs.values()))[0]["kept"])
@@ -128,7 +135,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--site", choices=SITES, default="mars8")
     parser.add_argument("--from", dest="weight", default="stmga_resnet18_c4", help="default: stmga_resnet18_c4")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["all"], metavar="WAY", help=", ".join(WAYS))
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each way (default: 1)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="a run of each way (default: 0)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of training and scoring")
     parser.add_argument("--persons", type=int, help="only so many of each half, for a rehearsal")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
@@ -144,21 +151,22 @@ def main() -> None:
     weight = Path(args.weight).parent.name if "/" in args.weight else args.weight
     runs: dict[str, list[dict]] = {}
     for way in args.ways:
-        for seed in range(args.seeds):
+        for seed in args.seeds:
             run = out / f"{way} {weight} {seed}".replace(" ", "-")
             found = measured(data, before, run, args.weight, seed, args.precision, [*args.settings, *WAYS[way]])
             runs.setdefault(way, []).append(found)
             print(json.dumps(found), flush=True)
-    print(f"\n{table(runs)}")
     result = json.loads(args.json.read_text()) if args.json.exists() else {}
     key = f"{args.site}, {weight}"
     if args.precision != "fp32":
         key += f", {args.precision}"
     if args.persons or args.settings:
         key += f", persons {args.persons or 'all'}, {' '.join(args.settings)}"
-    result[key] = {"where": where(), "ways": result.get(key, {}).get("ways", {}) | runs}
+    known = result.get(key, {}).get("ways", {})
+    ways = known | {way: joined(known.get(way, []), every) for way, every in runs.items()}
+    result[key] = {"where": where(), "ways": ways}
     atomic_write(args.json, (json.dumps(result, indent=1) + "\n").encode())
-    print(f"wrote {args.json}")
+    print(f"\n{table(ways)}\nwrote {args.json}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from benchmarks.accuracy.adaptation import table
+from benchmarks.accuracy.adaptation import joined, table
 from benchmarks.accuracy.adaptation_sites import halves, market, mars8, stays
 from stmga.embedding.embeddings import Embeddings
 from stmga.people.unlabelled import seen_together
@@ -63,3 +63,8 @@ def test_the_table_has_gains_and_what_the_choice_of_the_round_missed():
     line = table({"all": runs}).splitlines()[-1]
     assert "+3.00 (+2.00 to +4.00)" in line
     assert "0.30" in line
+
+
+def test_runs_join_by_seed_and_a_new_one_replaces_the_old():
+    runs = joined([{"seed": 0, "best": 1}, {"seed": 2, "best": 2}], [{"seed": 2, "best": 4}, {"seed": 1, "best": 3}])
+    assert [(run["seed"], run["best"]) for run in runs] == [(0, 1), (1, 3), (2, 4)]
