@@ -27,7 +27,7 @@ def model():
 
 
 def test_an_embedder_shows_weights_clips_and_settings(model, monkeypatch):
-    shown = "TrackletEmbedder(unnamed weights, clips of 4 x 32 x 16 -> 256, cpu, fp32, sampling=all, batch_size=4)"
+    shown = "TrackletEmbedder(unnamed weights, clips of 4 x 32 x 16 -> 256, cpu, fp32, sampling=all, batch_size=8)"
     assert repr(TrackletEmbedder(model)) == shown
     record = WeightRecord(name="stmga_tiny.test", config=TINY, sha256="0" * 64)
     monkeypatch.setattr(model, "record", record)

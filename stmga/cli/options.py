@@ -45,7 +45,7 @@ def add_computing(add: Callable[..., Any]) -> None:
     add_device(add)
     add_precision(add)
     add("--compile", action="store_true", help="torch.compile the network: a minute first, then faster")
-    add("--batch-size", type=count, metavar="N", help="clips computed at once (default: 4 on a CPU, 32 on a GPU)")
+    add("--batch-size", type=count, metavar="N", help="clips at once (default: of 32 frames; on a GPU, of 256)")
     add(
         "--decode",
         choices=("host", "device"),

@@ -34,7 +34,7 @@ Killed? Run the same command again: it resumes."""
     add = parser.add_argument_group("computing").add_argument
     add_device(add)
     add_precision(add)
-    add("--batch-size", type=count, metavar="N", help="frames computed at once (default: 4 on a CPU, 32 on a GPU)")
+    add("--batch-size", type=count, metavar="N", help="frames computed at once (default: 32 on a CPU, 256 on a GPU)")
     add_workers(add)
     add_trust_content(add)
     add("-q", "--quiet", action="store_true", help="no progress bar")

@@ -19,7 +19,7 @@ from stmga.deploy.onnx_cost import graph_gmac, graph_parameters
 from stmga.deploy.onnx_file import OnnxFile
 from stmga.deploy.onnx_images import OnnxImages
 from stmga.embedding.frame_encoder import FrameEncoder
-from stmga.embedding.network import InferenceNetwork, TrackletNetwork
+from stmga.embedding.network import InferenceNetwork, TrackletNetwork, clips_at_once
 from stmga.model import AUTOCAST, STMGA
 from stmga.utils.cost import gmac, megabytes, parameters
 from stmga.utils.modes import evaluating
@@ -113,10 +113,11 @@ def speeds_of(
     clips, and the order alternates, so that a slow minute of the machine hits all of them.
 
     Args:
-        batch: clips in a batch; None is 4 on a CPU and 32 on a GPU, as for :class:`stmga.TrackletEmbedder`.
+        batch: clips in a batch; None is as many as have 32 frames on a CPU, 256 on a GPU, as for
+            :class:`stmga.TrackletEmbedder`.
     """
     runs: dict[str, Callable[[], Any]] = {}
-    counts = {name: batch or (4 if network.device.type == "cpu" else 32) for name, network in networks.items()}
+    counts = {name: batch or clips_at_once(net.device, net.clip_length) for name, net in networks.items()}
     for name, network in networks.items():
         runs[name] = _runner(network, counts[name], precision, compile)
         runs[name]()

@@ -25,7 +25,7 @@ from stmga.embedding.clip_dataset import (
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.frame_features import FrameFeatures
 from stmga.embedding.jpeg import require_decoder
-from stmga.embedding.network import InferenceNetwork, TrackletNetwork
+from stmga.embedding.network import InferenceNetwork, TrackletNetwork, clips_at_once
 from stmga.embedding.unit import NonFiniteVectorError, unit_only
 from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
@@ -60,7 +60,8 @@ class TrackletEmbedder:
         device: where to compute. The model is *moved* there and stays there. Default: where it is.
         precision: "fp32", or autocast to "bf16" or "fp16"; the embeddings are float32 in any case.
         compile: torch.compile the network: a minute at the first clips, faster from then on.
-        batch_size: clips, not tracklets, computed at once; None is 4 on a CPU, where more are slower, and 32 on a GPU.
+        batch_size: clips, not tracklets, computed at once; None is as many as have 32 frames on a CPU, where more are
+            slower, and 256 on a GPU.
         workers: processes that read and resize frames. With 0, and for tensors on a GPU, which other processes cannot
             read, this process does it between the batches.
         decode: where JPEG files are decoded: on the "host", or on the "device" (a GPU) by nvJPEG. nvJPEG interpolates
@@ -108,7 +109,7 @@ class TrackletEmbedder:
         self.model = model
         self.precision = precision
         self.compile = compile
-        self.batch_size = batch_size or (4 if self.device.type == "cpu" else 32)
+        self.batch_size = batch_size or clips_at_once(self.device, model.clip_length)
         self.workers = workers
         self.decode = decode
         self.sampling = sampling

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from stmga.hub import WeightRecord
 
 
+def frames_at_once(device: torch.device) -> int:
+    """How many frames are computed at once by default. On a CPU more than 32 are slower."""
+    return 32 if device.type == "cpu" else 256
+
+
+def clips_at_once(device: torch.device, clip_length: int) -> int:
+    """How many clips are computed at once by default: those of 32 frames on a CPU, of 256 on a GPU; at least one."""
+    return max(1, frames_at_once(device) // clip_length)
+
+
 class InferenceNetwork(Protocol):
     """What computes: a half for frames, a half for clips, and the head.
 

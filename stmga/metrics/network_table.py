@@ -11,7 +11,7 @@ import torch
 from stmga.embedding.cost import Cost, Speed, cost_of, speeds_of
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
-from stmga.embedding.network import TrackletNetwork
+from stmga.embedding.network import TrackletNetwork, frames_at_once
 from stmga.metrics.cost_picture import Point, cost_picture
 from stmga.metrics.evaluation import Evaluation, evaluate
 from stmga.metrics.protocol import Protocol
@@ -204,7 +204,7 @@ def describe_measured(measured: Mapping[str, Any]) -> str:
     m = measured
     return (
         f"GMAC and clips/s are of {FRAMES} frames. "
-        f"clips/s: medians, in turns; batches of {m['batch']} clips, {m['precision']}, on {m['device']} of "
+        f"clips/s: medians, in turns; batches of {m['batch']}, {m['precision']}, on {m['device']} of "
         f"{m['processor']}, {m['threads']} threads, torch {m['torch']}; no reading of images"
     )
 
@@ -212,9 +212,10 @@ def describe_measured(measured: Mapping[str, Any]) -> str:
 def _measured(networks: Mapping[str, TrackletNetwork], options: Mapping[str, Any]) -> dict[str, Any]:
     devices = sorted({str(network.device) for network in networks.values()})
     cuda = next((name for name in devices if name.startswith("cuda")), None)
-    default = ", ".join(str(n) for n in sorted({4 if name == "cpu" else 32 for name in devices}))
+    frames = ", ".join(str(n) for n in sorted({frames_at_once(network.device) for network in networks.values()}))
+    clips = options.get("batch_size")
     return {
-        "batch": options.get("batch_size") or default,
+        "batch": f"{clips} clips" if clips else f"{frames} frames",
         "precision": options.get("precision", "fp32") + (", compiled" if options.get("compile") else ""),
         "device": ", ".join(devices),
         "processor": torch.cuda.get_device_name(cuda) if cuda else processor(),

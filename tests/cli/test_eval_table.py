@@ -56,8 +56,8 @@ def test_each_row_is_what_the_network_gives_alone(place, run, tmp_path):
     for row, cost in zip(table["rows"], [own] * 4 + [foreign] * 2, strict=True):
         assert (row["parameters"], row["gmac"], row["mb"]) == (cost.parameters, cost.gmac, cost.mb)
         assert 0 < row["quartiles"][0] <= row["clips_per_s"] <= row["quartiles"][1]
-    assert re.search(r"medians, in turns; batches of 4 clips, fp32, on cpu of .*, 1 threads, torch", text)
-    assert table["measured"]["batch"] == "4"
+    assert re.search(r"medians, in turns; batches of 32 frames, fp32, on cpu of .*, 1 threads, torch", text)
+    assert table["measured"]["batch"] == "32 frames"
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.size == (2 * 2 * 560, 2 * 400)
 

@@ -15,6 +15,7 @@ from stmga.calibration import Calibration, Threshold
 from stmga.config import ARCHITECTURES, STMGAConfig
 from stmga.embedding.clip_dataset import Clips, clip_indices, on_device
 from stmga.embedding.embedder import TrackletEmbedder
+from stmga.embedding.network import clips_at_once
 from stmga.gallery.gallery import Gallery
 from stmga.hub.records import WeightRecord
 from stmga.model import STMGA
@@ -22,7 +23,7 @@ from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.transforms import ClipTransform
 from tests.support.embedder import TINY, build, tracklets, write
 
-# ---- the rule
+# ---- the rules
 
 
 @given(frames=st.integers(1, 70), length=st.integers(1, 9))
@@ -31,6 +32,17 @@ def test_all_frames_in_consecutive_clips_padded_by_looping(frames: int, length: 
     assert all(len(clip) == length for clip in clips)
     assert len(clips) == -(-frames // length)
     assert [i for clip in clips for i in clip] == [i % frames for i in range(len(clips) * length)]
+
+
+@pytest.mark.parametrize(
+    ("device", "length", "clips"),
+    [("cpu", 1, 32), ("cpu", 8, 4), ("cpu", 5, 6), ("cpu", 33, 1), ("cuda", 1, 256), ("cuda", 8, 32)],
+)
+def test_as_many_clips_at_once_as_have_32_frames_or_256_on_a_gpu(device: str, length: int, clips: int) -> None:
+    assert clips_at_once(torch.device(device), length) == clips
+    model = STMGA(replace(TINY, clip_length=length)).eval()
+    assert TrackletEmbedder(model).batch_size == clips_at_once(torch.device("cpu"), length)
+    assert TrackletEmbedder(model, batch_size=3).batch_size == 3
 
 
 @given(frames=st.integers(1, 70), length=st.integers(1, 9))
