@@ -2,7 +2,8 @@
 
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --seeds 0 1 2
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --ways all "no singles" "only norms"
-    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --site market --from runs/cuhk03/last
+    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --site market
+    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --from runs/cuhk03_alone/larger/last
     python -m benchmarks.accuracy.adaptation DATA -o runs/small --persons 30 --set rounds=2 --set steps=3
 
 DATA is the folder that `benchmarks.tools.research_data` unpacks. The site is one half of the identities of mars8-dev
@@ -13,7 +14,7 @@ with equal numbers of one camera and sequence are of one moment. mars8-dev has n
 For every way and seed, the network after every round is scored with labels on the other half, to compare with the score
 that needs none. The kept weights are also scored on the site's own people, and on what the network could before:
 rendered walkers, and the 100 CUHK03 identities that no training sees. Figures are in percent, of up to 8 frames
-of each tracklet, cosine.
+of each tracklet, cosine. A start without a calibration, such as a run, is calibrated on those 100 first.
 Finished runs and scores in FOLDER are kept: the same command resumes. Results join those of other ways and seeds in
 benchmarks/results/adaptation.json.
 """
@@ -25,6 +26,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.accuracy.adaptation_sites import SITES, SiteData, Test, forgotten
@@ -32,7 +34,7 @@ from benchmarks.turns import where
 from stmga import STMGA, TrackletEmbedder
 from stmga.cli.options import trained
 from stmga.data import load_benchmark
-from stmga.metrics import evaluate
+from stmga.metrics import calibrate, evaluate
 from stmga.tracklets.preload import preload
 from stmga.tracklets.split import evenly
 from stmga.utils.files import atomic_write
@@ -61,6 +63,18 @@ def scored(model: STMGA, test: Test, kept: Path, precision: str) -> dict[str, fl
         scores = {"mAP": round(100 * found.mAP, 2), "rank-1": round(100 * found.rank(1), 2)}
         atomic_write(file, json.dumps(scores).encode())
     return json.loads(file.read_text())
+
+
+def with_calibration(weight: str, held: Path, folder: Path) -> str:
+    """The weight; if it has no calibration, ``folder`` with a copy that has one, measured on ``held``."""
+    model, _ = trained(weight)
+    if model.record and model.record.calibration:
+        return weight
+    if not (folder / "config.json").is_file():
+        data = load_benchmark(held)
+        labelled = TrackletEmbedder(model)(preload([evenly(t, FRAMES) for t in (*data.query, *data.gallery)]))
+        model.save_pretrained(folder, record=replace(model.record, calibration=calibrate(labelled)))
+    return str(folder)
 
 
 def adapted(site: Path, run: Path, weight: str, seed: int, precision: str, settings: Iterable[str]) -> float:
@@ -148,12 +162,13 @@ def main() -> None:
     out = args.out / args.site
     data = SITES[args.site](args.data, out / "data", args.persons)
     before = forgotten(args.data, args.out)
-    weight = Path(args.weight).parent.name if "/" in args.weight else args.weight
+    weight = "-".join(Path(args.weight).parts[-3:])
+    start = with_calibration(args.weight, args.data / "cuhk03-held-soft" / "index.jsonl", args.out / "starts" / weight)
     runs: dict[str, list[dict]] = {}
     for way in args.ways:
         for seed in args.seeds:
             run = out / f"{way} {weight} {seed}".replace(" ", "-")
-            found = measured(data, before, run, args.weight, seed, args.precision, [*args.settings, *WAYS[way]])
+            found = measured(data, before, run, start, seed, args.precision, [*args.settings, *WAYS[way]])
             runs.setdefault(way, []).append(found)
             print(json.dumps(found), flush=True)
     result = json.loads(args.json.read_text()) if args.json.exists() else {}

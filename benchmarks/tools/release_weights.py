@@ -31,6 +31,7 @@ from benchmarks.turns import seconds
 from stmga import STMGA, Embeddings, WeightRecord, create_model, hub
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
+from stmga.embedding.network import clips_at_once
 from stmga.hub.records import BUNDLED, CONFIG_FILE, read_record
 from stmga.metrics import Evaluation
 from stmga.train.result import stage_of_run
@@ -73,9 +74,10 @@ def second_opinion(found: Evaluation, embeddings: Embeddings, scorer: Path, data
     return theirs
 
 
-def speed(model: STMGA, rounds: int = 10, batch: int = 4) -> dict[str, object]:
+def speed(model: STMGA, rounds: int = 10) -> dict[str, object]:
     """The network as the embedder runs it, alone: the best of several rounds, others may compute beside it."""
     model = model.cpu().eval().fuse()
+    batch = clips_at_once(model.device, model.config.clip_length)
     clips = torch.rand(batch, model.config.clip_length, 3, *model.config.size)
     with torch.inference_mode():
         took = [seconds(lambda: model(clips)) for _ in range(rounds + 1)]

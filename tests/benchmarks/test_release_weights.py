@@ -44,7 +44,7 @@ def record_of(model, whole) -> WeightRecord:
     found, calibration = whole.found, whole.calibration
     return WeightRecord(
         name=NAME, config=model.config, sha256=model.record.sha256, metrics=(script.figures(found, "one seed"),),
-        calibration=calibration, speed=(script.speed(model, rounds=1, batch=1),), training_data="rendered figures",
+        calibration=calibration, speed=(script.speed(model, rounds=1),), training_data="rendered figures",
         training_command="stmga train ...", log="log.jsonl", licence=script.LICENCE, terms=script.TERMS,
     )  # fmt: skip
 
