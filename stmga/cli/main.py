@@ -35,7 +35,7 @@ from stmga.cli import (
 from stmga.cli.flags import flags_of, in_flags
 from stmga.cli.parser import EXIT_CODES
 from stmga.utils.cpu import keep_freed_memory
-from stmga.utils.text import visible
+from stmga.utils.text import did_you_mean, visible
 
 MODULES = (
     demo,
@@ -69,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = did_you_mean(words[0], COMMANDS)
+        parser.error(f"there is no command {words[0]!r}; {near or 'stmga --help lists them'}")
+    args = parser.parse_args(words)
     own = argv is None  # not called by another program, whose memory settings must not change
     if own and args.command in COMPUTING and os.environ.get("STMGA_KEEP_MEMORY") != "0":
         keep_freed_memory()

@@ -15,6 +15,7 @@ from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.tracklet import Frame, Tracklet, TrackletError
 from stmga.utils.files import atomic_path, atomic_write
 from stmga.utils.foreign import fast_json
+from stmga.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +106,8 @@ class Shards:
     def _with_bar(self, todo: list[Tracklet]) -> Iterable[Tracklet]:
         if not self.progress:
             return todo
-        from tqdm import tqdm
-
         done = len(self.tracklets) - len(todo)
-        return tqdm(todo, desc="packing", unit="tracklet", initial=done, total=len(self.tracklets))
+        return progress_bar(todo, desc="packing", unit="tracklet", initial=done, total=len(self.tracklets), shown=True)
 
 
 def read_ahead(jobs: Iterable[Job], workers: int) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ from stmga.embedding.unit import NonFiniteVectorError, unit_only
 from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.isolation import isolated
+from stmga.utils.progress import progress_bar
 from stmga.utils.workers import Shared, batches
 
 logger = logging.getLogger(__name__)
@@ -268,11 +269,9 @@ class TrackletEmbedder:
                 self._shared_bar = None
 
     def _bar(self, total: int) -> AbstractContextManager[Any]:
-        from tqdm import tqdm
-
         if self._shared_bar is not None:
             return nullcontext(self._shared_bar)
-        return tqdm(total=total, unit="clip", desc="embed", disable=not (self.progress and total))
+        return progress_bar(total=total, unit="clip", desc="embed", shown=bool(self.progress and total))
 
 
 def _prepare(

@@ -199,8 +199,8 @@ def _no_file(repo: Repo, what: str, name: str, at: str, cause: BaseException, st
         return f"Nothing was uploaded to {repo.repo_id!r} at {hub} ({reason}); check the network and try again."
     if repo.offline:
         return (
-            f"Working offline, and {name}{at} is not whole in the cache {cache} ({what}). Load it once with network, "
-            "or give a folder that save_pretrained made."
+            f"Working offline, and the cache {cache} has no complete copy of {name}{at} ({what}). Load it once with "
+            "network, or give a folder that save_pretrained made."
         )
     if status:
         return f"{hub} answered HTTP {status} for {what} of {name}; try again later, or load from a folder."
@@ -212,6 +212,6 @@ def _no_file(repo: Repo, what: str, name: str, at: str, cause: BaseException, st
             "folder with cache_dir= or HF_HOME."
         )
     return (
-        f"{hub} cannot be reached or broke off ({what}), and {name}{at} is not whole in the cache {cache}. Check the "
-        "network and HF_ENDPOINT and try again later, or give a folder that save_pretrained made."
+        f"Could not download {what} of {name}{at} from {hub}, and the cache {cache} has no complete copy. Check the "
+        "network and HF_ENDPOINT and try again, or give a folder that save_pretrained made."
     )

@@ -27,6 +27,7 @@ from stmga.tracklets.images import crop
 from stmga.tracklets.tracklet import Tracklet
 from stmga.tracklets.video_frames import VideoFrames
 from stmga.utils.ahead import read_ahead
+from stmga.utils.progress import progress_bar
 
 QUALITY = 95  # of the crops of a live source
 
@@ -109,13 +110,12 @@ class VideoRun:
         )
 
     def _ended(self) -> Iterator[Track]:
-        from tqdm import tqdm
-
         earlier = iter(()) if self.log is None else self.log.earlier()
         begun = time.monotonic()
         frames = self.video if self.source.live else read_ahead(self.video)  # a live source must not fall behind
-        bar = tqdm(frames, total=self.video.expected, unit=" frames", desc=self.source.camera,
-                   disable=not self.progress)  # fmt: skip
+        bar = progress_bar(
+            frames, total=self.video.expected, unit=" frames", desc=self.source.camera, shown=self.progress
+        )
         with bar:
             for index, picture, stamp in bar:
                 seconds = self.clock(stamp)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from stmga.calibration import Calibration
 from stmga.people.identities import Identities
@@ -27,6 +26,7 @@ from stmga.tracklets.tracklet import Tracklet
 from stmga.tracklets.video import pictures
 from stmga.tracklets.video_file import VideoError, require_av
 from stmga.utils.files import atomic_path
+from stmga.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _until_damage(video: Path, max_pixels: int, progress: bool) -> Iterator[tupl
     """The pictures of a video, up to where it cannot be read any further."""
     count = 0
     try:
-        for found in tqdm(pictures(video, max_pixels), desc=video.name, unit="frame", disable=not progress):
+        for found in progress_bar(pictures(video, max_pixels), desc=video.name, unit="frame", shown=progress):
             yield found
             count += 1
     except VideoError as error:

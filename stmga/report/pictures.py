@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from stmga.tracklets.images import crop, read_image
 from stmga.tracklets.limits import MAX_PIXELS
 from stmga.tracklets.tracklet import Frame
 from stmga.tracklets.video import decode, frame_count
+from stmga.utils.progress import progress_bar
 
 QUALITY = 80
 WIDEST = 2  # width of a picture at most, in heights: boxes of persons are upright, a wider one is a fault
@@ -61,7 +61,7 @@ def write_pictures(
     made = Made(0, len(shots) - len(todo), {})
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(todo), desc="pictures", unit="picture", disable=not progress) as bar,
+        progress_bar(total=len(todo), desc="pictures", unit="picture", shown=progress) as bar,
     ):
         for name, reason in _in_turn(pool, _jobs(todo, folder, max_pixels)):
             bar.update()

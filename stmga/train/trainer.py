@@ -36,6 +36,7 @@ from stmga.utils.distributed import (
     mean_of,
     shared_buffers,
 )
+from stmga.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -234,16 +235,8 @@ class Trainer:
         raise TrainingError(f"{faults}; {self._kept()}; run the same command to resume from it")
 
     def _bar(self, epoch: int) -> Any:
-        from tqdm import tqdm
-
-        title, silent = f"epoch {epoch + 1}/{self.config.epochs}", not self.options.progress
-        return tqdm(
-            total=len(self.inputs.sampler),
-            initial=self.state.step,
-            desc=title,
-            unit="step",
-            disable=silent,
-        )
+        title, total = f"epoch {epoch + 1}/{self.config.epochs}", len(self.inputs.sampler)
+        return progress_bar(total=total, initial=self.state.step, desc=title, unit="step", shown=self.options.progress)
 
     # ---- what is kept
 

@@ -42,6 +42,13 @@ def test_help_shows_an_example_and_the_exit_codes(command, capsys):
     assert "exit codes: 0 done" in text
 
 
+@pytest.mark.parametrize(("typed", "said"), [("serch", "did you mean 'search'?"), ("zzz", "stmga --help lists them")])
+def test_a_mistyped_command_gets_the_closest_name(typed, said, capsys):
+    with pytest.raises(SystemExit):
+        main([typed, "x"])
+    assert capsys.readouterr().err.splitlines()[-1] == f"stmga: error: there is no command {typed!r}; {said}"
+
+
 @pytest.mark.parametrize("argv", [[], ["dance"], ["embed"], ["search", "a", "b", "--top", "0"], ["weights", "--loud"]])
 def test_wrong_usage_is_exit_code_2(argv, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -48,7 +48,7 @@ def test_a_full_disk_while_downloading(hub, files, tmp_path, monkeypatch):
 def test_no_network_and_nothing_cached(tmp_path, monkeypatch, revision):
     use(monkeypatch, "http://127.0.0.1:9", tmp_path)
     start = time.monotonic()
-    refuse("http://127.0.0.1:9", "cannot be reached", "folder", revision=revision)
+    refuse("http://127.0.0.1:9", "Could not download", "folder", revision=revision)
     assert time.monotonic() - start < 30
 
 

@@ -137,7 +137,7 @@ def test_a_cached_file_that_rots_while_the_hub_is_away(hub, files, tmp_path, mon
     with read_only(tmp_path):
         refuse(*both, "could not be fetched again", "Read-only", revision=commit, long=True)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    refuse(*both, "could not be fetched again", "cannot be reached", revision=commit, long=True)
+    refuse(*both, "could not be fetched again", "Could not download", revision=commit, long=True)
 
 
 def test_a_spoilt_config_is_not_kept(hub, files, model):

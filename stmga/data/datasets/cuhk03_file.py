@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from stmga.data.datasets.matrices import check_dataset
 from stmga.tracklets.tracklet import TrackletError
 from stmga.utils.files import atomic_write
 from stmga.utils.foreign import escaped, open_regular
+from stmga.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     import h5py
@@ -52,7 +52,7 @@ def unpack_cuhk03(root: str | Path, *, progress: bool = False) -> dict[str, int]
             folder = root / f"images_{boxes}"
             folder.mkdir(exist_ok=True)
             counts[boxes] = 0
-            for name, pixels in tqdm(file.pictures(boxes), desc=folder.name, unit="crop", disable=not progress):
+            for name, pixels in progress_bar(file.pictures(boxes), desc=folder.name, unit="crop", shown=progress):
                 counts[boxes] += 1
                 if not (folder / name).exists():
                     atomic_write(folder / name, _png(pixels))

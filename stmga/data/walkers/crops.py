@@ -19,6 +19,7 @@ from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.tracklet import Tracklet
 from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_write
+from stmga.utils.progress import progress_bar
 
 MANIFEST = "manifest.jsonl"
 CLAIM = FolderClaim(file="walkers.json", what="a folder of walkers", other="holds other walkers")
@@ -98,15 +99,13 @@ class Crops:
 
     def _render(self, walks: Sequence[Walk], workers: int, progress: bool) -> list[str]:
         """Render the missing tracklets; returns the lines of the manifest."""
-        from tqdm import tqdm
-
         with ExitStack() as stack:
             run: Any = map
             if workers:
                 pool = stack.enter_context(ProcessPoolExecutor(workers))
                 stack.callback(pool.shutdown, cancel_futures=True)
                 run = partial(pool.map, chunksize=max(1, min(16, len(walks) // (4 * workers))))
-            return list(tqdm(run(self._write, walks), total=len(walks), unit="tracklet", disable=not progress))
+            return list(progress_bar(run(self._write, walks), total=len(walks), unit="tracklet", shown=progress))
 
     def _write(self, walk: Walk) -> str:
         """Write one tracklet, whole or not at all; returns its line of the manifest."""

@@ -18,6 +18,7 @@ from stmga.tracklets.manifest import manifest_line
 from stmga.tracklets.video_file import require_av
 from stmga.utils.claim import FolderClaim
 from stmga.utils.files import atomic_path
+from stmga.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,9 +98,7 @@ def _files(folder: Path, number: int) -> tuple[Path, Path]:
 
 def _shoot(folder: Path, spec: SceneSpec, codec: str, missing: list[int], workers: int, progress: bool) -> None:
     """Render the missing cameras."""
-    from tqdm import tqdm
-
-    with tqdm(total=len(missing) * spec.frames, unit="frame", disable=not progress) as bar:
+    with progress_bar(total=len(missing) * spec.frames, unit="frame", shown=progress) as bar:
         if not workers:
             for number in missing:
                 for _ in _film(folder, spec, codec, number):
