@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-import platform
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stmga.backbones import ModuleTrunk
 from stmga.backbones.folding import after_norm, watched_pairs
+from stmga.backbones.packing import can_pack, pack
+from stmga.backbones.staged import Trunk
 
 if TYPE_CHECKING:
     from stmga.model import STMGA
@@ -65,37 +66,13 @@ def fused(model: STMGA, *, half: torch.dtype | None = None, digest: str = "") ->
 
 
 def packed(model: STMGA) -> STMGA:
-    """The given network, a fused one on a CPU, with its 3 x 3 and larger convolutions packed as oneDNN reads them.
+    """The given network, a fused one on a CPU, with its ResNet packed: see :mod:`stmga.backbones.packing`.
 
-    oneDNN otherwise copies them into that order at every call, which for one frame takes up to a third of the time. The
-    results are the same to 1e-6. The network then only computes: its trunk has no weights to save, move or export. On
-    other processors than x86, and in trunks of other libraries, nothing changes.
+    On other processors than x86, and in trunks of other libraries, whose weights they may read, nothing changes.
     """
-    if isinstance(model.backbone, ModuleTrunk):  # a module of another library may read the weights of its convolutions
-        return model
-    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")  # torch.compile uses it; it is not public
-    if known and platform.machine().lower() in ("x86_64", "amd64") and torch.backends.mkldnn.is_available():
-        for parent in list(model.backbone.modules()):
-            for name, module in list(parent.named_children()):
-                # Other types have a forward of their own. Those of one pixel are matrix products, which packed weights
-                # make up to three times as slow.
-                if type(module) is nn.Conv2d and module.kernel_size != (1, 1) and module.padding_mode == "zeros":
-                    setattr(parent, name, PackedConv2d(module))
+    if isinstance(model.backbone, Trunk) and can_pack():
+        pack(model.backbone)
     return model
-
-
-class PackedConv2d(nn.Module):
-    """A convolution in float32 with its weights in oneDNN's order, as torch.compile makes it."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.how: list[Any] = [conv.padding, conv.stride, conv.dilation, conv.groups]
-        self.bias = conv.bias
-        self.weights = torch._C._nn.mkldnn_reorder_conv2d_weight(conv.weight.detach().to_mkldnn(), *self.how)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weights, self.bias, *self.how, "none", [], "")
-        return found
 
 
 def foldable_pairs(model: STMGA) -> Iterator[tuple[nn.Module, str, nn.Module, str]]:

@@ -91,7 +91,8 @@ class Partwise(nn.Module):
         # mean_i (R psi(x))_i = psi(mean_i (R x)_i), because psi is linear and the rows of R add up to 1: so psi sees
         # one vector instead of n, and only the mean of R's rows matters.
         mean = x.mean(1)
-        if self.phi is None:
+        # A single vector relates to itself alone. In training, phi and omega still need a gradient, if only zero.
+        if self.phi is None or (x.shape[1] == 1 and not self.training):
             return self.psi(mean) + mean
         share = self.relation(x).mean(1, keepdim=True).to(x.dtype)  # (b 1 n)
         return self.psi((share @ x).squeeze(1)) + mean

@@ -63,6 +63,15 @@ def test_partwise_of_one_vector_is_psi_plus_itself():
     assert {name.split(".")[0] for name, _ in block.named_parameters()} == {"psi"}
 
 
+def test_one_vector_of_a_scale_that_varies_is_the_same_with_and_without_its_relation():
+    block = randomise(Partwise(8, 8, related=True, tau=0.05))
+    x = torch.randn(3, 1, 8)
+    with_relation = block.train()(x)
+    assert torch.equal(block.eval()(x), with_relation)
+    with_relation.sum().backward()
+    assert all(p.grad is not None for p in block.parameters())  # also those that one vector cannot change
+
+
 def test_relation_is_the_same_for_a_scaled_input_without_biases():
     block = randomise(Partwise(8, 8, related=True, tau=0.05)).double()
     nn.init.zeros_(block.phi.bias), nn.init.zeros_(block.omega.bias)
