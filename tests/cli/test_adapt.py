@@ -17,7 +17,7 @@ from tests.support.adapt import small
 from tests.support.train import assert_same
 
 QUICK = ["--rounds", "2", "--steps", "3", "--lr", "1e-4", "-q"]
-QUICK += [word for setting in ("persons=4", "frames=4", "keep=0.9") for word in ("--set", setting)]
+QUICK += [word for setting in ("persons=4", "frames=4", "keep=0.9", "start_share=0") for word in ("--set", setting)]
 
 
 @pytest.fixture(scope="module", name="place")

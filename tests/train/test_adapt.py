@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import stmga
+from stmga.data.walkers.render import render_walkers
 from stmga.hub.records import read_record
 from stmga.tracklets.tracklet import Tracklet
 from stmga.train import NotFiniteError, StoppedError, Trainer, TrainingError, adapt
@@ -57,7 +58,7 @@ def test_the_record_says_where_the_weights_come_from_and_that_no_label_was_used(
     assert parent.training_data in record.training_data
     assert record.stages[:-1] == parent.stages
     assert record.stages[-1]["data"] == "yard, without labels"
-    assert record.stages[-1]["rounds"] == f"{whole.best} of 3 steps"
+    assert record.stages[-1]["rounds"] == f"{whole.best} of 3 steps, then 30% of the start"
     assert record.metrics == ()
     assert record.calibration.digest == best.digest()
     assert "not on labels" in record.calibration.data
@@ -104,6 +105,14 @@ def test_a_finished_adaptation_computes_nothing_again(whole, model, tracklets, m
     assert again.rounds == whole.rounds
 
 
+def test_what_is_kept_has_its_share_of_the_start(whole, model):
+    rounds = [stmga.STMGA.from_pretrained(whole.folder / f"round-{n}" / "last").state_dict() for n in (1, 2)]
+    start, kept = (one.state_dict() for one in (model, stmga.STMGA.from_pretrained(whole.weights)))
+    name = "backbone.layer3.0.conv1.weight"
+    expected = 0.3 * start[name] + 0.7 * rounds[whole.best - 1][name]
+    torch.testing.assert_close(kept[name], expected, rtol=0, atol=1e-7)
+
+
 def test_a_round_that_is_not_finite_ends_it_with_the_last_good_one(model, tracklets, tmp_path, monkeypatch):
     real = Trainer.step
     count = []
@@ -146,13 +155,14 @@ def test_people_who_look_alike_keep_the_start(model, tmp_path):
     assert read_record(found.weights).name == model.record.name
 
 
-def test_people_who_come_by_once_keep_the_start(model, tracklets, tmp_path):
-    """At a threshold that no pair reaches, everybody stays alone."""
+def test_people_who_come_by_once_keep_the_start(model, tmp_path):
+    """Fifty people, each seen once, and a threshold that no cosine reaches: everybody stays alone."""
+    once = render_walkers(50, cameras=1, tracklets=1, frames=4, size=(64, 32))
     points = tuple(replace(p, similarity=1.0) for p in model.record.calibration.thresholds)
     strict = small()
     strict.record = replace(strict.record, calibration=replace(strict.record.calibration, thresholds=points))
-    found = adapt(strict, tracklets, tmp_path / "site", QUICK)
-    assert found.best == 0
+    found = adapt(strict, once, tmp_path / "site", QUICK)
+    assert (found.best, len(found.rounds)) == (0, 1)
     assert "stay alone" in found.stopped
 
 

@@ -36,6 +36,8 @@ class AdaptConfig(Settings):
         mix_cameras: draw the clips of an identity from as many cameras as possible.
         teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
             round saves; 0 takes the weights of the last step.
+        start_share: how much of the weights it started from a round's result has; the next round trains on without
+            them. It forgets less of what the network could elsewhere (:func:`stmga.train.adaptation.blend.blended`).
         only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
         precision: of training and of embedding: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"``. The pass of
             ``only_norms`` is in float32.
@@ -62,6 +64,7 @@ class AdaptConfig(Settings):
     times: bool = True
     mix_cameras: bool = True
     teacher: float = 0.0
+    start_share: float = 0.3
     only_norms: bool = False
     precision: str = "fp32"
     seed: int = 0
@@ -75,8 +78,9 @@ class AdaptConfig(Settings):
                 yield self.must(name, "be > 0")
         if not 0 < self.keep <= 1:
             yield self.must("keep", "be in 0..1, and more than 0")
-        if not 0 <= self.teacher < 1:
-            yield self.must("teacher", "be in 0..1, and less than 1")
+        for name in ("teacher", "start_share"):
+            if not 0 <= getattr(self, name) < 1:
+                yield self.must(name, "be in 0..1, and less than 1")
 
     def lr_of(self, number: int) -> float:
         """The learning rate at which the ``number``-th round begins; within a round it falls too.

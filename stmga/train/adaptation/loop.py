@@ -16,6 +16,7 @@ from stmga.embedding.unit import NonFiniteVectorError
 from stmga.model import STMGA
 from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet
+from stmga.train.adaptation.blend import blended
 from stmga.train.adaptation.config import LONGEST, AdaptConfig
 from stmga.train.adaptation.folder import CLAIM, AdaptFolder
 from stmga.train.adaptation.labels import Labels, carried, linked, quiet_linking
@@ -152,7 +153,7 @@ class _Adaptation:
         """Train, except before the first; then embed, link and score."""
         begun = time.perf_counter()
         try:
-            model = self._trained(number) if number else self.start
+            model = self._result(self._trained(number)) if number else self.start
             trained = time.perf_counter()
             view = self.site.view(self._embedder(model))
         except (NotFiniteError, NonFiniteVectorError) as error:
@@ -219,6 +220,11 @@ class _Adaptation:
         model.record = self.start.record
         return model
 
+    def _result(self, trained: STMGA) -> STMGA:
+        """What a round is judged by, and what is kept of it."""
+        share = 0.0 if self.config.only_norms else self.config.start_share
+        return blended(self.start, trained, share) if share else trained
+
     def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
         """Write the weights of the best round, with their record."""
         best = best_of(rows)
@@ -226,9 +232,10 @@ class _Adaptation:
         if best == 0:
             model.save_pretrained(self.folder.best)
             return Adapted(self.folder.path, rows, best, stopped)
-        adapted = self._weights(best)
+        adapted = self._result(self._weights(best))
         view, labels = self.folder.load(best, len(self.site))
-        what = "batch norms only" if self.config.only_norms else f"{best} of {self.config.steps} steps"
+        share = f", then {self.config.start_share:.0%} of the start" if self.config.start_share else ""
+        what = "batch norms only" if self.config.only_norms else f"{best} of {self.config.steps} steps{share}"
         stage = {"rounds": what, "seed": self.config.seed}
         record = adapted_record(adapted, self.site, self.name, labels, view, stage, self.started_from)
         adapted.save_pretrained(self.folder.best, record=record)
