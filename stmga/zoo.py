@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from stmga.transforms import ClipTransform
 
 # The weight that `pretrained=True` loads if an architecture has several: architecture -> tag.
-DEFAULT_TAGS: dict[str, str] = {"stmga_resnet18_c4": "market_cuhk03"}  # of architectures with several weights
+DEFAULT_TAGS = {  # of architectures with several weights
+    "stmga_resnet18_c4": "market_cuhk03",
+    "stmga_resnet50_c4": "market_cuhk03_256",
+}
 INPUT_FIELDS = {"clip_length", "size", "mean", "std"}  # fields in which a weight may differ from its architecture
 
 
