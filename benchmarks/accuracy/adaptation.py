@@ -37,6 +37,7 @@ from stmga.data import load_benchmark
 from stmga.metrics import calibrate, evaluate
 from stmga.tracklets.preload import preload
 from stmga.tracklets.split import evenly
+from stmga.train import AdaptConfig
 from stmga.train.adaptation.blend import blended
 from stmga.utils.files import atomic_write
 from stmga.utils.text import text_table
@@ -99,9 +100,8 @@ def measured(
         atomic_write(run / "cpu.json", json.dumps(round(seconds)).encode())
     rows = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     start, kept = trained(weight)[0], run.parent / "scores"
+    share = AdaptConfig.from_dict(json.loads((run / "adapt.json").read_text())["config"]).kept_of_start
     # The start as it is adapted: with clips of the same length, if anything was trained.
-    config = json.loads((run / "adapt.json").read_text())["config"]
-    share = 0.0 if config["only_norms"] else config["start_share"]
     networks = {0: start} | {
         row["round"]: blended(start, STMGA.from_pretrained(run / f"round-{row['round']}" / "last"), share)
         for row in rows[1:]

@@ -212,6 +212,6 @@ def _no_file(repo: Repo, what: str, name: str, at: str, cause: BaseException, st
             "folder with cache_dir= or HF_HOME."
         )
     return (
-        f"Could not download {what} of {name}{at} from {hub}, and the cache {cache} has no complete copy. Check the "
+        f"Could not download {name}{at} from {hub} ({what}), and the cache {cache} has no complete copy. Check the "
         "network and HF_ENDPOINT and try again, or give a folder that save_pretrained made."
     )

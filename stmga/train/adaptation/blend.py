@@ -26,5 +26,4 @@ def blended(start: STMGA, trained: STMGA, share: float) -> STMGA:
         for name, value in found.state_dict().items():
             if value.is_floating_point():
                 value.lerp_(before[name].to(value), share)
-    found.record = trained.record
     return found

@@ -82,6 +82,11 @@ class AdaptConfig(Settings):
             if not 0 <= getattr(self, name) < 1:
                 yield self.must(name, "be in 0..1, and less than 1")
 
+    @property
+    def kept_of_start(self) -> float:
+        """The share of the start in a round's result: none where only the batch norms change."""
+        return 0.0 if self.only_norms else self.start_share
+
     def lr_of(self, number: int) -> float:
         """The learning rate at which the ``number``-th round begins; within a round it falls too.
 

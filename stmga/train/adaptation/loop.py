@@ -222,7 +222,7 @@ class _Adaptation:
 
     def _result(self, trained: STMGA) -> STMGA:
         """What a round is judged by, and what is kept of it."""
-        share = 0.0 if self.config.only_norms else self.config.start_share
+        share = self.config.kept_of_start
         return blended(self.start, trained, share) if share else trained
 
     def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
