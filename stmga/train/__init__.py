@@ -7,10 +7,11 @@ from stmga.train.distillation import Teacher, TeacherError, teacher_vectors
 from stmga.train.engine import train, training_process
 from stmga.train.errors import NotFiniteError, StoppedError, TrainingError
 from stmga.train.heads import IdentityHeads
-from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, relation_loss, triplet_loss
+from stmga.train.losses import identity_loss, part_attention_loss, part_class_loss, triplet_loss
 from stmga.train.network import start_trunk, with_input
 from stmga.train.objective import Objective
 from stmga.train.result import Result
+from stmga.train.teaching import TeacherLoss
 from stmga.train.trainer import RunOptions, Trainer
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "StoppedError",
     "Teacher",
     "TeacherError",
+    "TeacherLoss",
     "TrainConfig",
     "Trainer",
     "TrainingError",
@@ -34,7 +36,6 @@ __all__ = [
     "part_attention_loss",
     "part_class_loss",
     "recipe",
-    "relation_loss",
     "start_trunk",
     "teacher_vectors",
     "train",

@@ -94,7 +94,7 @@ class TrainConfig(Settings):
     weight_pa: float = 1.0
     lambda_pce: float = 0.1
     weight_regions: float = 0.0
-    weight_teacher: float = 1.0
+    weight_teacher: float = 10.0
     residual: str = "direct"
     epochs: int = 150
     steps: int | None = None

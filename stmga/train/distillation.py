@@ -161,6 +161,18 @@ class Teacher:
             )
         return F.normalize(torch.stack(means), dim=1)
 
+    def directions(self, dim: int) -> Tensor:
+        """(d k), the orthonormal main directions of the vectors, as many as they have but at most ``dim``.
+
+        Logs how much of the vectors' squared length lies in them, if not all.
+        """
+        vectors = self._plain.float()
+        values, basis = torch.linalg.eigh(vectors.T @ vectors)  # in ascending order
+        if len(values) > dim:
+            share = float(values[-dim:].sum() / values.sum())
+            logger.info("%d of the teacher's %d dimensions hold %.1f %% of its vectors", dim, len(values), 100 * share)
+        return basis[:, -dim:]
+
     def about(self) -> dict[str, Any]:
         """What identifies the teacher in a run's settings, as plain JSON values."""
         return {key: self._about[key] for key in ("weights", "digest", "size", "vectors")}

@@ -111,38 +111,6 @@ def part_class_loss(logits: Tensor) -> Tensor:
     )
 
 
-def relation_loss(features: Tensor, taught: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """(b c), (b d) -> how far the similarities within a batch are from the teacher's; 0 where they are equal.
-
-    Not in the paper. From Passalis and Tefas, Learning Deep Representations with Probabilistic Knowledge Transfer, ECCV
-    2018, with a softmax as the kernel. Row i compares clip i with every other clip of the batch:
-
-        mean_i KL(p_i || q_i)        p_i, q_i: softmax over j != i of cos(i, j) / temperature, of teacher and student
-
-    Only similarities are compared, so c and d may differ. The teacher gets no gradient.
-
-    Args:
-        features: the student's, one row per clip.
-        taught: the teacher's vectors of the same clips.
-        temperature: with a low one, only the most similar clips matter.
-
-    Raises:
-        ValueError: fewer than two clips, or not as many rows on both sides.
-
-    >>> taught = torch.tensor([[1.0, 0], [0, 1], [2, 0]])
-    >>> relation_loss(taught, taught), round(float(relation_loss(torch.eye(3), taught)), 2)
-    (tensor(0.), 0.46)
-    """
-    if features.ndim != 2 or taught.ndim != 2 or len(features) != len(taught) or len(features) < 2:
-        raise ValueError(
-            f"expected features (b, c) and taught (b, d) with b at least 2, got {tuple(features.shape)} and "
-            f"{tuple(taught.shape)}"
-        )
-    both = features, taught.detach()
-    student, teacher = (F.log_softmax(_off_diagonal(1 - pairwise_distance(x, x)) / temperature, dim=1) for x in both)
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
 def memory_loss(features: Tensor, persons: Tensor, memory: Tensor, *, temperature: float = 0.1) -> Tensor:
     """(b c), (b), (k c) -> contrast of each row with the vectors of all k persons, mean over the batch.
 
@@ -161,13 +129,6 @@ def memory_loss(features: Tensor, persons: Tensor, memory: Tensor, *, temperatur
     """
     cosines = 1 - pairwise_distance(features, memory.detach())
     return F.cross_entropy(cosines / temperature, persons)
-
-
-def _off_diagonal(x: Tensor) -> Tensor:
-    """(b b) -> (b b-1), every row without its own column."""
-    b = len(x)
-    # without the last element, rows of b + 1 begin with the diagonal
-    return x.flatten()[:-1].view(b - 1, b + 1)[:, 1:].reshape(b, b - 1)
 
 
 def region_loss(parts: Tensor, whole: Tensor, regions: Tensor) -> Tensor:

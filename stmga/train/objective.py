@@ -23,9 +23,9 @@ from stmga.train.losses import (
     part_attention_loss,
     part_class_loss,
     region_loss,
-    relation_loss,
     triplet_loss,
 )
+from stmga.train.teaching import TeacherLoss
 from stmga.utils.distributed import all_gather_grad
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,19 +36,20 @@ class Objective(nn.Module):
 
         total = sum over P_g, Z^F, Z^T, Z^C of (cross-entropy + triplet)  +  weight_pa L_PA  +  lambda_pce L_PCE
 
-    With ``taught`` (b d), the teacher's vectors of the same clips, the similarities of the final feature within the
-    batch learn from the teacher's (:func:`stmga.train.losses.relation_loss`, times weight_teacher).
+    With ``taught`` (b d), the teacher's vectors of the same clips, the final feature learns to point where they do
+    (:class:`stmga.train.TeacherLoss`, times weight_teacher).
 
     With ``regions`` (k t n h w), the last k clips are rendered, without identities. They only take part in the region
     loss (:func:`stmga.train.losses.region_loss`, times weight_regions).
 
     Terms of features that the network does not have are left out: the baseline has only those of Z^F. With several
-    processes, triplets and the teacher's similarities are taken over the batches of all processes.
+    processes, triplets and the teacher's rotation are taken over the batches of all processes.
 
     Args:
         model: the network that is trained.
         identities: number of persons; labels are 0..identities - 1.
         config: weights and kinds of the losses, and the precision.
+        directions: of the teacher, (d k); None without one.
 
     Example:
         >>> model = STMGA(STMGAConfig(backbone="resnet18", stage="c4"))
@@ -58,7 +59,7 @@ class Objective(nn.Module):
         (['ce/p_g', 'ce/z_c', 'ce/z_f'], 11)
     """
 
-    def __init__(self, model: STMGA, *, identities: int, config: TrainConfig) -> None:
+    def __init__(self, model: STMGA, *, identities: int, config: TrainConfig, directions: Tensor | None = None) -> None:
         super().__init__()
         self.model = model
         self.config = config
@@ -69,6 +70,9 @@ class Objective(nn.Module):
         # C_p: one classifier for all parts, which predicts the number of the part (eq. 3)
         classify = model.cpa is not None and config.lambda_pce > 0
         self.part_classifier = nn.Linear(model.dim, parts) if classify else None
+        self.teacher_loss = None
+        if directions is not None and config.weight_teacher > 0:
+            self.teacher_loss = TeacherLoss(directions, model.dim)
 
     def forward(
         self, clips: Tensor, labels: Tensor, regions: Tensor | None = None, taught: Tensor | None = None
@@ -90,9 +94,9 @@ class Objective(nn.Module):
                 raw = feature if self.config.triplet_on == "post_bn" else features[name]
                 terms[f"triplet/{name}"] = self._triplet(raw, labels)
             total = torch.stack(list(terms.values())).sum()
-            if taught is not None and self.config.weight_teacher > 0:
+            if taught is not None and self.teacher_loss is not None:
                 feature = outputs[self.heads.final].feature
-                terms["teacher"] = relation_loss(all_gather_grad(feature.float()), all_gather_grad(taught))
+                terms["teacher"] = self.teacher_loss(all_gather_grad(feature.float()), all_gather_grad(taught))
                 total = total + self.config.weight_teacher * terms["teacher"]
             if cpa is not None and self.config.weight_pa > 0:
                 terms["pa"] = part_attention_loss(*attention_target(cpa, self.config.residual))
@@ -110,8 +114,12 @@ class Objective(nn.Module):
         return triplet_loss(feature, labels, margin=self.config.margin, distance=self.config.distance, others=others)
 
 
-def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objective | ContrastObjective:
+def build_objective(
+    model: STMGA, identities: int, config: TrainConfig, directions: Tensor | None = None
+) -> Objective | ContrastObjective:
     """The network with the heads, or the memory, of the configuration; the same weights for the same seed.
+
+    ``directions`` are those of a teacher, if there is one.
 
     Raises:
         ValueError: ``recompute`` names a stage that the trunk does not have, or ``frozen`` others than its first ones.
@@ -122,8 +130,10 @@ def build_objective(model: STMGA, identities: int, config: TrainConfig) -> Objec
     spare_relations(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        kind = ContrastObjective if config.contrast > 0 else Objective
-        objective = kind(model, identities=identities, config=config)
+        if config.contrast > 0:
+            objective: Objective | ContrastObjective = ContrastObjective(model, identities=identities, config=config)
+        else:
+            objective = Objective(model, identities=identities, config=config, directions=directions)
     if config.compile:
         objective.compile()
     return objective

@@ -82,7 +82,8 @@ class Trainer:
         persons = len(self.inputs.data.identities)
         taught_by = self.teacher.about() if self.teacher else None
         spec = run_spec(model, benchmark, config, persons, world.size, started_from, taught_by)
-        self.objective = build_objective(model, persons, config)
+        directions = self.teacher.directions(model.dim) if self.teacher else None
+        self.objective = build_objective(model, persons, config, directions)
         if after is not None:
             after.start_heads(self.objective, spec["data"]["identities"])
         self.module = distributed(self.objective.to(world.device), world)
