@@ -42,7 +42,7 @@ class TeacherLoss(nn.Module):
         if directions.ndim != 2 or directions.shape[1] > dim:
             raise ValueError(f"expected directions (d, k) with k at most {dim}, got {tuple(directions.shape)}")
         self.register_buffer("directions", directions)
-        self.register_buffer("covariance", torch.zeros(directions.shape[1], dim))
+        self.register_buffer("covariance", directions.new_zeros(directions.shape[1], dim))
 
     def forward(self, features: Tensor, taught: Tensor) -> Tensor:
         (d, _), (_, c) = self.directions.shape, self.covariance.shape
