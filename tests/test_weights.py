@@ -54,8 +54,8 @@ def test_the_record_says_all_that_people_must_know(record):
     assert record.stages
     commands = record.training_command.splitlines()
     assert len(record.stages) == sum(command.startswith("stmga train ") for command in commands)
-    taught = [stage["teacher"] for stage in record.stages if "teacher" in stage]
-    assert taught == [command.split()[2] for command in commands if command.startswith("stmga teacher ")] * len(taught)
+    taught_by = {stage["teacher"] for stage in record.stages if "teacher" in stage}
+    assert taught_by == {command.split()[2] for command in commands if command.startswith("stmga teacher ")}
     if any(name in record.training_data.lower() for name in PEOPLE):
         assert "research only" in record.terms
     for row in record.metrics:

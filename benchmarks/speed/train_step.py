@@ -118,7 +118,7 @@ def main() -> None:
         "baseline": partial(side, "baseline", (), args.kept, args),
         whole: partial(side, "whole", tuple(args.recompute), args.kept, args),
     }
-    # With less kept from the forward pass, or with freed memory in the peak, the parameters are no lower bound.
+    # With less kept from the forward pass, or with freed memory in the peak, the parameters are not a lower bound.
     comparable = not args.recompute and not args.kept
     report_apart(sides, args, partial(least, args) if comparable else None)
 

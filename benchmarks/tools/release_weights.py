@@ -178,7 +178,7 @@ def record_of(model: STMGA, benchmark: Benchmark, whole: Measured, args: argpars
         speed=(speed(model), *([reading] if args.device == "cpu" else [])),
         training_data=args.training_data,
         stages=stages_of(args.best, args.log),
-        parent="" if noted.parent == args.name else noted.parent,  # an earlier file of this name is no other weight
+        parent="" if noted.parent == args.name else noted.parent,  # not an earlier file of its own
         training_command="\n".join(args.command),
         log=LOG,
         licence=args.licence,

@@ -31,7 +31,7 @@ def map_channels(module: nn.Module, size: tuple[int, int], *, what: str = "the t
         what: the name of the module in errors.
 
     Raises:
-        TypeError: it is no module, or gives no tensor.
+        TypeError: it is not a module, or gives no tensor.
         ValueError: it fails on frames of this size, is not float32, or gives no map, a map of another stride, or one
             with NaN or infinity.
 

@@ -14,7 +14,7 @@ from stmga.backbones.module_trunk import ModuleTrunk
 
 
 class _Watch(TorchFunctionMode):
-    """Counts the functions that take each tensor and give tensors; shapes and the like are no use of its values."""
+    """Counts the functions that take each tensor and give tensors; reading a shape does not use its values."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ class ModuleTrunk(nn.Module):
         dim: channels of its map; None finds them by :func:`map_channels`.
 
     Raises:
-        TypeError, ValueError: as :func:`map_channels`; or ``dim`` is no positive number.
+        TypeError, ValueError: as :func:`map_channels`; or ``dim`` is not a positive number.
     """
 
     memory_format = torch.preserve_format  # as its author has it

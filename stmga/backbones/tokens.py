@@ -21,7 +21,7 @@ class TokenMap(nn.Module):
 
     Raises:
         ValueError: a grid of fewer than one row or column; in ``forward``, tokens that do not fit the grid.
-        TypeError: ``vit`` is no module; in ``forward``, it gives no tokens.
+        TypeError: ``vit`` is not a module; in ``forward``, it gives no tokens.
 
     Example:
         >>> import torch

@@ -42,7 +42,7 @@ class Codes:
 class Columns:
     """Person and camera of n rows, and their first and last second, NaN where unknown.
 
-    ``present`` is None, or False for rows that are no tracklets any more.
+    ``present`` is None, or False for rows whose tracklet was removed.
     """
 
     person: Codes

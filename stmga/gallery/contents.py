@@ -32,7 +32,7 @@ class Contents(Protocol):
 
     @property
     def has_gaps(self) -> bool:
-        """Whether some rows are no tracklets any more."""
+        """Whether the tracklets of some rows were removed."""
         ...
 
     def items_at(self, rows: Sequence[int]) -> list[dict[str, Any]]: ...

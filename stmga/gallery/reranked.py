@@ -25,7 +25,7 @@ def reranked_topk(
 
     All queries and all rows are neighbours of each other, also rows that are excluded or below the threshold. So what
     is excluded does not change the order of the rest. Equal distances come in the order of the rows. Rows where
-    ``present`` (n) is False are no tracklets and no neighbours.
+    ``present`` (n) is False have no tracklet and are not neighbours.
     """
     from stmga.metrics.reranking import rerank  # here, so that `import stmga` stays fast
 

@@ -21,7 +21,7 @@ ROWS = 128  # of a block
 AT_ONCE = 256  # blocks that are changed in memory: 34 MB of 256-dimensional vectors
 FETCHED = 64  # blocks that are read at once for single rows
 KINDS = ("person", "camera")
-GONE = -2  # the person of a row that is no tracklet
+GONE = -2  # the person of a row without a tracklet
 
 
 @dataclass

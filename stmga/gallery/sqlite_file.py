@@ -28,7 +28,7 @@ TABLES = (
     "CREATE INDEX tracklets_hash ON tracklets (hash)",
     "CREATE INDEX tracklets_person ON tracklets (person)",
     "CREATE INDEX tracklets_camera ON tracklets (camera)",
-    "CREATE TABLE gaps (row INTEGER PRIMARY KEY)",  # rows of blocks that are no tracklets, to be filled
+    "CREATE TABLE gaps (row INTEGER PRIMARY KEY)",  # free rows of blocks, to be filled
     "CREATE TABLE labels (number INTEGER PRIMARY KEY, kind INTEGER NOT NULL, hash INTEGER NOT NULL, "
     "text INTEGER NOT NULL)",
     "CREATE INDEX labels_hash ON labels (hash)",

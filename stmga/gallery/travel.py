@@ -32,7 +32,7 @@ class Stays:
 
     @classmethod
     def of(cls, columns: Columns, names: Sequence[str]) -> Stays:
-        """The stays of tracklets; rows that are no tracklets any more have no camera."""
+        """The stays of tracklets; rows whose tracklet was removed have no camera."""
         number = {name: i for i, name in enumerate(names)}
         numbers = [-1 if name is None else number.get(name, -1) for name in columns.camera.names]
         camera = torch.tensor([*numbers, -1], dtype=torch.int64, device="cpu")[columns.camera.numbers]  # -1 is the last

@@ -83,7 +83,7 @@ def cache_of(repo_id: str, cache_dir: str | Path | None) -> Path:
 
 
 def remember(cache: Path, revision: str, commit: str) -> None:
-    """Store the commit of a revision, so that it can be resolved offline; a read-only cache is no error."""
+    """Store the commit of a revision, so that it can be resolved offline; a read-only cache is not an error."""
     ref = cache / "refs" / revision
     if not ref.resolve().is_relative_to((cache / "refs").resolve()):
         return

@@ -25,8 +25,9 @@ class Background:
     A pixel is foreground if it differs from the mean by more than the threshold, and by more than its own flicker.
     Foreground is not learned, so a person may stand still. Two kinds of objects are learned at once: one in which
     nothing has moved for a minute (a chair that was put down), and one whose outline is an edge of the mean, not of the
-    picture: a ghost, left where a person stood when the video began. A ghost is no person from its first frame on. It
-    is learned when nothing has moved in it for half a second, so that a mistake about someone who moves does not last.
+    picture: a ghost, left where a person stood when the video began. A ghost is not a person from its first frame on.
+    It is learned when nothing has moved in it for half a second, so that a mistake about someone who moves does not
+    last.
 
     Args:
         fps: frames per second.
@@ -56,12 +57,12 @@ class Background:
         if self.flooded > self.fps / 2:
             self._restart(now)
             return np.zeros_like(mask), difference
-        near = self.cv2.dilate(mask, np.ones((5, 5), np.uint8))  # the soft edge of a person is no background
+        near = self.cv2.dilate(mask, np.ones((5, 5), np.uint8))  # the soft edge of a person is not background
         self._learn(now, self.mean, ADAPT, self.cv2.bitwise_not(near))
         return mask, difference
 
     def forget(self, labels: NDArray[np.int32], stats: NDArray[np.int32]) -> list[int]:
-        """Learn the objects in the last picture that are background; returns the labels of all that are no persons.
+        """Learn the objects in the last picture that are background; returns the labels of all that are not persons.
 
         Args:
             labels: the object of each pixel ``(h, w)``, 0 for none.

@@ -40,7 +40,7 @@ def calibrate_unlabelled(halves: Embeddings, *, false_match_rates: Sequence[floa
             that can be measured; the log names the others.
 
     Raises:
-        ValueError: embeddings that are no halves, or too few pairs that are seen at the same time.
+        ValueError: embeddings that are not of halves, or too few pairs that are seen at the same time.
 
     >>> import torch
     >>> v = torch.nn.functional.normalize(torch.randn(200, 64, generator=torch.Generator().manual_seed(0)))

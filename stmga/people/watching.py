@@ -130,7 +130,7 @@ def _seen(
 
 
 def _free(start: str, names: Any) -> str:
-    """The first of start + 1, start + 2, ... that is no name yet."""
+    """The first of start + 1, start + 2, ... that is not a name yet."""
     number = 1
     while f"{start}{number}" in names:
         number += 1

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 MADE = ("cover", "flip")  # keys of items that stmga alone writes
 RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys that `extra` may not have
 SHARES = "are the boxes shares of the frame (normalised)? Multiply x, w by its width and y, h by its height"
-MOST = sys.float_info.max  # an integer beyond it is no float; math.isfinite would raise OverflowError
+MOST = sys.float_info.max  # a larger integer is not a float; math.isfinite would raise OverflowError
 CHUNK = 64  # files a thread opens before it fetches more
 
 Place = Callable[[int, "int | None"], str]  # (tracklet number, frame number or None) -> its location, as text

@@ -25,7 +25,7 @@ def open_video(file: Path, max_pixels: int | None = None) -> tuple[Any, Any]:
     """The container, which the caller closes, and its video stream; with `max_pixels` if it will be decoded.
 
     Raises:
-        VideoError: it is no video, is empty or cut off, has no video stream of a known codec, or larger pictures.
+        VideoError: it is not a video, is empty or cut off, has no video stream of a known codec, or larger pictures.
         OSError: it cannot be opened, or is a pipe or a device.
         ImportError: PyAV is not installed.
     """

@@ -113,15 +113,17 @@ def test_the_student_comes_near_the_teachers_similarities(weight):
     clips, labels, taught = torch.rand(8, 2, 3, 64, 32), torch.arange(8) // 2, torch.randn(8, 6)
     objective = build_objective(tiny(0, BASELINE), 4, TrainConfig(weight_teacher=weight), torch.eye(6)).train()
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3)
-    apart = []
+    losses, apart = [], []
     for _ in range(30):
         feature = objective.model.neck(objective.model.encode(clips)).detach()
         apart.append(float((pairwise_distance(feature, feature) - pairwise_distance(taught, taught)).abs().mean()))
         optimizer.zero_grad()
         terms = objective(clips, labels, None, taught)
+        losses.append(float(terms["teacher"].detach()) if weight else 0.0)
         terms["total"].backward()
         optimizer.step()
     if weight:
+        assert losses[-1] < 0.5 * losses[0]
         assert apart[-1] < 0.4 * apart[0]
     else:  # the other losses alone do not bring it there
         assert "teacher" not in terms
