@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stmga.metrics.neighbours import nearest
@@ -26,23 +27,23 @@ class Pairs:
         return len(self.rows)
 
 
-def shared_neighbours(vectors: Tensor, *, match: float, floor: float, most: int = 10, expand: int = 4) -> Pairs:
+def shared_neighbours(vectors: Tensor, *, match: float, floor: float, most: int = 10) -> Pairs:
     """``(n, c)`` vectors of length one, or zero -> pairs of rows that are neighbours or have a neighbour in common.
 
     Neighbours of a row are the rows among its ``k`` nearest that have it among their own, with a cosine of at least
-    ``floor``. Each has the weight exp(cosine - 1). The weights of a row are averaged with those of its ``expand - 1``
-    nearest neighbours, and sum to one. ``shared`` is the Jaccard similarity of two rows, ``s / (2 - s)`` with ``s`` the
-    sum of the smaller weights. The two rows themselves do not count: two vectors that are only neighbours of each other
-    share nothing. A row and each of its ``most`` nearest with a cosine of at least ``floor`` are a pair in any case.
+    ``floor``. Each has the weight exp(cosine - 1). The weights of a row sum to one. They are averaged with those of its
+    ``k / 3`` nearest rows, as far as these have a cosine of at least ``floor``. ``shared`` is the Jaccard similarity of
+    two rows, ``s / (2 - s)`` with ``s`` the sum of the smaller weights. The two rows themselves do not count: two
+    vectors that are only neighbours of each other share nothing. A row and each of its ``most`` nearest with a cosine
+    of at least ``floor`` are a pair in any case.
 
-    ``k`` is 1.5 times the mean number of rows that match a row, from 1 to ``most``: with three vectors per person, the
-    ten nearest are mostly other people, who would be shared too.
+    ``k`` is the mean number of rows that match a row, over the rows that match any, from 1 to ``most``: with three
+    vectors per person, the ten nearest are mostly other people, who would be shared too.
 
     Args:
         match: cosine from which two rows match, at least ``floor``.
         floor: cosine from which a row is a neighbour.
         most: the largest ``k``.
-        expand: over how many rows weights are averaged.
 
     Source: the k-reciprocal sets, weights and local expansion of Zhong et al., CVPR 2017 (as in
     :func:`stmga.metrics.reranking.rerank`), with a floor, without the pair itself, and with ``k`` from the data.
@@ -58,13 +59,22 @@ def shared_neighbours(vectors: Tensor, *, match: float, floor: float, most: int 
     rows, indices, squares = np.arange(n)[:, None], near.indices.numpy(), near.squares.numpy()
     cosines = _cosines(vectors, indices, squares)
     others = indices != rows
-    k = int(np.clip(round(1.5 * (others & (cosines >= match)).sum() / n), 1, most))
-    weights = _expanded(*_neighbours(vectors, indices[:, : k + 1], squares[:, : k + 1], floor), n, expand)
-    alike = others[:, : most + 1] & (cosines[:, : most + 1] >= floor)
+    k = _count((others & (cosines >= match)).sum(1), most)
+    weights = _weights(indices[:, : k + 1], cosines[:, : k + 1], floor)
+    alike = others & (cosines >= floor)
+    few = 1 + round(k / 3)
+    weights = _expanded(weights, indices[:, :few], alike[:, :few])
+    alike = alike[:, : most + 1]
     codes = (np.minimum(rows, indices) * n + np.maximum(rows, indices))[:, : most + 1][alike]
     found = [*_sums(weights, n), (codes, np.zeros(len(codes), dtype=np.float32))]
     codes, least = summed(*(np.concatenate(part) for part in zip(*found, strict=True)))
     return Pairs(*np.divmod(codes, n), (least / (2 - least)).astype(np.float32))
+
+
+def _count(matches: Ints, most: int) -> int:
+    """The mean number of matches of the rows that have any, from 1 to ``most``."""
+    matched = matches[matches > 0]
+    return int(np.clip(round(matched.mean()), 1, most)) if len(matched) else 1
 
 
 def _cosines(vectors: Tensor, indices: Ints, squares: Floats) -> Floats:
@@ -73,28 +83,27 @@ def _cosines(vectors: Tensor, indices: Ints, squares: Floats) -> Floats:
     return (lengths[:, None] + lengths[indices] - squares) / 2
 
 
-def _neighbours(vectors: Tensor, indices: Ints, squares: Floats, floor: float) -> tuple[Ints, Ints, Floats]:
-    """The k nearest ``(n, k)`` -> triples (row, neighbour, weight): by row, itself first, then nearest first."""
+def _weights(indices: Ints, cosines: Floats, floor: float) -> SparseRows:
+    """The k nearest ``(n, k)`` -> the weights of the neighbours of every row, itself included; each row sums to one."""
     n, k = indices.shape
     rows, columns = np.repeat(np.arange(n), k), indices.ravel()
     codes = np.sort(rows * n + columns)
     back = columns * n + rows
     mutual = codes[np.searchsorted(codes, back).clip(max=len(codes) - 1)] == back
-    cosines = _cosines(vectors, indices, squares).ravel()
-    kept = mutual & (cosines >= floor) & (rows != columns)
+    kept = mutual & (cosines.ravel() >= floor) & (rows != columns)
     rows = np.concatenate([np.arange(n), rows[kept]])
     order = np.argsort(rows, kind="stable")
-    columns = np.concatenate([np.arange(n), columns[kept]])
-    values = np.concatenate([np.ones(n), np.exp(cosines[kept] - 1)]).astype(np.float32)
-    return rows[order], columns[order], values[order]
+    values = np.concatenate([np.ones(n), np.exp(cosines.ravel()[kept] - 1)]).astype(np.float32)[order]
+    rows, columns = rows[order], np.concatenate([np.arange(n), columns[kept]])[order]
+    return SparseRows.of(rows, columns, (values / np.bincount(rows, values, n)[rows]).astype(np.float32), n)
 
 
-def _expanded(rows: Ints, columns: Ints, values: Floats, n: int, expand: int) -> SparseRows:
-    """Every row becomes the mean of its own weights and those of its nearest neighbours; each row sums to one."""
-    weights = SparseRows.of(rows, columns, values, n)
-    first = np.arange(len(rows)) - weights.starts[rows] < expand
-    owner, at = weights.gather(columns[first])
-    codes, total = summed(rows[first][owner] * n + weights.columns[at], weights.values[at])
+def _expanded(weights: SparseRows, indices: Ints, alike: NDArray[np.bool_]) -> SparseRows:
+    """Every row becomes the mean of itself and of those of ``indices (n, k)`` that are ``alike``."""
+    n = len(indices)
+    rows = np.concatenate([np.arange(n), np.nonzero(alike)[0]])
+    owner, at = weights.gather(np.concatenate([np.arange(n), indices[alike]]))
+    codes, total = summed(rows[owner] * n + weights.columns[at], weights.values[at])
     rows, columns = np.divmod(codes, n)
     return SparseRows.of(rows, columns, (total / np.bincount(rows, total, n)[rows]).astype(np.float32), n)
 

@@ -41,8 +41,7 @@ def agglomerate(
     Args:
         pairs: from :func:`stmga.metrics.shared_neighbours.shared_neighbours`.
         constraints: two clusters that one of them refuses are never merged.
-        together: pairs of rows that are merged before all others, whatever their score. ``pairs`` may then name any
-            one row of such a group, with what all pairs of the rows of two groups share, summed.
+        together: pairs of rows that are merged before all others, whatever their score.
 
     >>> x = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
     >>> every = Pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), np.zeros(3, np.float32))

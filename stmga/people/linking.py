@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.shared_neighbours import Pairs, shared_neighbours
 from stmga.people.agglomerate import Constraint, agglomerate
 from stmga.people.constraints import KnownPersons, NoOverlap
-from stmga.people.duplicates import Groups, SameCamera, near_duplicates
 from stmga.people.evidence import camera_change, travel_change
+from stmga.people.groups import Groups
 from stmga.people.identities import Identities, Membership
 from stmga.people.memberships import memberships
 from stmga.people.thresholds import link_thresholds
@@ -41,8 +40,7 @@ def link(
     Two groups of tracklets become one person while the mean score of their pairs is at least the threshold. The score
     of a pair is its cosine plus the share of neighbours that both have (0..1, see
     :func:`stmga.metrics.shared_neighbours.shared_neighbours`), so a pair that many similar tracklets connect may be
-    less similar itself. Near-duplicates, as pieces of one stay in one camera, count as one neighbour. Within one camera
-    the threshold is that of a tenth of the rate, where it was measured.
+    less similar itself. Within one camera the threshold is that of a tenth of the rate, where it was measured.
 
     Two tracklets of one camera that overlap in time are never one person. Times are read from the items: ``time`` and
     ``end_time`` in seconds on a clock that all videos of the camera share, or ``start`` and ``end`` in frames of one
@@ -76,20 +74,16 @@ def link(
     least = _least_travel(embeddings, clock, travel)
     free = _without_times(embeddings, clock, frames)
     apart = _Constraints(persons, clock, frames, least)
-    vectors, cameras, ids = embeddings.vectors.numpy(), embeddings.cameras, embeddings.ids
-    pieces = near_duplicates(embeddings.vectors, [*apart.of_rows(), SameCamera(dict(enumerate(cameras)))])
-    means = torch.nn.functional.normalize(torch.from_numpy(pieces.sums(vectors)))
-    pairs = shared_neighbours(means, match=min(thresholds.cut, 1.0), floor=thresholds.floor)
-    change = camera_change(pairs, [cameras[row] for row in pieces.first], thresholds.camera_margin)
-    change += travel_change(pairs, _stays(pieces, clock), travel, embeddings.calibration, thresholds)
+    pairs = shared_neighbours(embeddings.vectors, match=min(thresholds.cut, 1.0), floor=thresholds.floor)
+    change = camera_change(pairs, embeddings.cameras, thresholds.camera_margin)
+    change += travel_change(pairs, clock, travel, embeddings.calibration, thresholds)
     pairs = Pairs(pairs.rows, pairs.columns, (pairs.shared + change).astype(np.float32))
     labels = agglomerate(
-        vectors, _of_rows(pairs, pieces), thresholds.cut,
-        constraints=apart.of_rows(), together=[*pieces.pairs(), *_together(persons)],
-    )  # fmt: skip
+        embeddings.vectors.numpy(), pairs, thresholds.cut, constraints=apart.of_rows(), together=_together(persons)
+    )
     people, may_join = Groups.named(labels), apart.of_groups(labels)
-    found = memberships(embeddings, people, pieces, pairs, thresholds.cut, may_join)
-    given = {row: (known or {})[ids[row]] for row in persons}
+    found = memberships(embeddings, people, pairs, thresholds.cut, may_join)
+    given = {row: (known or {})[embeddings.ids[row]] for row in persons}
     rows = [_as_given(one, given[row]) if row in given else one for row, one in enumerate(found)]
     return Identities(
         rows,
@@ -112,26 +106,6 @@ def _without_times(embeddings: Embeddings, clock: Mapping[int, Span], frames: Ma
 def _as_given(row: Membership, person: Any) -> Membership:
     """A row whose person is known: nothing about it is a guess."""
     return replace(row, person=person, confidence=1.0, alternative=None)
-
-
-def _of_rows(pairs: Pairs, pieces: Groups) -> Pairs:
-    """Pairs of pieces as pairs of their first rows, with the sum of what all their rows share."""
-    total = pairs.shared * (pieces.sizes[pairs.rows] * pieces.sizes[pairs.columns])
-    return Pairs(pieces.first[pairs.rows], pieces.first[pairs.columns], total.astype(np.float32))
-
-
-def _stays(pieces: Groups, clock: Mapping[int, Span]) -> dict[int, Span]:
-    """From the first second to the last of each group of near-duplicates, where all of its rows have times."""
-    found: dict[int, Span] = {}
-    missing = set()
-    for row, piece in enumerate(pieces.of.tolist()):
-        if row not in clock:
-            missing.add(piece)
-            continue
-        camera, (start, end) = clock[row]
-        _, (first, last) = found.get(piece, clock[row])
-        found[piece] = camera, (min(first, start), max(last, end))
-    return {piece: span for piece, span in found.items() if piece not in missing}
 
 
 @dataclass(frozen=True)

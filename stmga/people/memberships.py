@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.shared_neighbours import Pairs
 from stmga.metrics.sparse_rows import products, summed
-from stmga.people.duplicates import Groups
+from stmga.people.groups import Groups
 from stmga.people.identities import Membership
 
 LABELS = ("camera", "person", "start", "end", "time", "end_time")
@@ -19,7 +19,6 @@ LABELS = ("camera", "person", "start", "end", "time", "end_time")
 def memberships(
     embeddings: Embeddings,
     people: Groups,
-    pieces: Groups,
     pairs: Pairs,
     cut: float,
     may_join: Callable[[int, int], bool],
@@ -28,13 +27,12 @@ def memberships(
 
     Args:
         people: the tracklets of each identity.
-        pieces: groups of near-duplicates.
-        pairs: of pieces, with the mean of what their rows share.
+        pairs: with what their rows share.
         cut: the score of a person of its own.
         may_join: whether a row could be of an identity; both are row numbers, of an identity its first.
     """
     n = len(embeddings)
-    rows, identities, cosines, scores = _scores(embeddings.vectors.numpy(), people, pieces, pairs, cut)
+    rows, identities, cosines, scores = _scores(embeddings.vectors.numpy(), people, pairs, cut)
     own = people.of[rows] == identities
     other = np.full(n, -1)  # the best identity that it could be instead
     instead = np.full(n, -1.0)
@@ -59,27 +57,18 @@ def memberships(
 
 
 def _scores(
-    vectors: NDArray[np.float32], people: Groups, pieces: Groups, pairs: Pairs, cut: float
+    vectors: NDArray[np.float32], people: Groups, pairs: Pairs, cut: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """(row, identity, mean cosine, mean score) of every tracklet with its own identity and all that it has pairs in."""
     n = len(vectors)
-    identity = people.of[pieces.first]
+    itself = np.arange(n) * n + people.of
     ends = np.concatenate([pairs.rows, pairs.columns]), np.concatenate([pairs.columns, pairs.rows])
-    shares = np.concatenate([pairs.shared, pairs.shared]) * pieces.sizes[ends[1]]
-    itself = np.arange(len(pieces.first)) * n + identity  # what the rows of a piece share with each other counts as 0
-    codes = np.concatenate([ends[0] * n + identity[ends[1]], itself])
-    codes, shared = summed(codes, np.concatenate([shares, np.zeros(len(itself))]))
-    piece, identities = np.divmod(codes, n)
-    # From pieces to their rows, in order of the rows.
-    counts = np.bincount(piece, minlength=len(pieces.first))
-    starts, lengths = (np.cumsum(counts) - counts)[pieces.of], counts[pieces.of]
-    rows = np.repeat(np.arange(n), lengths)
-    at = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(starts, lengths)
-    identities, shared = identities[at], shared[at]
+    codes = np.concatenate([ends[0] * n + people.of[ends[1]], itself])
+    codes, shared = summed(codes, np.concatenate([pairs.shared, pairs.shared, np.zeros(n)]))
+    rows, identities = np.divmod(codes, n)
     own = people.of[rows] == identities
     squares = np.einsum("nc,nc->n", vectors, vectors)
     others = people.sizes[identities] - own  # a tracklet is not compared with itself
-    sums = people.sums(vectors)
-    cosines = (products(vectors, rows, sums, identities) - own * squares[rows]) / np.maximum(others, 1)
+    cosines = (products(vectors, rows, people.sums(vectors), identities) - own * squares[rows]) / np.maximum(others, 1)
     scores = np.where(others > 0, cosines + shared / np.maximum(others, 1), cut)
     return rows, identities, cosines, scores

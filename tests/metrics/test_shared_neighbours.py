@@ -9,12 +9,13 @@ from stmga.metrics.shared_neighbours import shared_neighbours
 from tests.support.vectors import people
 
 
-def dense(x, match, floor, most, expand):
+def dense(x, match, floor, most):
     """The definition, entry by entry: (n, n) shared neighbours, zero where two rows have nothing in common."""
     x = x.double().numpy()
     n, cosines = len(x), x @ x.T
-    matches = sum(cosines[i, j] >= match for i in range(n) for j in range(n) if i != j)
-    k = min(max(round(1.5 * matches / n), 1), most)
+    matches = [sum(cosines[i, j] >= match for j in range(n) if i != j) for i in range(n)]
+    matched = [count for count in matches if count]
+    k = min(max(round(sum(matched) / len(matched)), 1), most) if matched else 1
     distances = ((x[:, None] - x[None]) ** 2).sum(2)
     np.fill_diagonal(distances, -1)  # every vector is its own nearest
     order = np.argsort(distances, axis=1, kind="stable")
@@ -24,8 +25,9 @@ def dense(x, match, floor, most, expand):
     weights = np.zeros((n, n))
     for i, members in enumerate(neighbours):
         weights[i, members] = [1 if j == i else np.exp(cosines[i, j] - 1) for j in members]
-    mean = np.stack([weights[members[:expand]].mean(0) for members in neighbours])
-    mean /= mean.sum(1, keepdims=True)
+    weights /= weights.sum(1, keepdims=True)
+    nearest = [[i] + [j for j in order[i, : 1 + round(k / 3)] if j != i and cosines[i, j] >= floor] for i in range(n)]
+    mean = np.stack([weights[rows].mean(0) for rows in nearest])
     shared = np.zeros((n, n))
     for i in range(n):
         for j in range(n):
@@ -36,21 +38,21 @@ def dense(x, match, floor, most, expand):
 
 
 @pytest.mark.parametrize(
-    ("n", "match", "floor", "most", "expand"),
-    [(40, 0.5, 0.5, 10, 4), (40, 0.8, 0.5, 10, 4), (40, 0, -1, 3, 1), (23, 0.7, 0.7, 10, 2), (5, 0, 0, 10, 4),
-     (1, 0.5, 0.5, 10, 4)],
+    ("n", "match", "floor", "most"),
+    [(40, 0.5, 0.5, 10), (40, 0.8, 0.5, 10), (40, 0, -1, 3), (40, 0, -1, 1), (23, 0.7, 0.7, 10), (5, 0, 0, 10),
+     (40, 1.1, 0.3, 10), (1, 0.5, 0.5, 10)],
 )  # fmt: skip
 @pytest.mark.parametrize("entries", [8 << 20, 7])
-def test_it_is_the_definition(monkeypatch, n, match, floor, most, expand, entries):
+def test_it_is_the_definition(monkeypatch, n, match, floor, most, entries):
     monkeypatch.setattr(module, "ENTRIES", entries)  # also in many small blocks
     x = people(n)
-    pairs = shared_neighbours(x, match=match, floor=floor, most=most, expand=expand)
+    pairs = shared_neighbours(x, match=match, floor=floor, most=most)
     codes = pairs.rows * n + pairs.columns
     assert (np.diff(codes) > 0).all()
     assert (pairs.rows < pairs.columns).all()
     found = np.zeros((n, n))
     found[pairs.rows, pairs.columns] = pairs.shared
-    wanted = np.triu(dense(x, match, floor, most, expand), 1)
+    wanted = np.triu(dense(x, match, floor, most), 1)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     paired = np.zeros((n, n), bool)
     paired[pairs.rows, pairs.columns] = True

@@ -1,4 +1,4 @@
-"""What changes a score beside the vectors: one camera, travel times, near-duplicates; and the thresholds."""
+"""What changes a score beside the vectors: one camera, travel times, pieces of one stay; and the thresholds."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from stmga import Embeddings
 from stmga.calibration import Calibration, Threshold
 from stmga.metrics.shared_neighbours import Pairs
 from stmga.people import TravelTime, link
-from stmga.people.duplicates import near_duplicates
 from stmga.people.evidence import camera_change, travel_change
 from stmga.people.thresholds import LinkThresholds, link_thresholds
 from tests.support.vectors import people
@@ -59,14 +58,6 @@ def test_pieces_of_one_stay_are_one_witness():
     pieces = torch.cat([at_angles(*(i / 10 for i in range(6))), at_angles(*(50 + i / 10 for i in range(6)))])
     camera, rates = ["door"] * 6 + ["hall"] * 6, {1e-2: 0.4, 1e-3: 0.7}  # cosine 0.64
     assert linked(pieces, rates, camera=camera) == [1] * 6 + [2] * 6
-    assert near_duplicates(pieces, []).sizes.tolist() == [6, 6]
-
-
-def test_near_duplicates_are_of_one_camera():
-    same = people(1).expand(4, -1)
-    groups = linked(same, {1e-3: 0.6}, camera=[1, 1, 2, 2])
-    assert groups == [1] * 4
-    assert near_duplicates(torch.eye(3, dtype=torch.float32), []).sizes.tolist() == [1, 1, 1]
 
 
 def test_nobody_is_faster_than_the_travel_time():
