@@ -46,7 +46,7 @@ def read_header(path: Path, text: str) -> ExportHeader:
         config = STMGAConfig.from_dict(about["config"], written_by=writer)
         record, frames, digest = about["record"], about["frames"], about["digest"]
         if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-            raise ValueError("its digest is no sha256")
+            raise ValueError("its digest is not a sha256")
         if frames is not None and not (
             len(frames) == 2 and all(type(n) is int and 1 <= n <= LARGEST_FRAME for n in frames)
         ):

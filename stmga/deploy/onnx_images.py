@@ -113,7 +113,7 @@ def _image_input(graph: Any) -> Value:
         raise ValueError(f"expected one input, images (n, 3, h, w), got {len(inputs)}: {preview(inputs) or 'none'}")
     (found,) = inputs
     if found.dims is None or len(found.dims) != 4:
-        raise ValueError(f"its input is no image: expected float (n, 3, h, w), got {found}")
+        raise ValueError(f"its input is not an image: expected float (n, 3, h, w), got {found}")
     if found.dims[3] == 3 and found.dims[1] != 3:
         raise ValueError(
             f"its input has its channels last: expected (n, 3, h, w), got {found}; export it with the layout NCHW"

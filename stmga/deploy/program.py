@@ -53,7 +53,7 @@ class Archive:
                 with zipfile.ZipFile(file) as archive:
                     self.members = self._listed(archive, size)
             except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeError, RecursionError) as error:
-                raise ValueError(f"it is no archive of torch.export: {escaped(str(error), 200)}") from error
+                raise ValueError(f"it is not an archive of torch.export: {escaped(str(error), 200)}") from error
 
     def _listed(self, archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         infos = archive.infolist()
@@ -108,7 +108,7 @@ class Archive:
         """A JSON member, which must be an object."""
         found = parse_json(self.read(name, JSON_LIMIT))
         if not isinstance(found, dict):
-            raise ValueError(f"its {name} is no object")
+            raise ValueError(f"its {name} is not an object")
         return found
 
 

@@ -128,7 +128,7 @@ def ours(onnx, model):
     [
         ({"shape": ("n", 32, 16, 3)}, r"channels last: expected \(n, 3, h, w\), got 'images': float \(n, 32, 16, 3\)"),
         ({"shape": ("n", 1, 32, 16)}, r"no RGB image: expected \(n, 3, h, w\), got 'images': float \(n, 1, 32, 16\)"),
-        ({"shape": ("n", 8, 3, 32, 16)}, r"is no image: expected float \(n, 3, h, w\), got .* \(n, 8, 3, 32, 16\)"),
+        ({"shape": ("n", 8, 3, 32, 16)}, r"is not an image: expected float \(n, 3, h, w\), got .* \(n, 8, 3, 32, 16\)"),
         ({"kind": "UINT8"}, "must be float or float16, got 'images': uint8"),
         ({"change": loop}, "its Loop holds a graph of its own"),
         ({"change": external_in_a_branch}, r"stored in another file \(/etc/passwd\)"),
