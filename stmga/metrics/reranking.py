@@ -118,7 +118,7 @@ def _joined(queries: Tensor, gallery: Tensor, distance: str) -> Tensor:
     return x
 
 
-def _mutual(indices: Ints) -> NDArray[np.bool_]:
+def mutual(indices: Ints) -> NDArray[np.bool_]:
     """``(n, k)`` neighbours -> which of them have the row among their own k neighbours."""
     out = np.empty(indices.shape, dtype=bool)
     for part in _chunks(len(indices), SCRATCH // indices.shape[1]):
@@ -136,12 +136,12 @@ def _reciprocal_sets(indices: Ints, k1: int) -> tuple[Ints, Ints]:
     """Neighbours ``(n, k)`` -> the extended k-reciprocal set R* of every row as pairs (row, member), sorted."""
     n, half = len(indices), indices[:, : round(k1 / 2) + 1]
     near = indices[:, : k1 + 1]
-    mutual, half_mutual = _mutual(near), _mutual(half)
+    near_mutual, half_mutual = mutual(near), mutual(half)
     half_size = half_mutual.sum(1)
     found = []
     for part in _chunks(n):
         inside = np.zeros((part.stop - part.start) * n, dtype=bool)
-        row, column = np.nonzero(mutual[part])
+        row, column = np.nonzero(near_mutual[part])
         candidate = near[part][row, column]
         inside[row * n + candidate] = True
         codes, real = half[candidate] + row[:, None] * n, half_mutual[candidate]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stmga.metrics.neighbours import nearest
+from stmga.metrics.reranking import mutual
 from stmga.metrics.sparse_rows import Floats, Ints, SparseRows, summed
 
 ENTRIES = 8 << 20  # pairs of entries that are worked on at once
@@ -59,10 +60,10 @@ def shared_neighbours(vectors: Tensor, *, match: float, floor: float, most: int 
     rows, indices, squares = np.arange(n)[:, None], near.indices.numpy(), near.squares.numpy()
     cosines = _cosines(vectors, indices, squares)
     others = indices != rows
-    k = _count((others & (cosines >= match)).sum(1), most)
-    weights = _weights(indices[:, : k + 1], cosines[:, : k + 1], floor)
     alike = others & (cosines >= floor)
+    k = _count((others & (cosines >= match)).sum(1), most)
     few = 1 + round(k / 3)
+    weights = _weights(indices[:, : k + 1], cosines[:, : k + 1], alike[:, : k + 1])
     weights = _expanded(weights, indices[:, :few], alike[:, :few])
     alike = alike[:, : most + 1]
     codes = (np.minimum(rows, indices) * n + np.maximum(rows, indices))[:, : most + 1][alike]
@@ -83,18 +84,14 @@ def _cosines(vectors: Tensor, indices: Ints, squares: Floats) -> Floats:
     return (lengths[:, None] + lengths[indices] - squares) / 2
 
 
-def _weights(indices: Ints, cosines: Floats, floor: float) -> SparseRows:
-    """The k nearest ``(n, k)`` -> the weights of the neighbours of every row, itself included; each row sums to one."""
-    n, k = indices.shape
-    rows, columns = np.repeat(np.arange(n), k), indices.ravel()
-    codes = np.sort(rows * n + columns)
-    back = columns * n + rows
-    mutual = codes[np.searchsorted(codes, back).clip(max=len(codes) - 1)] == back
-    kept = mutual & (cosines.ravel() >= floor) & (rows != columns)
-    rows = np.concatenate([np.arange(n), rows[kept]])
+def _weights(indices: Ints, cosines: Floats, alike: NDArray[np.bool_]) -> SparseRows:
+    """The k nearest ``(n, k)`` -> the weights of every row's neighbours and of itself; each row sums to one."""
+    n, kept = len(indices), mutual(indices) & alike
+    rows = np.concatenate([np.arange(n), np.nonzero(kept)[0]])
+    columns = np.concatenate([np.arange(n), indices[kept]])
+    values = np.concatenate([np.ones(n), np.exp(cosines[kept] - 1)]).astype(np.float32)
     order = np.argsort(rows, kind="stable")
-    values = np.concatenate([np.ones(n), np.exp(cosines.ravel()[kept] - 1)]).astype(np.float32)[order]
-    rows, columns = rows[order], np.concatenate([np.arange(n), columns[kept]])[order]
+    rows, columns, values = rows[order], columns[order], values[order]
     return SparseRows.of(rows, columns, (values / np.bincount(rows, values, n)[rows]).astype(np.float32), n)
 
 

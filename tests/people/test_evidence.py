@@ -60,6 +60,10 @@ def test_pieces_of_one_stay_are_one_witness():
     assert linked(pieces, rates, camera=camera) == [1] * 6 + [2] * 6
 
 
+def test_equal_vectors_are_one_person_over_cameras():
+    assert linked(people(1).expand(4, -1), {1e-3: 0.6}, camera=[1, 1, 2, 2]) == [1] * 4
+
+
 def test_nobody_is_faster_than_the_travel_time():
     same = people(1).expand(3, -1)
     times = {"camera": ["door", "hall", "hall"], "time": [0, 14, 40], "end_time": [10, 20, 50]}
