@@ -54,14 +54,19 @@ STAGES = {
 }
 
 
-def scores(words: list, settings: list[str], run: Path) -> dict[str, float]:
-    """In %, of `stmga train` with these words, without --test none; of the log, where the run is finished already."""
+def train(words: list, settings: list[str], run: Path) -> dict:
+    """The last line of the log of `stmga train` with these words; a finished run is not repeated."""
     options = [word for setting in settings for word in ("--set", setting)]
     command = list(map(str, [*words, *options, "-q", "-o", run]))
     print("\n$ stmga train", *command, flush=True)
     subprocess.run([sys.executable, "-m", "stmga", "train", *command], check=True)
-    last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
-    return {name: 100 * last["validation"][name] for name in FIGURES} if "validation" in last else {}
+    return json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+
+
+def scores(words: list, settings: list[str], run: Path) -> dict[str, float]:
+    """In %, of :func:`train` with these words, which must include --test."""
+    validation = train(words, settings, run)["validation"]
+    return {name: 100 * validation[name] for name in FIGURES}
 
 
 def show(stage: str, rows: list[dict]) -> None:
@@ -97,8 +102,11 @@ def main() -> None:
             for (arm, own), size in zip(ARMS.items(), stage.sizes, strict=True):
                 run = args.out / f"{arm}-{args.sizes}-{stage.name.replace(' ', '')}-{seed}"
                 options = ["--epochs", stage.epochs, "--size", *size, *own, "--after", after[arm], "--seed", seed]
-                options += ["--test", sets[2]] if stage.scored else []
-                row[arm] = scores([*words, *options], [*COMMON, *stage.settings], run)
+                settings = [*COMMON, *stage.settings]
+                if stage.scored:
+                    row[arm] = scores([*words, *options, "--test", sets[2]], settings, run)
+                else:
+                    train([*words, *options], settings, run)
                 after[arm] = run
             if stage.scored:
                 found[stage.name].append(row)
