@@ -53,6 +53,7 @@ class STMGAConfig(Settings):
         order: ``"ts"`` T-MGA then S-MGA, ``"st"`` the other way round (Table 8).
         tau: temperature of the softmaxes of MGA.
         gamma, eta: shrink ratios: attention heads and frame gate; scale attention.
+        whitening: a fixed linear layer after the BN neck, which :func:`stmga.train.whiten` solves (not in the paper).
         clip_length: frames in a clip. size: height and width of a frame in pixels. mean, std: of RGB in 0..1.
 
     Raises:
@@ -82,6 +83,7 @@ class STMGAConfig(Settings):
     tau: float = 0.05
     gamma: int = 16
     eta: int = 4
+    whitening: bool = False
     clip_length: int = 8
     size: tuple[int, int] = (256, 128)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

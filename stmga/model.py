@@ -67,6 +67,10 @@ class STMGA(nn.Module):
         self.t_mga = self._mga((None,) * len(scales)) if config.t_mga else None
         self.s_mga = self._mga(config.part_scales) if config.s_mga else None
         self.neck = nn.BatchNorm1d(dim)
+        # Solved in closed form, so no optimiser changes it: see `stmga.train.whiten`.
+        self.whitening = nn.Linear(dim, dim, bias=False).requires_grad_(False) if config.whitening else None
+        if self.whitening is not None:
+            nn.init.eye_(self.whitening.weight)
         if backbone is not None and torch.get_default_device().type != "meta":
             self.to(device_of(backbone))
 
@@ -135,9 +139,14 @@ class STMGA(nn.Module):
         return z_t if z_c is None else z_c
 
     def forward_head(self, z: Tensor) -> Tensor:
-        """(b c) -> (b c) of unit length: the BN neck, then the L2 norm in float32."""
+        """(b c) -> (b c) of unit length: BN neck, whitening if there is one, then the L2 norm in float32."""
         check_input(z, "b c", "forward_head", self.dim)
-        return F.normalize(at_least_float32(self.neck(z)), dim=-1).to(z.dtype)
+        return F.normalize(at_least_float32(self.after_neck(z)), dim=-1).to(z.dtype)
+
+    def after_neck(self, z: Tensor) -> Tensor:
+        """(b c) -> (b c), the feature that losses and tests compare: after the BN neck, and the whitening if any."""
+        z = self.neck(z)
+        return z if self.whitening is None else self.whitening(z)
 
     def forward_features(self, clips: Tensor) -> Features:
         """(b t 3 h w) -> every feature and attention the paper names; for training, study and pictures."""

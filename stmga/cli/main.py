@@ -31,6 +31,7 @@ from stmga.cli import (
     train,
     watch,
     weights,
+    whiten,
 )  # fmt: skip
 from stmga.cli.flags import flags_of, in_flags
 from stmga.cli.parser import EXIT_CODES
@@ -54,13 +55,14 @@ MODULES = (
     teacher,
     train,
     ablate,
+    whiten,
     adapt,
     export,
 )  # in the order of the help
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     name: run for module in MODULES for name, run in module.COMMANDS.items()
 }
-COMPUTING = ("ablate", "adapt", "demo", "embed", "teacher", "train")  # batch after batch of the same maps
+COMPUTING = ("ablate", "adapt", "demo", "embed", "teacher", "train", "whiten")  # batch after batch of the same maps
 
 
 def main(argv: Sequence[str] | None = None) -> int:

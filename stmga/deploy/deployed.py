@@ -36,7 +36,7 @@ class Deployed(nn.Module):
 
     def encode_clips(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(b t p c) -> embedding (b c), feature (b c)."""
-        feature = at_least_float32(self.model.neck(self.model.encode_clips(features)))
+        feature = at_least_float32(self.model.after_neck(self.model.encode_clips(features)))
         return F.normalize(feature, dim=-1), feature
 
     def example(self, b: int, t: int) -> Tensor:

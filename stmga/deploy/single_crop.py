@@ -52,7 +52,7 @@ class SingleCrop(nn.Module):
         model = self.model
         features = model.encode_frames((crops - self.mean) * self.scale)
         z = model.encode_clips(features[:, None].expand(-1, model.clip_length, -1, -1))  # every frame of the clip
-        return F.normalize(at_least_float32(model.neck(z)), dim=-1)
+        return F.normalize(at_least_float32(model.after_neck(z)), dim=-1)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def check_types(state: Mapping[str, object], wanted: Mapping[str, Tensor], origi
 def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
     """Raise WeightsError for values that give no vectors, or the same vector for everybody.
 
-    These are NaN and infinity, negative variances, and all-zero convolutions of the trunk or an all-zero BN neck.
+    These are NaN and infinity, negative variances, and zeros alone in a convolution of the trunk, BN neck or whitening.
     """
     for key, tensor in state.items():
         if not tensor.is_floating_point() or not tensor.numel():
@@ -165,7 +165,7 @@ def check_values(state: Mapping[str, Tensor], origin: str | Path) -> None:
             fault = "holds NaN or infinite values"
         elif key.endswith("running_var") and least < 0:
             fault = "is a variance and holds negative values"
-        elif least == most == 0 and (key == "neck.weight" or _is_convolution(key, tensor)):
+        elif least == most == 0 and (key in ("neck.weight", "whitening.weight") or _is_convolution(key, tensor)):
             fault = "holds zeros alone, so every tracklet would get the same vector"
         if fault:
             raise WeightsError(f"{origin} cannot be used: {_label(key)} {fault}. Take weights that were trained.")

@@ -13,6 +13,7 @@ from stmga.train.objective import Objective
 from stmga.train.result import Result
 from stmga.train.teaching import TeacherLoss
 from stmga.train.trainer import RunOptions, Trainer
+from stmga.train.whitening import whiten, whitening_of, with_whitening
 
 __all__ = [
     "RECIPES",
@@ -41,5 +42,8 @@ __all__ = [
     "train",
     "training_process",
     "triplet_loss",
+    "whiten",
+    "whitening_of",
     "with_input",
+    "with_whitening",
 ]

@@ -53,7 +53,7 @@ class ContrastObjective(nn.Module):
             raise ValueError("contrast learns from identities alone: leave out the teacher, and weight_regions at 0")
         dtype = AUTOCAST[self.config.precision]
         with torch.autocast(clips.device.type, dtype=dtype) if dtype else nullcontext():
-            feature = self.model.neck(self.model.encode(clips))
+            feature = self.model.after_neck(self.model.encode(clips))
         with no_autocast(clips.device.type):  # losses in float32
             unit = F.normalize(feature.float(), dim=1)
             every, persons = all_gather_grad(unit), all_gather_grad(labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class IdentityHeads(nn.Module):
         self.necks = nn.ModuleDict({name: nn.BatchNorm1d(dim) for name in features if name != final})
         self.classifiers = nn.ModuleDict({name: _classifier(dim, identities) for name in features})
 
-    def forward(self, features: Mapping[str, Tensor], neck: nn.Module) -> dict[str, HeadOutput]:
+    def forward(self, features: Mapping[str, Tensor], neck: Callable[[Tensor], Tensor]) -> dict[str, HeadOutput]:
         outputs = {}
         for name, classifier in self.classifiers.items():
             feature = neck(features[name]) if name == self.final else self.necks[name](features[name])

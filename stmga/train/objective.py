@@ -82,7 +82,7 @@ class Objective(nn.Module):
         with torch.autocast(clips.device.type, dtype=dtype) if dtype else nullcontext():
             found = self.model.forward_features(clips)
             features = {name: feature[:b] for name, feature in features_of(found).items()}
-            outputs = self.heads(features, self.model.neck)
+            outputs = self.heads(features, self.model.after_neck)
             cpa = CPASupervision(*(x[:b] for x in found.cpa)) if found.cpa is not None else None
             part_logits = None
             if self.part_classifier is not None and cpa is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,30 +69,56 @@ def weight_record(
 
     ``model.record`` is that of the initial weights; its data, stages, terms and licence are carried over.
     """
+    data = data_of(benchmark)
+    stage = _stage(model.config, data, f"{epochs} of {config.epochs}", config.seed, start_of(model, started_from))
+    if taught_by:
+        stage["teacher"] = taught_by
+    found = derived_record(model, stage, trained_on(data), terms=(terms, benchmark.terms))
+    if not scores:
+        return found
+    figures = {name: round(100 * scores[name], 2) for name in SCORES if name in scores}
+    tested_on = benchmark.protocol.data or benchmark.name  # the test may be another set's
+    return replace(found, metrics=({"data": tested_on, **figures, "protocol": benchmark.protocol.describe()},))
+
+
+def derived_record(
+    model: STMGA, stage: Mapping[str, Any], data: str, *, terms: Sequence[str] = (), start: str = ""
+) -> WeightRecord:
+    """The record of weights made from others, whose record is ``model.record``: it carries over, and a stage is added.
+
+    Args:
+        model: the new weights, with the record of those before.
+        stage: the row of what was done.
+        data: what it was done with. terms: of that data and of others that were involved.
+        start: what the weights before are called, if their record has no name.
+    """
     parent = model.record or WeightRecord(name="", config=model.config, sha256="0" * 64)
     name = parent.name or parent.repo_id or ""
-    nothing = started_from if model.record is None else "weights without a name"
-    start = f"stage {len(parent.stages)}" if parent.stages else name or nothing
-    persons = len({t.person for t in benchmark.train})
-    data = {"name": benchmark.name, "tracklets": len(benchmark.train), "persons": persons}
-    stage = _stage(model.config, data, f"{epochs} of {config.epochs}", config.seed, start)
-    before = f"{name}: {parent.training_data}" if name else parent.training_data
-    metrics: list[dict[str, Any]] = []
-    if scores:
-        figures = {name: round(100 * scores[name], 2) for name in SCORES if name in scores}
-        tested_on = benchmark.protocol.data or benchmark.name  # the test may be another set's
-        metrics.append({"data": tested_on, **figures, "protocol": benchmark.protocol.describe()})
+    before = f"{name or start}: {parent.training_data}" if name or start else parent.training_data
     return WeightRecord(
         name="",
         config=model.config,
         sha256="0" * 64,  # filled in when it is saved
-        metrics=tuple(metrics),
-        training_data=_once(trained_on(data), before),
-        stages=(*parent.stages, stage | ({"teacher": taught_by} if taught_by else {})),
+        training_data=_once(data, before),
+        stages=(*parent.stages, stage),
         parent=name or parent.parent,
         licence=parent.licence,
-        terms=_once(terms, parent.terms, benchmark.terms),
+        terms=_once(parent.terms, *terms),
     )
+
+
+def start_of(model: STMGA, started_from: str) -> str:
+    """What the weights before a stage are called in its row: the stage before, or their name."""
+    if model.record is None:
+        return started_from
+    name = model.record.name or model.record.repo_id or "weights without a name"
+    return f"stage {len(model.record.stages)}" if model.record.stages else name
+
+
+def data_of(benchmark: Benchmark) -> dict[str, Any]:
+    """The name of a training set, and the numbers of its tracklets and persons."""
+    persons = len({t.person for t in benchmark.train})
+    return {"name": benchmark.name, "tracklets": len(benchmark.train), "persons": persons}
 
 
 def stage_of_run(asked: Mapping[str, Any], epoch: int, start: str) -> dict[str, Any]:
@@ -109,21 +135,23 @@ def trained_on(data: Mapping[str, Any]) -> str:
 def _stage(net: STMGAConfig, data: Mapping[str, Any], epochs: str, seed: int, start: str) -> dict[str, Any]:
     """A row of a record's stages; its input is frames x height x width."""
     return {
-        "network": architecture(net),
-        "input": net.clip_shape,
-        "data": data["name"],
-        "tracklets": data["tracklets"],
-        "persons": data["persons"],
+        **row_of(net, data),
         "epochs": epochs,
         "seed": seed,
         "started from": start.removeprefix(f"{architecture(net)}, ") or "not stated",
     }
 
 
+def row_of(net: STMGAConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+    """How the row of a stage begins: the network, its input, and the data."""
+    counts = {key: data[key] for key in ("tracklets", "persons")}
+    return {"network": architecture(net), "input": net.clip_shape, "data": data["name"], **counts}
+
+
 def architecture(net: STMGAConfig) -> str:
     """The name of the network, whatever its input; if it has none, its trunk."""
     known = {replace(own, size=net.size, clip_length=net.clip_length): name for name, own in ARCHITECTURES.items()}
-    return known.get(net, f"{net.backbone} {net.stage}, other settings")
+    return known.get(replace(net, whitening=False), f"{net.backbone} {net.stage}, other settings")
 
 
 def _once(*texts: str) -> str:

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import stmga
 from stmga.data.walkers.render import render_walkers
 from stmga.hub.records import read_record
 from stmga.tracklets.tracklet import Tracklet
-from stmga.train import NotFiniteError, StoppedError, Trainer, TrainingError, adapt
+from stmga.train import NotFiniteError, StoppedError, Trainer, TrainingError, adapt, whitening_of
 from stmga.train.adaptation.loop import best_of
 from tests.support.adapt import QUICK, site, small
 from tests.support.train import assert_same, stop_at
@@ -194,3 +195,30 @@ def test_weights_without_a_calibration_need_pairs_seen_at_the_same_time(tracklet
         adapt(bare, tracklets, tmp_path / "none", QUICK)
     found = adapt(bare, site(persons=24, times=True), tmp_path / "times", replace(QUICK, rounds=1))
     assert all(row["margin"] is not None for row in found.rounds)
+
+
+def test_what_is_kept_is_whitened_on_the_identities_that_it_found(model, tmp_path):
+    """With fewer than 30 of them it is not, and this is said."""
+    many = site(persons=60)
+    found = adapt(model, many, tmp_path / "site", replace(QUICK, rounds=1, patience=1, false_match_rate=1e-4))
+    assert found.best == 1
+    kept = stmga.STMGA.from_pretrained(found.weights)
+    assert kept.config.whitening
+    assert kept.record.stages[-1]["whitening"] == "solved, shrinkage 3"
+    assert kept.record.calibration.digest == kept.digest()
+    seen = stmga.Embeddings.load(found.folder / "linked-1" / "whole.safetensors").vectors
+    labels = json.loads((found.folder / "linked-1" / "labels.json").read_text())["identity"]
+    torch.testing.assert_close(kept.whitening.weight, whitening_of(seen, labels), atol=1e-6, rtol=0)
+    plain = adapt(model, many, tmp_path / "plain", replace(QUICK, rounds=1, false_match_rate=1e-4, whitening=0.0))
+    without = stmga.STMGA.from_pretrained(plain.weights)
+    assert not without.config.whitening
+    both = [stmga.TrackletEmbedder(one)(many).vectors for one in (without, kept)]
+    torch.testing.assert_close(F.normalize(both[0] @ kept.whitening.weight.T, dim=1), both[1], atol=1e-5, rtol=0)
+
+
+def test_too_few_identities_are_not_whitened_and_it_says_so(model, tracklets, tmp_path, caplog):
+    found = adapt(model, tracklets, tmp_path / "site", QUICK)
+    assert found.best > 0
+    assert not stmga.STMGA.from_pretrained(found.weights).config.whitening
+    assert "no whitening" in caplog.text
+    assert "30 are needed" in caplog.text

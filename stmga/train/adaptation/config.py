@@ -11,7 +11,7 @@ from stmga.utils.settings import Settings
 
 BATCH = 128  # frames in a batch
 LONGEST = 4  # frames in a clip; longer clips cost more and bring nothing here
-LEAST = {"rounds": 1, "patience": 1, "steps": 1, "frames": 2, "persons": 2, "seed": 0, "trunk_lr": 0}
+LEAST = {"rounds": 1, "patience": 1, "steps": 1, "frames": 2, "persons": 2, "seed": 0, "trunk_lr": 0, "whitening": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class AdaptConfig(Settings):
             round saves; 0 takes the weights of the last step.
         start_share: how much of the weights it started from a round's result has; the next round trains on without
             them. It forgets less of what the network could elsewhere (:func:`stmga.train.adaptation.blend.blended`).
+        whitening: shrinkage of a whitening layer that the kept weights get, solved from the identities that they find;
+            see :func:`stmga.train.whitening_of`. 0 leaves it out.
         only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
         precision: of training and of embedding: ``"fp32"``, or autocast to ``"bf16"`` or ``"fp16"``. The pass of
             ``only_norms`` is in float32.
@@ -65,6 +67,7 @@ class AdaptConfig(Settings):
     mix_cameras: bool = True
     teacher: float = 0.0
     start_share: float = 0.3
+    whitening: float = 3.0
     only_norms: bool = False
     precision: str = "fp32"
     seed: int = 0

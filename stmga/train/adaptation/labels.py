@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +49,11 @@ class Labels:
         """How many tracklets each identity has."""
         return Counter(self.identity)
 
+    @property
+    def several(self) -> int:
+        """How many identities have two tracklets or more."""
+        return _several(self.identity)
+
     def trained(self, keep: float, *, singles: bool) -> list[int]:
         """The tracklets to train on: this share of all, the most confident; of them those alone only if ``singles``.
 
@@ -66,7 +71,7 @@ class Labels:
     def fault(self, rows: Sequence[int]) -> str:
         """Why these rows cannot be trained on, as text; "" if they can."""
         n = len(self.identity)
-        several = sum(count > 1 for count in Counter(self.identity[row] for row in rows).values())
+        several = _several(self.identity[row] for row in rows)
         largest = max(self.sizes.values())
         if largest > n / 2:
             return (
@@ -108,6 +113,10 @@ class Labels:
         if not sound or len(found.identity) != tracklets or len(found.confidence) != tracklets:
             raise ValueError(f"{path} is damaged: it is not one identity and confidence for each tracklet")
         return found
+
+
+def _several(identities: Iterable[int]) -> int:
+    return sum(count > 1 for count in Counter(identities).values())
 
 
 @contextmanager

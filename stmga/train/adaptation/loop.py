@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,9 +31,11 @@ from stmga.train.errors import NotFiniteError
 from stmga.train.network import with_input
 from stmga.train.run_folder import tracklets_digest
 from stmga.train.trainer import RunOptions
+from stmga.train.whitening import PERSONS, row_of_whitening, whitening_of, with_whitening
 from stmga.utils.distributed import World
 
 Row = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -237,9 +240,23 @@ class _Adaptation:
         share = f", then {self.config.start_share:.0%} of the start" if self.config.start_share else ""
         what = "batch norms only" if self.config.only_norms else f"{best} of {self.config.steps} steps{share}"
         stage = {"rounds": what, "seed": self.config.seed}
+        if self.config.whitening and not self.config.only_norms:
+            if labels.several >= PERSONS:
+                adapted, view = self._whitened(adapted, view, labels)
+                stage |= row_of_whitening(self.config.whitening)
+            else:
+                logger.warning(
+                    "no whitening: %d identities have two tracklets, and %d are needed", labels.several, PERSONS
+                )
         record = adapted_record(adapted, self.site, self.name, labels, view, stage, self.started_from)
         adapted.save_pretrained(self.folder.best, record=record)
         return Adapted(self.folder.path, rows, best, stopped)
+
+    def _whitened(self, model: STMGA, view: View, labels: Labels) -> tuple[STMGA, View]:
+        """The network with a layer solved from the identities that it found, and what it sees then."""
+        layer = whitening_of(view.whole.vectors, labels.identity, shrinkage=self.config.whitening)
+        other = with_whitening(model, layer)
+        return other, view.through(layer, other.digest())
 
 
 def best_of(rows: Sequence[Mapping[str, Any]]) -> int:

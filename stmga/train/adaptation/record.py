@@ -14,7 +14,7 @@ from stmga.metrics.calibrate import calibrate
 from stmga.model import STMGA
 from stmga.train.adaptation.labels import Labels
 from stmga.train.adaptation.site import Site, View
-from stmga.train.result import architecture
+from stmga.train.result import derived_record, row_of
 from stmga.utils.text import counted
 
 logger = logging.getLogger(__name__)
@@ -32,25 +32,13 @@ def adapted_record(
         stage: what was done, such as ``{"rounds": "3 of 60 steps"}``.
         started_from: what the first weights are called.
     """
-    parent = model.record or WeightRecord(name="", config=model.config, sha256="0" * 64)
-    own = parent.name or parent.repo_id or ""
-    start = own or started_from or "weights without a name"
-    data = f"{name}: {counted(len(site), 'tracklet')}, adapted without labels"
-    row = {
-        "network": architecture(model.config), "input": model.config.clip_shape, "data": f"{name}, without labels",
-        "tracklets": len(site), "persons": f"{len(labels.sizes)} found", **stage, "started from": start,
-    }  # fmt: skip
-    return WeightRecord(
-        name="",
-        config=model.config,
-        sha256="0" * 64,  # filled in when it is saved
-        training_data="; ".join(filter(None, (data, f"{start}: {parent.training_data}"))),
-        stages=(*parent.stages, row),
-        parent=own or parent.parent,
-        licence=parent.licence,
-        terms=parent.terms,
-        calibration=calibration_for(model, site, labels, view),
-    )
+    parent = model.record
+    start = (parent and (parent.name or parent.repo_id)) or started_from or "weights without a name"
+    data = {"name": f"{name}, without labels", "tracklets": len(site), "persons": f"{len(labels.sizes)} found"}
+    row = {**row_of(model.config, data), **stage, "started from": start}
+    adapted = f"{name}: {counted(len(site), 'tracklet')}, adapted without labels"
+    found = derived_record(model, row, adapted, start=start)
+    return replace(found, calibration=calibration_for(model, site, labels, view))
 
 
 def calibration_for(model: STMGA, site: Site, labels: Labels, view: View) -> Calibration | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from stmga.calibration import Calibration
@@ -43,6 +44,14 @@ class View:
         """The first (0) or the second (1) halves: the rows of their tracklets, and their vectors."""
         rows = np.arange(number, len(self.of), 2)
         return self.of[rows], self.halves.select(rows)
+
+    def through(self, layer: Tensor, digest: str) -> View:
+        """What the weights of this digest see, which are those of this view with a whitening layer (c c)."""
+        whole, halves = (
+            replace(seen, vectors=F.normalize(seen.vectors @ layer.T, dim=1), digest=digest)
+            for seen in (self.whole, self.halves)
+        )
+        return View(whole, halves, self.of)
 
 
 class Site:
