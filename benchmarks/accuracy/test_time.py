@@ -12,7 +12,8 @@ in memory, over those of the plain form, both in one run, in turns. Re-ranking c
 whole test, divided by the test's clips. "at 0.001" is the similarity that 1 in 1,000 pairs of different persons reach.
 
 Vectors are kept in the folder WORK: the same command resumes from them. Measure costs while nothing else computes;
-scores need no quiet machine, so run it with --rounds 0 first.
+scores need no quiet machine, so run it with --rounds 0 first. --precision is that of the vectors; costs are of fp32.
+Results join those of other weights in the JSON file.
 """
 
 import argparse
@@ -126,7 +127,8 @@ def measure(name: str, model: STMGA, benchmark: Benchmark, args: argparse.Namesp
     ranking: dict[str, float] = {}
     for form in FORMS[:3]:
         network = TwoSizes(model) if form == "two sizes" else model
-        embedder = TrackletEmbedder(network, flip=form == "flip", progress=True)  # type: ignore[arg-type]
+        options: dict = {"precision": args.precision, "flip": form == "flip", "progress": True}
+        embedder = TrackletEmbedder(network, **options)  # type: ignore[arg-type]
         every = embedded(embedder, benchmark, args.work / f"{name.replace('/', '_')}-{form}.safetensors")
         rows[form], ranking[form] = ranked(every, queries, benchmark.protocol)
         rows[form]["similarity at 0.001"] = calibrate(every, false_match_rates=[RATE]).thresholds[0].similarity
@@ -163,19 +165,22 @@ def main() -> None:
     add("--work", type=Path, required=True, help="folder in which the vectors are kept")
     add("--title", default=MARS8, help="name of the data, for the table")
     add("--rounds", type=int, default=15, help="of the costs; 0 leaves them out")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the vectors that are scored")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--json", type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
     benchmark = load_benchmark(args.data)
-    results = {}
+    results: dict[str, dict] = {}
     for name in args.model:
         model = create_model(name, pretrained=True) if is_name(name) else STMGA.from_pretrained(name)
         results[name] = measure(name, model, benchmark, args)
         print(table({name: results[name]}), flush=True)
     protocol = replace(benchmark.protocol, data=args.title).describe()
-    result = {"where": where(), "protocol": protocol, "larger": LARGER, "weights": results}
+    known = json.loads(args.json.read_text())["weights"] if args.json.is_file() else {}
+    new = {name: {"where": where(), "precision": args.precision, **rows} for name, rows in results.items()}
+    result = {"protocol": protocol, "larger": LARGER, "weights": known | new}
     atomic_write(args.json, (json.dumps(result, indent=1) + "\n").encode())
     print(f"\n{table(results)}\n\n{protocol}\n{where()}")
 

@@ -31,7 +31,7 @@ def test_two_sizes_are_averaged_before_the_neck():
 def test_every_form_has_scores_and_a_cost_and_is_embedded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "RATE", 0.1)
     model, benchmark = tiny(), little_benchmark()
-    args = argparse.Namespace(work=tmp_path, rounds=2)
+    args = argparse.Namespace(work=tmp_path, rounds=2, precision="fp32")
     rows = script.measure("mine/best", model, benchmark, args)
     assert tuple(rows) == ("plain", "re-ranking", "flip", "two sizes")
     for flip in (False, True):
