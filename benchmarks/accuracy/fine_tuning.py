@@ -45,9 +45,13 @@ def stmga(*arguments: object) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def write_halves(folder: Path) -> None:
-    """``half.jsonl`` with roles; its training tracklets alone, so that CPU seconds are those of training, not of a test
-    of its result; and these without cameras."""
+def halves(data: Path, out: Path) -> Path:
+    """The folder of the unpacked set, with ``half.jsonl``, which has roles; ``half-training.jsonl``, its training
+    tracklets alone, so that CPU seconds are of training and not of a test of its result; ``half-no-cameras.jsonl``."""
+    folder = out / "data"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        zipfile.ZipFile(data / "mars8-dev.zip").extractall(folder)
     rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
     train_on = set(sorted({row["person"] for row in rows})[::2])
     rows = [row | {"role": "train"} if row["person"] in train_on else row for row in rows]
@@ -55,6 +59,7 @@ def write_halves(folder: Path) -> None:
     blind = [{k: v for k, v in row.items() if k not in ("camera", "camera_candidates")} for row in training]
     for name, every in {"half": rows, "half-training": training, "half-no-cameras": blind}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in every))
+    return folder
 
 
 def scores_of(model: object, folder: Path, out: Path) -> dict[str, float]:
@@ -75,11 +80,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    folder = args.out / "data"
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        zipfile.ZipFile(args.data / "mars8-dev.zip").extractall(folder)
-    write_halves(folder)
+    folder = halves(args.data, args.out)
     arch = library.get_weights(args.weights).arch if "." in args.weights else args.weights
     trunk = args.data / "resnet18-imagenet-to-layer3.safetensors"
     own = library.create_model(args.weights, pretrained=True).config  # frames are as large as the weight's
@@ -96,12 +97,12 @@ def main() -> None:
         for seed in range(args.seeds if name in trainings else 1):
             model, seconds, start = args.weights, 0.0, time.time()
             if name in trainings:
-                run = args.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+                run = args.out / named(name, seed)
                 seconds = stmga("train", *trainings[name], "--seed", seed, "-o", run, "-q")
                 model = run / "last"
             networks = {name: (model, seconds)}
             if name in WHITENED:
-                layer = args.out / f"{WHITENED[name].replace(',', '').replace(' ', '-')}-{seed}"
+                layer = args.out / named(WHITENED[name], seed)
                 solved = stmga("whiten", "--data", known, "--from", model, *FAST, "-o", layer, "-q")
                 networks[WHITENED[name]] = layer, seconds + solved
             for title, (network, spent) in networks.items():
@@ -112,6 +113,11 @@ def main() -> None:
     if args.json:
         text = {"where": where(), "weights": args.weights, "test": "second half of mars8-dev, not MARS", "rows": rows}
         args.json.write_text(json.dumps(text, indent=1) + "\n")
+
+
+def named(title: str, seed: int) -> str:
+    """The folder of a row."""
+    return f"{title.replace(',', '').replace(' ', '-')}-{seed}"
 
 
 def print_table(rows: list[dict]) -> None:

@@ -11,20 +11,17 @@ MARS.
 import argparse
 import json
 import random
-import zipfile
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from benchmarks.accuracy.fine_tuning import write_halves
+from benchmarks.accuracy.fine_tuning import halves
 from benchmarks.turns import where
 from stmga import Embeddings, TrackletEmbedder, create_model
 from stmga.data import load_benchmark
-from stmga.data.benchmark import Benchmark
 from stmga.metrics import evaluate
 from stmga.metrics.protocol import Protocol
 from stmga.train import whitening, whitening_of
@@ -34,16 +31,6 @@ from stmga.utils.text import text_table
 PERSONS = (10, 20, 40, 80)
 SHRINKAGES = (1.0, 3.0, 10.0)
 DRAWS = 5
-
-
-def halves(data: Path, out: Path) -> Benchmark:
-    """The labelled half, and the test."""
-    folder = out / "data"
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        zipfile.ZipFile(data / "mars8-dev.zip").extractall(folder)
-    write_halves(folder)
-    return load_benchmark(folder / "half.jsonl")
 
 
 @dataclass(frozen=True)
@@ -57,10 +44,7 @@ class Embedded:
 
     def scores(self, layer: Tensor) -> dict[str, float]:
         """The test through a layer, in percent."""
-        query, gallery = (
-            replace(side, vectors=F.normalize(side.vectors @ layer.T, dim=1), digest="whitened", calibration=None)
-            for side in (self.query, self.gallery)
-        )
+        query, gallery = (whitening.through(side, layer, "whitened") for side in (self.query, self.gallery))
         found = evaluate(query, gallery, self.protocol)
         return {"mAP": round(100 * found.mAP, 2), "rank-1": round(100 * found.rank(1), 2)}
 
@@ -90,7 +74,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/whitening.json"))
     args = parser.parse_args()
-    test = halves(args.data, args.out)
+    test = load_benchmark(halves(args.data, args.out) / "half.jsonl")
     embedder = TrackletEmbedder(create_model(args.weights, pretrained=True), precision=args.precision, progress=True)
     whitening.PERSONS = 2  # to show what happens below the limit
     rows = list(Embedded(*map(embedder, (test.train, test.query, test.gallery)), test.protocol).rows())

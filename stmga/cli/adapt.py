@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stmga.cli.options import add_max_pixels, add_precision, add_training_process, trained
-from stmga.cli.parser import check_exists, command, count, folder_named, key_values
+from stmga.cli.parser import add_start, check_exists, command, count, folder_named, key_values
 
 LAYOUT = "{tracklet}"
 DIRECT = ("rounds", "steps", "lr", "false_match_rate", "only_norms", "precision", "seed")  # settings with own flags
@@ -26,10 +26,7 @@ Killed? Run the same command again: it resumes."""
     parser = command(commands, "adapt", "adapt a network to the cameras of a site, without labels", example)
     add = parser.add_argument
     add("source", metavar="TRACKLETS", help="a folder of folders of crops, or a .jsonl manifest, of all cameras")
-    add(
-        "--from", dest="start", metavar="WEIGHT", default="stmga_resnet18_c4",
-        help="the weights to start from: a name, a folder, a run's best/, a Hub id (default: stmga_resnet18_c4)",
-    )  # fmt: skip
+    add_start(add)
     add("-o", "--out", metavar="FOLDER", required=True, help="the adaptation; resumed if it is there")
     add(
         "--layout", default=LAYOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ def command(commands: Any, name: str, summary: str, example: str) -> argparse.Ar
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
+
+
+def add_start(add: Callable[..., Any]) -> None:
+    """The argument for the weights that a command makes others from."""
+    words = "the weights to start from: a name, a folder, a run's best/, a Hub id (default: stmga_resnet18_c4)"
+    add("--from", dest="start", metavar="WEIGHT", default="stmga_resnet18_c4", help=words)
 
 
 def count(text: str) -> int:

@@ -15,7 +15,7 @@ from stmga.cli.options import (
     trained,
     training_data,
 )
-from stmga.cli.parser import command, folder_named, say
+from stmga.cli.parser import add_start, command, folder_named, say
 
 
 def add_arguments(commands: Any) -> None:
@@ -26,10 +26,7 @@ def add_arguments(commands: Any) -> None:
     words = "solve a last layer that ignores what changes from camera to camera, from labels, without training"
     parser = command(commands, "whiten", words, example)
     add = parser.add_argument
-    add(
-        "--from", dest="start", metavar="WEIGHT", default="stmga_resnet18_c4",
-        help="a name, a folder, a run's last/, a Hub id (default: stmga_resnet18_c4)",
-    )  # fmt: skip
+    add_start(add)
     add("-o", "--out", metavar="FOLDER", required=True, help="the weights with this layer")
     add(
         "--shrinkage", type=float, default=3.0, metavar="X",

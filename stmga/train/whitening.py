@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stmga.data.benchmark import Benchmark
 from stmga.embedding.embedder import Precision, TrackletEmbedder
+from stmga.embedding.embeddings import Embeddings
 from stmga.model import STMGA
 from stmga.train.result import data_of, derived_record, row_of, start_of, trained_on
 
@@ -106,6 +109,20 @@ def whitening_of(vectors: Tensor, persons: Sequence[object], *, shrinkage: float
     return (directions * stretched.rsqrt() @ directions.T).float()
 
 
+def through(seen: Embeddings, layer: Tensor, digest: str) -> Embeddings:
+    """The vectors of ``seen`` through one more layer (c c), as the weights of this digest have them; no calibration."""
+    return replace(seen, vectors=F.normalize(seen.vectors @ layer.T, dim=1), digest=digest, calibration=None)
+
+
+def several(persons: Iterable[object]) -> int:
+    """How many persons occur twice or more.
+
+    >>> several([7, 8, 7, 9, 9])
+    2
+    """
+    return sum(count > 1 for count in Counter(persons).values())
+
+
 def row_of_whitening(shrinkage: float) -> dict[str, str]:
     """What the row of a stage in a record says of it."""
     return {"whitening": f"solved, shrinkage {shrinkage:g}"}
@@ -118,12 +135,9 @@ def _check(persons: Sequence[object], shrinkage: float) -> dict[object, int]:
     if unknown := sum(person is None for person in persons):
         raise ValueError(f"{unknown:,} of {len(persons):,} tracklets have no person: whitening is solved from labels")
     number = {person: i for i, person in enumerate(dict.fromkeys(persons))}
-    counts = dict.fromkeys(number, 0)
-    for person in persons:
-        counts[person] += 1
-    if (several := sum(count > 1 for count in counts.values())) < PERSONS:
+    if (repeated := several(persons)) < PERSONS:
         raise ValueError(
-            f"{several:,} of {len(number):,} persons have two tracklets or more, and at least {PERSONS} are needed: "
+            f"{repeated:,} of {len(number):,} persons have two tracklets or more, and at least {PERSONS} are needed: "
             "with fewer, vectors may get worse"
         )
     return number
@@ -132,5 +146,5 @@ def _check(persons: Sequence[object], shrinkage: float) -> dict[object, int]:
 def _without(model: STMGA) -> STMGA:
     """A copy of the network without its whitening layer."""
     other = copy.deepcopy(model).eval()
-    other.config, other.whitening, other.record = replace(model.config, whitening=False), None, model.record
+    other.config, other.whitening = replace(model.config, whitening=False), None
     return other

@@ -198,7 +198,6 @@ def test_weights_without_a_calibration_need_pairs_seen_at_the_same_time(tracklet
 
 
 def test_what_is_kept_is_whitened_on_the_identities_that_it_found(model, tmp_path):
-    """With fewer than 30 of them it is not, and this is said."""
     many = site(persons=60)
     found = adapt(model, many, tmp_path / "site", replace(QUICK, rounds=1, patience=1, false_match_rate=1e-4))
     assert found.best == 1

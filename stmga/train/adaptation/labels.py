@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from stmga.metrics.calibrate import BINS, pair_histograms
 from stmga.people.identities import Identities
 from stmga.people.linking import link
 from stmga.tracklets.tracklet import Tracklet
+from stmga.train.whitening import several
 from stmga.utils.files import atomic_write
 from stmga.utils.foreign import fast_json, read_regular
 
@@ -52,7 +53,7 @@ class Labels:
     @property
     def several(self) -> int:
         """How many identities have two tracklets or more."""
-        return _several(self.identity)
+        return several(self.identity)
 
     def trained(self, keep: float, *, singles: bool) -> list[int]:
         """The tracklets to train on: this share of all, the most confident; of them those alone only if ``singles``.
@@ -71,17 +72,17 @@ class Labels:
     def fault(self, rows: Sequence[int]) -> str:
         """Why these rows cannot be trained on, as text; "" if they can."""
         n = len(self.identity)
-        several = _several(self.identity[row] for row in rows)
+        repeated = several(self.identity[row] for row in rows)
         largest = max(self.sizes.values())
         if largest > n / 2:
             return (
                 f"one identity has {largest:,} of {n:,} tracklets: the network does not tell these people apart, as if "
                 "all wore one uniform, or the threshold is too low for this site (--false-match-rate 1e-4)"
             )
-        if several < FEWEST:
+        if repeated < FEWEST:
             alone = sum(count == 1 for count in self.sizes.values())
             return (
-                f"{alone:,} of {n:,} tracklets stay alone, and {several} identities have two confident ones (at least "
+                f"{alone:,} of {n:,} tracklets stay alone, and {repeated} identities have two confident ones (at least "
                 f"{FEWEST} are needed): nobody comes by twice, or the threshold is too high for this site "
                 "(--false-match-rate 1e-2)"
             )
@@ -113,10 +114,6 @@ class Labels:
         if not sound or len(found.identity) != tracklets or len(found.confidence) != tracklets:
             raise ValueError(f"{path} is damaged: it is not one identity and confidence for each tracklet")
         return found
-
-
-def _several(identities: Iterable[int]) -> int:
-    return sum(count > 1 for count in Counter(identities).values())
 
 
 @contextmanager

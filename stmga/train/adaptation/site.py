@@ -19,6 +19,7 @@ from stmga.tracklets.preload import preload
 from stmga.tracklets.split import evenly, halves
 from stmga.tracklets.times import clock_spans, frame_spans
 from stmga.tracklets.tracklet import Tracklet
+from stmga.train.whitening import through
 from stmga.utils.text import counted, preview
 
 LEAST = 50  # tracklets
@@ -47,11 +48,7 @@ class View:
 
     def through(self, layer: Tensor, digest: str) -> View:
         """What the weights of this digest see, which are those of this view with a whitening layer (c c)."""
-        whole, halves = (
-            replace(seen, vectors=F.normalize(seen.vectors @ layer.T, dim=1), digest=digest)
-            for seen in (self.whole, self.halves)
-        )
-        return View(whole, halves, self.of)
+        return View(through(self.whole, layer, digest), through(self.halves, layer, digest), self.of)
 
 
 class Site:
