@@ -4,7 +4,7 @@
 
 - plain: one size, cosine
 - flip: `TrackletEmbedder(flip=True)`, the mean over each clip and its mirror image
-- two sizes: the mean over each clip at the network's own size and at 1.25 times it, which only this script has
+- two sizes: `TrackletEmbedder(two_sizes=True)`, the mean over each clip at the network's own size and at 1.25 times it
 - re-ranking: k-reciprocal (Zhong et al. 2017), of the plain vectors
 
 Every row has mAP and rank-1 by the protocol of the data, and its cost: the seconds of the network for one clip that is
@@ -19,6 +19,7 @@ Results join those of other weights in the JSON file.
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,83 +28,40 @@ from torch import Tensor
 
 from benchmarks.accuracy.card_figures import MARS8
 from benchmarks.turns import in_turns, where
-from stmga import STMGA, ClipTransform, Embeddings, TrackletEmbedder
+from stmga import STMGA, Embeddings, TrackletEmbedder
 from stmga.data import load_benchmark
 from stmga.data.benchmark import Benchmark
 from stmga.embedding.clip_dataset import clip_indices
 from stmga.embedding.resumable import embed_in_pieces
+from stmga.embedding.views import LARGER, Views
 from stmga.metrics import Protocol, Reranking, calibrate, evaluate
 from stmga.utils.files import atomic_write
 from stmga.zoo import create_model, is_name
 
-LARGER = 1.25
 RATE = 1e-3
 FORMS = ("plain", "flip", "two sizes", "re-ranking")
 CLIPS = 4  # computed at once, as the embedder does on a CPU
 OUT = Path(__file__).parents[1] / "results" / "test_time.json"
 
 
-def frames_of(batch: list) -> Tensor:
-    """(t 3 h w) uint8: a clip as it was read; the network of TwoSizes resizes it twice."""
-    if any(frame.shape != batch[0].shape or frame.dtype != torch.uint8 for frame in batch):
-        raise ValueError("two sizes are averaged of tracklets whose frames are uint8 and all of one size")
-    return torch.stack(batch)
-
-
-class TwoSizes:
-    """What TrackletEmbedder asks of a network: clips of uint8 frames -> the mean feature over two input sizes."""
-
-    def __init__(self, model: STMGA) -> None:
-        self.model, self.clip_length, self.dim, self.record = (
-            model.eval().fuse(),
-            model.clip_length,
-            model.dim,
-            model.record,
-        )
-        self.device, self.transform, self.digest = model.device, frames_of, model.digest
-        larger = tuple(8 * round(LARGER * side / 8) for side in model.config.size)
-        self.transforms = [
-            ClipTransform.from_config(replace(model.config, size=size)) for size in (model.config.size, larger)
-        ]
-        self.forward_head = self.model.forward_head
-
-    def to(self, device: object) -> "TwoSizes":
-        return self
-
-    def check_inference(self, **options: object) -> None:
-        """It computes as it is."""
-
-    def for_inference(self, **options: object) -> "TwoSizes":
-        return self
-
-    def encode_frames(self, frames: Tensor) -> Tensor:
-        """(n 3 h w) uint8 -> (n 2 p c): at both sizes."""
-        return torch.stack([self.model.encode_frames(transform(frames)) for transform in self.transforms], dim=1)
-
-    def encode_clips(self, features: Tensor) -> Tensor:
-        """(b t 2 p c) -> (b c)."""
-        return torch.stack([self.model.encode_clips(each) for each in features.unbind(2)]).mean(0)
-
-
 def sides(model: STMGA) -> dict:
     """One call of each form on clips that are in memory."""
     h, w = model.config.size
     clips = torch.randint(256, (CLIPS, model.config.clip_length, 3, h // 2, w // 2), dtype=torch.uint8)
-    fused, transform, two = model.eval().fuse(), ClipTransform.from_config(model.config), TwoSizes(model)
+    fused = model.eval().fuse()
 
-    @torch.inference_mode()
-    def plain() -> Tensor:
-        return fused.encode(transform(clips))
+    def form(**options: bool) -> Callable[[], Tensor]:
+        views = Views(model, **{"flip": False, "two_sizes": False} | options)
 
-    @torch.inference_mode()
-    def flip() -> Tensor:
-        pixels = transform(clips)
-        return (fused.encode(pixels) + fused.encode(pixels.flip(-1))) / 2
+        @torch.inference_mode()
+        def run() -> Tensor:
+            pixels = views.transform(clips)
+            seen = [view.unflatten(0, clips.shape[:2]) for view in views.of(pixels.flatten(0, 1))]
+            return torch.stack([fused.encode(view) for view in seen]).mean(0)
 
-    def both() -> Tensor:
-        return two.encode_clips(two.encode_frames(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
+        return run
 
-    return {"plain": plain, "flip": flip, "two sizes": torch.inference_mode()(both)}
+    return {"plain": form(), "flip": form(flip=True), "two sizes": form(two_sizes=True)}
 
 
 def embedded(embedder: TrackletEmbedder, benchmark: Benchmark, file: Path) -> Embeddings:
@@ -126,9 +84,8 @@ def measure(name: str, model: STMGA, benchmark: Benchmark, args: argparse.Namesp
     queries, rows = len(benchmark.query), {}
     ranking: dict[str, float] = {}
     for form in FORMS[:3]:
-        network = TwoSizes(model) if form == "two sizes" else model
-        options: dict = {"precision": args.precision, "flip": form == "flip", "progress": True}
-        embedder = TrackletEmbedder(network, **options)  # type: ignore[arg-type]
+        views = {"flip": form == "flip", "two_sizes": form == "two sizes"}
+        embedder = TrackletEmbedder(model, precision=args.precision, progress=True, **views)
         every = embedded(embedder, benchmark, args.work / f"{name.replace('/', '_')}-{form}.safetensors")
         rows[form], ranking[form] = ranked(every, queries, benchmark.protocol)
         rows[form]["similarity at 0.001"] = calibrate(every, false_match_rates=[RATE]).thresholds[0].similarity

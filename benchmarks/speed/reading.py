@@ -67,7 +67,7 @@ def main() -> None:
             for start in range(0, args.tracklets, args.batch_size):
                 size = min(args.batch_size, args.tracklets - start)
                 frames, known = batch[:size].flatten(0, 1), FrameFeatures([1] * size, config.clip_length)
-                network.forward_head(embedder._features([frames], clips[:size], {}, known, network).to(args.device))
+                network.forward_head(embedder._features([frames], clips[:size], {}, [known], network).to(args.device))
 
         sides = {"model alone": alone, "from JPEG": lambda: embedder(tracklets)}
         if args.device.startswith("cuda"):

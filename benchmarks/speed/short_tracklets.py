@@ -45,7 +45,7 @@ def network_sides(embedder: TrackletEmbedder, batch: int) -> dict[str, Side]:
         rows = [ClipRows(i, clip_indices(frames, length)[0], list(range(frames))) for i in range(batch)]
         pixels = torch.rand(batch * frames, 3, *embedder.model.config.size)
         known = FrameFeatures([1] * batch, length)
-        return lambda: network.forward_head(embedder._features([pixels], rows, {}, known, network))
+        return lambda: network.forward_head(embedder._features([pixels], rows, {}, [known], network))
 
     return {str(frames): side(frames) for frames in FRAMES}
 

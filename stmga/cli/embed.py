@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from stmga.cli.image_networks import add_image_network
 from stmga.cli.options import (
     add_computing,
-    add_flip,
     add_max_pixels,
     add_model,
     add_trust_content,
+    add_views,
     computing_model_of,
     device_for,
     peak_memory,
@@ -56,7 +56,7 @@ def add_arguments(commands: Any) -> None:
         help="all frames, or one clip of frames spread evenly over a tracklet (default: all)",
     )  # fmt: skip
     add("--frames", type=count, metavar="N", help="of each tracklet, spread evenly over it (default: all)")
-    add_flip(add)
+    add_views(add)
     add(
         "--halves", action="store_true",
         help="two vectors for each tracklet, of its first and its second half, for `stmga calibrate --unlabelled`",
@@ -111,7 +111,8 @@ def embed(args: argparse.Namespace) -> None:
     tell(f"weights   {weights}")
     with process_group(device_for(args, model)) as world:
         several = f", {world.size} processes" if world.size > 1 else ""
-        options = f"{', compiled' if args.compile else ''}{', flip' if args.flip else ''}"
+        named = {"compiled": args.compile, "flip": args.flip, "two sizes": args.two_sizes}
+        options = "".join(f", {name}" for name, on in named.items() if on)
         tell(f"device    {world.device}, {args.precision}{options}{several}")
         embedder = _embedder(args, model, world)
         start = time.perf_counter()
@@ -138,6 +139,7 @@ def _embedder(args: argparse.Namespace, model: TrackletNetwork, world: World) ->
         decode=args.decode,
         sampling=args.sampling,
         flip=args.flip,
+        two_sizes=args.two_sizes,
         on_error=args.on_error,
         progress=world.is_main and not args.quiet,
     )

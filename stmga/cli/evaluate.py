@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmga.cli.image_networks import add_image_network
-from stmga.cli.options import add_computing, add_flip, add_model, add_source
+from stmga.cli.options import add_computing, add_model, add_source, add_views
 from stmga.cli.parser import command, is_main_process
 from stmga.cli.scores import add_protocol, check_json, protocol_of, report_evaluation
 from stmga.cli.table import score_networks
@@ -52,7 +52,7 @@ def add_arguments(commands: Any) -> None:
     add_model(group.add_argument, several=True)
     add_image_network(group.add_argument)
     add_computing(group.add_argument)
-    add_flip(group.add_argument)
+    add_views(group.add_argument)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -66,6 +66,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _evaluate_embeddings(args: argparse.Namespace) -> None:
+    from stmga.embedding.views import VIEWS
     from stmga.metrics import Protocol, evaluate
 
     if not args.embeddings:
@@ -73,10 +74,10 @@ def _evaluate_embeddings(args: argparse.Namespace) -> None:
     for path in map(Path, args.embeddings):
         if path.is_dir() or path.suffix == ".jsonl":
             raise ValueError(f"{path} is a data set, not a file of embeddings; give it as --data {path}")
-    for option in ("flip", "model", "picture"):
+    for option in (*VIEWS, "model", "picture"):
         if getattr(args, option):
             words = "is for a network on a data set; embeddings say themselves how they were made"
-            raise ValueError(f"--{option} {words}")
+            raise ValueError(f"--{option.replace('_', '-')} {words}")
     found = evaluate(*_sides(args.embeddings), protocol_of(args, Protocol()), device=args.device)
     if is_main_process():
         report_evaluation(found, out=args.out)

@@ -110,9 +110,10 @@ def add_training_process(add: Callable[..., Any]) -> None:
     add("-q", "--quiet", action="store_true", help="no progress bar")
 
 
-def add_flip(add: Callable[..., Any]) -> None:
-    """The argument that averages mirror images in."""
+def add_views(add: Callable[..., Any]) -> None:
+    """The arguments that average views of a clip."""
     add("--flip", action="store_true", help="average each clip with its mirror image: a little better, twice the work")
+    add("--two-sizes", action="store_true", help="average two sizes of its frames: better, 2.7 times the work")
 
 
 def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:
@@ -233,10 +234,7 @@ def add_max_pixels(add: Callable[..., Any]) -> None:
 
 def add_source(add: Callable[..., Any]) -> None:
     """The arguments that say what a SOURCE is."""
-    add(
-        "--dataset", default="auto",
-        help=f"{NAMES} (default: by its look)",
-    )  # fmt: skip
+    add("--dataset", default="auto", help=f"{NAMES} (default: by its look)")
     add(
         "--layout", default="{person}/{tracklet}",
         help='what folders mean, as "{role}/{person}/{camera}/{tracklet}" (default: "{person}/{tracklet}")',

@@ -72,6 +72,7 @@ def _benchmarks(args: argparse.Namespace) -> list[Benchmark]:
     """The data sets with the protocols that the options ask for; all faults before any network is loaded."""
     from dataclasses import replace
 
+    from stmga.embedding.views import VIEWS
     from stmga.metrics.network_table import check_benchmarks
 
     if args.title and len(args.data) > 1:
@@ -83,7 +84,8 @@ def _benchmarks(args: argparse.Namespace) -> list[Benchmark]:
         for one, source in zip(every, args.data, strict=True)
     ]
     check_benchmarks(every)
-    return [replace(one, protocol=replace(protocol_of(args, one.protocol), flip=args.flip)) for one in every]
+    views = {view: getattr(args, view) for view in VIEWS}
+    return [replace(one, protocol=replace(protocol_of(args, one.protocol), **views)) for one in every]
 
 
 def _each(args: argparse.Namespace) -> Iterator[argparse.Namespace]:

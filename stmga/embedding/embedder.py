@@ -27,6 +27,7 @@ from stmga.embedding.frame_features import FrameFeatures
 from stmga.embedding.jpeg import require_decoder
 from stmga.embedding.network import InferenceNetwork, TrackletNetwork, clips_at_once
 from stmga.embedding.unit import NonFiniteVectorError, unit_only
+from stmga.embedding.views import Views
 from stmga.model import AUTOCAST
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.isolation import isolated
@@ -50,7 +51,8 @@ class TrackletEmbedder:
     embeddings carry it, in any precision, unless the weights have been changed since.
 
     With ``flip`` a clip's feature is the mean of those of the clip and of its mirror image, which doubles the cost.
-    Such vectors compare with plain ones, and each item says ``"flip": True`` (:attr:`stmga.Embeddings.flip`).
+    With ``two_sizes`` it is the mean over two sizes of the frames, at 2.7 times the cost. Such vectors compare with
+    plain ones, and each item says ``"flip": True`` or ``"two_sizes": True`` (:attr:`stmga.Embeddings.flip`).
 
     The network computes as a copy in eval mode whose batch norms are folded into the convolutions
     (:meth:`stmga.STMGA.fuse`, equal to 1e-5), in the channels-last memory format. It is renewed when weights change.
@@ -70,6 +72,7 @@ class TrackletEmbedder:
             more than four times the network's pixels are always decoded on the host.
         sampling: "all" frames, or one clip of frames spread "evenly" over the tracklet (a fast look at long ones).
         flip: average each clip's feature with that of its mirror image, before the BN neck.
+        two_sizes: average it with that of frames of 1.25 times the size; the network must take such frames.
         on_error: "raise", or "skip" tracklets that cannot be read and list them in ``Embeddings.skipped``. What is
             wrong with the input as a whole (an id twice, say) raises in any case.
         progress: show a progress bar (tqdm) of clips.
@@ -97,6 +100,7 @@ class TrackletEmbedder:
         decode: Decode = "host",
         sampling: Sampling = "all",
         flip: bool = False,
+        two_sizes: bool = False,
         on_error: OnError = "raise",
         progress: bool = False,
     ) -> None:
@@ -114,7 +118,7 @@ class TrackletEmbedder:
         self.workers = workers
         self.decode = decode
         self.sampling = sampling
-        self.flip = flip
+        self.views = Views(model, flip=flip, two_sizes=two_sizes)
         self.on_error = on_error
         self.progress = progress
         self._ready: tuple[tuple[str, torch.device, str], InferenceNetwork] | None = None
@@ -123,7 +127,7 @@ class TrackletEmbedder:
 
     def __repr__(self) -> str:
         name = (self.model.record.name if self.model.record else "") or "unnamed weights"
-        how = f"sampling={self.sampling}, batch_size={self.batch_size}{', flip' if self.flip else ''}"
+        how = ", ".join([f"sampling={self.sampling}", f"batch_size={self.batch_size}", *self.views.marks])
         clip = " x ".join(map(str, (self.model.clip_length, *getattr(self.model.transform, "size", ()))))
         return f"TrackletEmbedder({name}, clips of {clip} -> {self.model.dim}, {self.device}, {self.precision}, {how})"
 
@@ -153,7 +157,7 @@ class TrackletEmbedder:
     @isolated
     def embed(self, tracklets: Sequence[Tracklet]) -> Embeddings:
         """Embed checked tracklets; with on_error="skip" perhaps none of them."""
-        clips = Clips(tracklets, self.model.transform, self.model.clip_length, self.sampling, self.decode)
+        clips = Clips(tracklets, self.views.transform, self.model.clip_length, self.sampling, self.decode)
         digest = self.digest()
         network = self._network(digest)
         sums, faults = self._encode(clips, network)
@@ -165,11 +169,10 @@ class TrackletEmbedder:
         vectors = self._head(sums[kept] / counts, network)
         vectors, kept = unit_only(vectors, kept, tracklets, faults, self.on_error == "skip")
         record = self.model.record
-        mark = {"flip": True} if self.flip else {}
         known = record.calibration if record else None
         return Embeddings(
             vectors,
-            [tracklets[i].row() | mark for i in kept],
+            [tracklets[i].row() | self.views.marks for i in kept],
             digest=digest,
             model=record.name if record else "",
             skipped=[{"tracklet": tracklets[i].id, "reason": reason} for i, reason in sorted(faults.items())],
@@ -187,7 +190,7 @@ class TrackletEmbedder:
         """Per tracklet the sum of its clips' features (n, c), and what is wrong with those that have none."""
         sums = torch.zeros(len(clips.tracklets), self.model.dim, dtype=torch.float32, device="cpu")
         faults: dict[int, str] = {}
-        known = FrameFeatures(clips.counts, self.model.clip_length)
+        known = [FrameFeatures(clips.counts, self.model.clip_length) for _ in range(len(self.views))]
         loader = DataLoader(
             clips,
             batch_size=self.batch_size,
@@ -220,17 +223,18 @@ class TrackletEmbedder:
         frames: list[Tensor],
         clips: Sequence[ClipRows],
         faults: Mapping[int, str],
-        known: FrameFeatures,
+        known: Sequence[FrameFeatures],
         network: InferenceNetwork,
     ) -> Tensor:
         """Some (k, 3, h, w), the new frames of the clips -> (b, c) of the clips without faults, float32 on the CPU."""
         batch = frames[0] if len(frames) == 1 else torch.cat(frames)
-        views = (batch, batch.flip(-1)) if self.flip else (batch,)
         dtype = AUTOCAST[self.precision]
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext():
-            of_frames = torch.stack([network.encode_frames(view) for view in views], dim=1)  # (n views ...)
-            of_clips = known.gather(of_frames, clips, faults)  # (b t views ...)
-            return torch.stack([network.encode_clips(view).float() for view in of_clips.unbind(2)]).mean(0).cpu()
+            found = []
+            for view, of_frames in zip(self.views.of(batch), known, strict=True):
+                of_clips = of_frames.gather(network.encode_frames(view), clips, faults)  # (b t ...)
+                found.append(network.encode_clips(of_clips).float())
+            return torch.stack(found).mean(0).cpu()
 
     def _head(self, features: Tensor, network: InferenceNetwork) -> Tensor:
         """(n, c) -> (n, c) of unit length, in float32 whatever the precision."""

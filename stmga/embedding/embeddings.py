@@ -19,6 +19,7 @@ from stmga.calibration import Calibration
 from stmga.embedding.embeddings_file import read_file, write_file
 from stmga.embedding.same_weights import require_same_weights
 from stmga.embedding.vectors import Vectors
+from stmga.embedding.views import made_with
 from stmga.utils.text import counted, did_you_mean, preview
 
 if TYPE_CHECKING:
@@ -110,8 +111,8 @@ class Embeddings:
         try:
             row = operator.index(which)
         except TypeError:
-            what = "a row number, an id or a slice; for a mask or a list of rows use select"
-            raise TypeError(f"embeddings are indexed by {what}, got {type(which).__name__}") from None
+            how = "a row number, an id or a slice; for a mask or a list of rows use select"
+            raise TypeError(f"embeddings are indexed by {how}, got {type(which).__name__}") from None
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {self}")
         return row
@@ -135,12 +136,13 @@ class Embeddings:
 
     @property
     def flip(self) -> bool | None:
-        """Whether mirrored clips were averaged in (``TrackletEmbedder(flip=True)``); None if in some rows only.
+        """Whether mirror images were averaged in (``TrackletEmbedder(flip=True)``); None if in some rows only."""
+        return made_with("flip", self.items)
 
-        >>> Embeddings(torch.eye(2), [{"tracklet": "a", "flip": True}, {"tracklet": "b"}], digest="1f0c").flip
-        """
-        found = {item.get("flip", False) is True for item in self.items}
-        return found.pop() if len(found) == 1 else (None if found else False)
+    @property
+    def two_sizes(self) -> bool | None:
+        """Whether two sizes were averaged (``TrackletEmbedder(two_sizes=True)``); None if in some rows only."""
+        return made_with("two_sizes", self.items)
 
     def select(self, which: Tensor | np.ndarray | Sequence[bool] | Sequence[int]) -> Embeddings:
         """The rows of a boolean mask (n,), or of row numbers in their order; the skipped list is not carried over.

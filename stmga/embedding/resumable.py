@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stmga.embedding.embeddings import Embeddings
+from stmga.embedding.views import VIEWS
 from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet, TrackletError
 from stmga.utils.claim import FolderClaim
@@ -149,7 +150,7 @@ def _about(embedder: TrackletEmbedder, tracklets: Sequence[Tracklet]) -> dict[st
         "count": len(tracklets),
         "precision": embedder.precision,
         "sampling": embedder.sampling,
-        "flip": embedder.flip,
+        **{view: view in embedder.views.marks for view in VIEWS},
         "decode": embedder.decode,
         "batch_size": embedder.batch_size,
         "piece": PIECE,

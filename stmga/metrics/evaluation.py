@@ -12,6 +12,7 @@ from torch import Tensor
 from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings, check_rows
 from stmga.embedding.vectors import Vectors
+from stmga.embedding.views import VIEWS
 from stmga.metrics.matching import NOBODY, REASONS, MatchRules, rules_of_items
 from stmga.metrics.protocol import Protocol
 from stmga.metrics.ranking import NoMatchError, RankScores, score_blocks
@@ -123,14 +124,14 @@ def evaluate(
     Args:
         queries, gallery: of the same weights; the gallery tracklets in official order. With
             ``protocol.queries_in_gallery`` the queries follow after them and must not be among them.
-        protocol: default ``Protocol()``. The result's has the ``flip`` that the embeddings were made with.
+        protocol: default ``Protocol()``. The result's has the ``flip`` and ``two_sizes`` of the embeddings.
         device: where similarities are computed, as ``"cuda"``; by default the CPU.
         block: queries ranked at once; by default as many as make 16 MB.
 
     Raises:
         NoMatchError: no query has a match that it may find; the message says why.
         ValueError: other weights, nothing to rank, queries that are in the gallery already, a protocol with ``flip``
-            for embeddings without.
+            or ``two_sizes`` for embeddings without.
 
     >>> items = [{"tracklet": f"{who}{cam}", "person": who, "camera": cam} for who in "ab" for cam in (1, 2)]
     >>> found = Embeddings(torch.eye(4)[[0, 0, 1, 1]], items, digest="1f0c")
@@ -141,7 +142,7 @@ def evaluate(
     queries.require_same_weights(gallery, "the queries", "the gallery's vectors")
     for side in (queries, gallery):
         check_rows(Vectors(side.vectors), side.items)  # again: both can be changed after they were checked
-    protocol = _with_flip(protocol or Protocol(), queries, gallery)
+    protocol = _with_views(protocol or Protocol(), queries, gallery)
     junk = {str(person) for person in protocol.junk}
     dropped = [str(person) in junk for person in queries.persons]
     junk_queries = sum(dropped)
@@ -221,11 +222,15 @@ def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol,
         )
 
 
-def _with_flip(protocol: Protocol, queries: Embeddings, gallery: Embeddings) -> Protocol:
-    """The protocol with the ``flip`` of the embeddings."""
-    flips = {side.flip for side in (queries, gallery) if len(side)}
-    flip = flips.pop() if len(flips) == 1 else None if flips else protocol.flip
-    if protocol.flip and not flip:
-        made = "some of these embeddings were" if flip is None else "these embeddings were"
-        raise ValueError(f"the protocol says flip=True, but {made} made without: embed them with flip=True (--flip)")
-    return replace(protocol, flip=flip)
+def _with_views(protocol: Protocol, queries: Embeddings, gallery: Embeddings) -> Protocol:
+    """The protocol with the views of the embeddings: ``flip`` and ``two_sizes``."""
+    views: dict[str, Any] = {}
+    for view in VIEWS:
+        wanted = getattr(protocol, view)
+        found = {getattr(side, view) for side in (queries, gallery) if len(side)}
+        views[view] = found.pop() if len(found) == 1 else None if found else wanted
+        if wanted and not views[view]:
+            made = "some of these embeddings were" if views[view] is None else "these embeddings were"
+            option = f"{view}=True (--{view.replace('_', '-')})"
+            raise ValueError(f"the protocol says {view}=True, but {made} made without: embed them with {option}")
+    return replace(protocol, **views)

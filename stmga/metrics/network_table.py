@@ -12,6 +12,7 @@ from stmga.embedding.cost import Cost, Speed, cost_of, speeds_of
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.embeddings import Embeddings
 from stmga.embedding.network import TrackletNetwork, frames_at_once
+from stmga.embedding.views import VIEWS
 from stmga.metrics.cost_picture import Point, cost_picture
 from stmga.metrics.evaluation import Evaluation, evaluate
 from stmga.metrics.protocol import Protocol
@@ -86,7 +87,11 @@ class NetworkTable:
             cells = [f"{x:.2%}" for row in own for x in (row.evaluation.mAP, row.evaluation.rank(1))]
             lines.append([network, *cells, *_cost_cells(own[0], bool(self.measured))])
         table = text_table(["network", *scores, "clip", "M par.", "GMAC", *speed, "MB"], lines)
-        return f"{table}\n{describe_measured(self.measured)}" if self.measured else table
+        views = [view for view in VIEWS if any(getattr(row.evaluation.protocol, view) for row in self.rows)]
+        costs = f"GMAC{' and clips/s' if speed else ''}"
+        note = f"The scores average views ({', '.join(views)}); {costs} are of one view." if views else ""
+        measured = describe_measured(self.measured) if self.measured else ""
+        return "\n".join(filter(None, (table, note, measured)))
 
     def picture(self, *, note: str = "") -> Drawing:
         """mAP against GMAC of a clip, a panel for each data set. ``picture().encode(".png")`` are the bytes of a file.
@@ -125,7 +130,7 @@ def evaluate_networks(
         speed: False leaves out the measurement of clips a second.
         world: the processes that share the embedding.
         device: where similarities are computed; by default the CPU.
-        options: those of :class:`stmga.TrackletEmbedder`, but ``sampling`` and ``flip``, which a protocol has.
+        options: those of :class:`stmga.TrackletEmbedder`, but ``sampling`` and the views, which a protocol has.
 
     Raises:
         ValueError: nothing to compare, two benchmarks of one name, a benchmark without a protocol or a test.
@@ -158,12 +163,12 @@ def embed_test(
 ) -> tuple[Embeddings, Embeddings]:
     """Embed queries and gallery, each process its share; every process gets all embeddings.
 
-    ``options`` are those of :class:`stmga.TrackletEmbedder`. The protocol determines clips and mirroring.
+    ``options`` are those of :class:`stmga.TrackletEmbedder`. The protocol determines clips and views.
     """
     every = [*benchmark.query, *benchmark.gallery]
     protocol = benchmark.protocol
-    flip = bool(protocol.flip)
-    embedder = TrackletEmbedder(model, sampling=protocol.clips, flip=flip, **options)  # type: ignore[arg-type]
+    views = {view: bool(getattr(protocol, view)) for view in VIEWS}
+    embedder = TrackletEmbedder(model, sampling=protocol.clips, **views, **options)  # type: ignore[arg-type]
     share = embedder(every[world.rank :: world.size]) if every[world.rank :: world.size] else None
     vectors, rows = [None] * len(every), [None] * len(every)
     parts = all_gather_objects(share)

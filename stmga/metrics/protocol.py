@@ -52,6 +52,7 @@ class Protocol(Settings):
         clips: how a tracklet is cut: ``"all"`` frames, or one clip of frames spread ``"evenly"``.
         flip: each clip is averaged with its mirror image; None: some are. :func:`stmga.metrics.evaluate` takes it from
             the embeddings.
+        two_sizes: each clip is averaged over two sizes, in the same way.
         distance: ``"cosine"`` or ``"euclidean"``.
         reranking: None for none.
 
@@ -72,6 +73,7 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     shots: str = "all"
     clips: str = "all"
     flip: bool | None = False
+    two_sizes: bool | None = False
     distance: str = "cosine"
     reranking: Reranking | None = None
 
@@ -100,6 +102,7 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
             "one gallery tracklet of each person (single-shot), mean over all draws" if self.shots == "single" else "",
             {"all": "all frames", "evenly": "one clip, frames spread evenly"}[self.clips],
             {True: "mirror images averaged in", None: "mirror images averaged into some", False: ""}[self.flip],
+            {True: "two sizes averaged", None: "two sizes averaged in some", False: ""}[self.two_sizes],
             f"re-ranked (Zhong et al. 2017, k1 {r.k1}, k2 {r.k2}, weight {r.weight:g})"
             if (r := self.reranking)
             else "no re-ranking",
@@ -109,6 +112,6 @@ or unknown camera removed; AP over hits; all frames; no re-ranking
     __str__ = describe
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``flip`` and ``shots`` only if they are on, so that older runs and packs stay the same."""
-        usual = {"flip": False, "shots": "all"}
+        """Plain JSON values; views and ``shots`` only if they are on, so that older runs and packs stay the same."""
+        usual = {"flip": False, "two_sizes": False, "shots": "all"}
         return {key: value for key, value in super().to_dict().items() if key not in usual or value != usual[key]}

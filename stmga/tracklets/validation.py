@@ -25,7 +25,7 @@ from stmga.utils.foreign import check_depth
 
 logger = logging.getLogger(__name__)
 
-MADE = ("cover", "flip")  # keys of items that stmga alone writes
+MADE = ("cover", "flip", "two_sizes")  # keys of items that stmga alone writes
 RESERVED = ("tracklet", "person", "camera", "time", "frames", *MADE)  # keys that `extra` may not have
 SHARES = "are the boxes shares of the frame (normalised)? Multiply x, w by its width and y, h by its height"
 MOST = sys.float_info.max  # a larger integer is not a float; math.isfinite would raise OverflowError
