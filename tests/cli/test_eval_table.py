@@ -10,10 +10,12 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from stmga import STMGA, Embeddings
+from stmga import STMGA, Embeddings, TrackletEmbedder
+from stmga.data import load_benchmark
 from stmga.data.walkers.generate import write_benchmark
 from stmga.embedding import FrameEncoder
 from stmga.embedding.cost import cost_of
+from stmga.metrics import evaluate
 from tests.support.cli import TINY
 from tests.support.onnx_files import write_image_net
 
@@ -146,3 +148,34 @@ def test_embed_takes_a_network_of_images_too(place, run, tmp_path):
     assert code == 0, err
     found = Embeddings.load(out)
     assert (found.dim, found.digest) == (5, FrameEncoder(place / "other.onnx").digest())
+
+
+def test_views_are_in_the_protocol_and_costs_are_of_one(place, run, tmp_path):
+    out = tmp_path / "t.json"
+    code, text, err = run(
+        "eval", *sets(place, "one"), "--model", place / "net1", "--model", place / "net2", "-q", "--no-speed",
+        "--flip", "--two-sizes", "-o", out,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "all frames; mirror images averaged in; two sizes averaged; no re-ranking" in text
+    assert "The scores average views (flip, two_sizes); GMAC are of one view." in text
+    model = STMGA.from_pretrained(place / "net1")
+    data = load_benchmark(place / "one" / "manifest.jsonl")
+    embedder = TrackletEmbedder(model, flip=True, two_sizes=True)
+    wanted = evaluate(*map(embedder.embed, (data.query, data.gallery)), data.protocol)
+    (row, _) = json.loads(out.read_text())["rows"]
+    assert (row["mAP"], row["gmac"]) == (pytest.approx(wanted.mAP), cost_of(model).gmac)
+    for option in ("--flip", "--two-sizes"):
+        code, text, _ = run(
+            "embed",
+            place / "one" / "manifest.jsonl",
+            "--model",
+            place / "net1",
+            "-o",
+            tmp_path / "v.safetensors",
+            option,
+        )
+        assert code == 0
+        assert f"fp32, {option[2:].replace('-', ' ')}\n" in text
+        found = Embeddings.load(tmp_path / "v.safetensors")
+        assert (found.flip, found.two_sizes) == (option == "--flip", option == "--two-sizes")
