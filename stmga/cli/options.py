@@ -113,7 +113,7 @@ def add_training_process(add: Callable[..., Any]) -> None:
 def add_views(add: Callable[..., Any]) -> None:
     """The arguments that average views of a clip."""
     add("--flip", action="store_true", help="average each clip with its mirror image: a little better, twice the work")
-    add("--two-sizes", action="store_true", help="average two sizes of its frames: better, 2.7 times the work")
+    add("--two-sizes", action="store_true", help="average two sizes of its frames: better, 2.5 times the work")
 
 
 def model_of(args: argparse.Namespace) -> tuple[STMGA, str]:

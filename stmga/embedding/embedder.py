@@ -51,7 +51,7 @@ class TrackletEmbedder:
     embeddings carry it, in any precision, unless the weights have been changed since.
 
     With ``flip`` a clip's feature is the mean of those of the clip and of its mirror image, which doubles the cost.
-    With ``two_sizes`` it is the mean over two sizes of the frames, at 2.7 times the cost. Such vectors compare with
+    With ``two_sizes`` it is the mean over two sizes of the frames, at 2.5 times the cost. Such vectors compare with
     plain ones, and each item says ``"flip": True`` or ``"two_sizes": True`` (:attr:`stmga.Embeddings.flip`).
 
     The network computes as a copy in eval mode whose batch norms are folded into the convolutions
