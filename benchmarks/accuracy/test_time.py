@@ -50,8 +50,8 @@ def sides(model: STMGA) -> dict:
     clips = torch.randint(256, (CLIPS, model.config.clip_length, 3, h // 2, w // 2), dtype=torch.uint8)
     fused = model.eval().fuse()
 
-    def form(**options: bool) -> Callable[[], Tensor]:
-        views = Views(model, **{"flip": False, "two_sizes": False} | options)
+    def form(*, flip: bool = False, two_sizes: bool = False) -> Callable[[], Tensor]:
+        views = Views(model, flip=flip, two_sizes=two_sizes)
 
         @torch.inference_mode()
         def run() -> Tensor:

@@ -111,8 +111,8 @@ class Embeddings:
         try:
             row = operator.index(which)
         except TypeError:
-            how = "a row number, an id or a slice; for a mask or a list of rows use select"
-            raise TypeError(f"embeddings are indexed by {how}, got {type(which).__name__}") from None
+            what = "a row number, an id or a slice; for a mask or a list of rows use select"
+            raise TypeError(f"embeddings are indexed by {what}, got {type(which).__name__}") from None
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {self}")
         return row

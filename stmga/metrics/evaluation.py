@@ -12,7 +12,7 @@ from torch import Tensor
 from stmga._version import __version__
 from stmga.embedding.embeddings import Embeddings, check_rows
 from stmga.embedding.vectors import Vectors
-from stmga.embedding.views import VIEWS
+from stmga.embedding.views import VIEWS, made_with
 from stmga.metrics.matching import NOBODY, REASONS, MatchRules, rules_of_items
 from stmga.metrics.protocol import Protocol
 from stmga.metrics.ranking import NoMatchError, RankScores, score_blocks
@@ -224,11 +224,11 @@ def _check_entries(queries: Embeddings, gallery: Embeddings, protocol: Protocol,
 
 def _with_views(protocol: Protocol, queries: Embeddings, gallery: Embeddings) -> Protocol:
     """The protocol with the views of the embeddings: ``flip`` and ``two_sizes``."""
+    items = [*queries.items, *gallery.items]
     views: dict[str, Any] = {}
     for view in VIEWS:
         wanted = getattr(protocol, view)
-        found = {getattr(side, view) for side in (queries, gallery) if len(side)}
-        views[view] = found.pop() if len(found) == 1 else None if found else wanted
+        views[view] = made_with(view, items) if items else wanted
         if wanted and not views[view]:
             made = "some of these embeddings were" if views[view] is None else "these embeddings were"
             option = f"{view}=True (--{view.replace('_', '-')})"

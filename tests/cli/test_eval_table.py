@@ -166,16 +166,9 @@ def test_views_are_in_the_protocol_and_costs_are_of_one(place, run, tmp_path):
     (row, _) = json.loads(out.read_text())["rows"]
     assert (row["mAP"], row["gmac"]) == (pytest.approx(wanted.mAP), cost_of(model).gmac)
     for option in ("--flip", "--two-sizes"):
-        code, text, _ = run(
-            "embed",
-            place / "one" / "manifest.jsonl",
-            "--model",
-            place / "net1",
-            "-o",
-            tmp_path / "v.safetensors",
-            option,
-        )
+        source, out = place / "one" / "manifest.jsonl", tmp_path / "v.safetensors"
+        code, text, _ = run("embed", source, "--model", place / "net1", "-o", out, option)
         assert code == 0
         assert f"fp32, {option[2:].replace('-', ' ')}\n" in text
-        found = Embeddings.load(tmp_path / "v.safetensors")
+        found = Embeddings.load(out)
         assert (found.flip, found.two_sizes) == (option == "--flip", option == "--two-sizes")
