@@ -102,7 +102,6 @@ def measured(
     rows = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     start, kept = trained(weight)[0], run.parent / "scores"
     share = AdaptConfig.from_dict(json.loads((run / "adapt.json").read_text())["config"]).kept_of_start
-    # The start as it is adapted: with clips of the same length, if anything was trained.
     networks = {0: start} | {
         row["round"]: blended(start, STMGA.from_pretrained(run / f"round-{row['round']}" / "last"), share)
         for row in rows[1:]

@@ -9,7 +9,9 @@ from stmga.data.walkers.render import render_walkers
 from stmga.tracklets.tracklet import Tracklet
 from stmga.train import AdaptConfig, with_input
 
-QUICK = AdaptConfig(rounds=2, steps=3, persons=4, frames=4, frozen=("conv1", "bn1", "layer1"), lr=1e-4, keep=0.9)
+QUICK = AdaptConfig(
+    rounds=2, steps=3, persons=4, frames=4, frozen=("conv1", "bn1", "layer1"), lr=1e-4, keep=0.9, start_share=0.3
+)
 
 
 def site(persons: int = 14, *, times: bool = False) -> list[Tracklet]:

@@ -53,6 +53,7 @@ def test_the_record_says_where_the_weights_come_from_and_that_no_label_was_used(
     record, parent = best.record, model.record
     assert whole.best > 0
     assert best.digest() != model.digest()
+    assert (model.config.clip_length, best.config.clip_length) == (1, QUICK.clip_length)
     assert (record.licence, record.terms) == (parent.licence, parent.terms)
     assert record.parent == parent.name
     assert "yard: 56 tracklets, adapted without labels" in record.training_data

@@ -10,8 +10,10 @@ from stmga.train.config import CHOICES, TrainConfig, recipe
 from stmga.utils.settings import Settings
 
 BATCH = 128  # frames in a batch
-LONGEST = 4  # frames in a clip; longer clips cost more and bring nothing here
-LEAST = {"rounds": 1, "patience": 1, "steps": 1, "frames": 2, "persons": 2, "seed": 0, "trunk_lr": 0, "whitening": 0}
+LEAST = {
+    "rounds": 1, "patience": 1, "steps": 1, "persons": 2, "clip_length": 1, "frames": 2, "trunk_lr": 0, "whitening": 0,
+    "seed": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class AdaptConfig(Settings):
         temperature: of the contrast with the memory of the identities.
         frozen: first stages of the trunk that do not change.
         persons: different identities in a batch, where there are so many.
+        clip_length: frames in a clip, also of the weights that are kept. A batch has about 128 frames, so it has more
+            clips if they are short.
         frames: of each tracklet, spread evenly, that make its vector in every round.
         keep: share of the tracklets that a round trains on, those that fit their identity best.
         false_match_rate: whose threshold linking takes; default: 1e-3.
@@ -58,15 +62,16 @@ class AdaptConfig(Settings):
     trunk_lr: float = 0.5
     temperature: float = 0.1
     frozen: tuple[str, ...] = ("conv1", "bn1", "layer1")
-    persons: int = 16
+    persons: int = 32
+    clip_length: int = 2
     frames: int = 8
-    keep: float = 0.8
+    keep: float = 0.9
     false_match_rate: float | None = None
     singles: bool = True
     times: bool = True
     mix_cameras: bool = True
     teacher: float = 0.0
-    start_share: float = 0.3
+    start_share: float = 0.0
     whitening: float = 3.0
     only_norms: bool = False
     precision: str = "fp32"
@@ -101,12 +106,13 @@ class AdaptConfig(Settings):
     def training(self, number: int, identities: int, clip_length: int) -> TrainConfig:
         """The settings of the training of one round.
 
-        >>> config = AdaptConfig().training(1, identities=9, clip_length=4)
+        >>> config = AdaptConfig().training(1, identities=9, clip_length=2)
         >>> config.persons, config.clips, config.steps
-        (9, 2, 60)
+        (9, 7, 60)
         """
+        persons = min(self.persons, identities)
         settings: dict[str, Any] = {
-            "persons": min(self.persons, identities), "clips": max(2, BATCH // self.persons // clip_length),
+            "persons": persons, "clips": max(2, BATCH // persons // clip_length),
             "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
             "lr": self.lr_of(number), "trunk_lr": self.trunk_lr, "frozen": self.frozen, "average": self.teacher,
             "contrast": self.temperature, "precision": self.precision, "seed": self.seed * 1000 + number,

@@ -18,7 +18,7 @@ from stmga.model import STMGA
 from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet
 from stmga.train.adaptation.blend import blended
-from stmga.train.adaptation.config import LONGEST, AdaptConfig
+from stmga.train.adaptation.config import AdaptConfig
 from stmga.train.adaptation.folder import CLAIM, AdaptFolder
 from stmga.train.adaptation.labels import Labels, carried, linked, quiet_linking
 from stmga.train.adaptation.norms import with_norms_of
@@ -94,7 +94,7 @@ def adapt(
     training write a checkpoint and raise ``StoppedError``.
 
     Args:
-        model: a trained network, left as it is. Clips of more than four frames are shortened to four.
+        model: a trained network, left as it is. The weights that are kept have clips of ``config.clip_length`` frames.
         tracklets: of all cameras, at least 50. Their persons, if known, are not used. ``camera`` and times help.
         folder: new, empty, or that of the same adaptation.
         config: the settings that the result depends on.
@@ -116,7 +116,7 @@ def adapt(
             raise ValueError("adapt runs in one process; start it without torchrun")
         start = copy.deepcopy(model).to(world.device).eval()
         start.record = model.record
-        start = with_input(start, clip_length=min(start.config.clip_length, LONGEST))
+        start = with_input(start, clip_length=config.clip_length)
         spec = {
             "stmga": __version__, "weights": model.digest(), "started_from": started_from, "name": name,
             "tracklets": tracklets_digest(site.tracklets), "config": config.to_dict(),
