@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stmga.train.config import CHOICES, TrainConfig, recipe
 from stmga.utils.settings import Settings
 
-BATCH = 128  # frames in a batch
+BATCH = 128  # frames in a batch, about
 LEAST = {
     "rounds": 1, "patience": 1, "steps": 1, "persons": 2, "clip_length": 1, "frames": 2, "trunk_lr": 0, "whitening": 0,
     "seed": 0,
@@ -103,16 +103,16 @@ class AdaptConfig(Settings):
         """
         return self.lr * (self.rounds + 1 - number) / self.rounds
 
-    def training(self, number: int, identities: int, clip_length: int) -> TrainConfig:
+    def training(self, number: int, identities: int) -> TrainConfig:
         """The settings of the training of one round.
 
-        >>> config = AdaptConfig().training(1, identities=9, clip_length=2)
+        >>> config = AdaptConfig().training(1, identities=9)
         >>> config.persons, config.clips, config.steps
         (9, 7, 60)
         """
         persons = min(self.persons, identities)
         settings: dict[str, Any] = {
-            "persons": persons, "clips": max(2, BATCH // persons // clip_length),
+            "persons": persons, "clips": max(2, BATCH // persons // self.clip_length),
             "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
             "lr": self.lr_of(number), "trunk_lr": self.trunk_lr, "frozen": self.frozen, "average": self.teacher,
             "contrast": self.temperature, "precision": self.precision, "seed": self.seed * 1000 + number,

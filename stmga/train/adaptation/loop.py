@@ -208,7 +208,7 @@ class _Adaptation:
         rows = labels.trained(self.config.keep, singles=self.config.singles)
         persons = [labels.identity[row] for row in rows]
         after = AfterRound.of(view.whole.vectors[rows], persons, self.folder.run(number - 1) if number > 1 else None)
-        training = self.config.training(number, len(after.memory), model.config.clip_length)
+        training = self.config.training(number, len(after.memory))
         return train_round(
             model, labels.relabelled(self.site.trained, rows), training, self.folder.run(number), self.world,
             name=f"{self.name}, identities found in round {number}", started_from=self.started_from,
