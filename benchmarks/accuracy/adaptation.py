@@ -2,14 +2,15 @@
 
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --seeds 0 1 2
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --ways all "no singles" "only norms"
-    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --site market
+    python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --site market --from runs/cuhk03_alone/larger/last
     python -m benchmarks.accuracy.adaptation DATA -o runs/adaptation --from runs/cuhk03_alone/larger/last
     python -m benchmarks.accuracy.adaptation DATA -o runs/small --persons 30 --set rounds=2 --set steps=3
 
 DATA is the folder that `benchmarks.tools.research_data` unpacks. The site is one half of the identities of mars8-dev
 (every other one in order of their numbers, as in `benchmarks.accuracy.fine_tuning`), of market1501-867, or rendered
 scenes. `stmga adapt` gets their tracklets without labels. Market has times: its crops are cut into stays, and frames
-with equal numbers of one camera and sequence are of one moment. mars8-dev has none.
+with equal numbers of one camera and sequence are of one moment. mars8-dev has none. The published weights were trained
+on the identities of market: give that site another start with --from, such as the network of CUHK03 alone.
 
 For every way and seed, the network after every round is scored with labels on the other half, to compare with the score
 that needs none. The kept weights, with and without their whitening layer, are also scored on the site's own people, and
