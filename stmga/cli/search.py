@@ -228,7 +228,7 @@ def _print_score(
         return
     scores = report.score(queries, everything, rerank=args.rerank)
     if scores is None:
-        print("\nno query has a match to be found (its person, from another camera), so there is no score")
+        print("\nno query has a match (its person, seen by another camera), so there is no score")
     else:
         print(f"\n{scores}\nrule: {report.RULE}{RERANKED if args.rerank else ''}")
 
