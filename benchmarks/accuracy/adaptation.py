@@ -49,7 +49,8 @@ WAYS = {
     "no singles": ["singles=false"],
     "no times": ["times=false"],
     "any cameras": ["mix_cameras=false"],
-    "teacher": ["teacher=0.98"],
+    "no teacher": ["teacher=0"],
+    "no start": ["start_share=0"],
     "only norms": ["only_norms=true"],
 }
 FRAMES = 8  # of a tracklet that are embedded: all that those of mars8-dev have

@@ -10,7 +10,15 @@ from stmga.tracklets.tracklet import Tracklet
 from stmga.train import AdaptConfig, with_input
 
 QUICK = AdaptConfig(
-    rounds=2, steps=3, persons=4, frames=4, frozen=("conv1", "bn1", "layer1"), lr=1e-4, keep=0.9, start_share=0.3
+    rounds=2,
+    steps=3,
+    persons=4,
+    frames=4,
+    frozen=("conv1", "bn1", "layer1"),
+    lr=5e-5,
+    keep=0.9,
+    teacher=0.5,
+    start_share=0.3,
 )
 
 

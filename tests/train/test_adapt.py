@@ -1,6 +1,7 @@
 """Adaptation without labels: what it writes, that it resumes, how it stops, and what it refuses."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,11 @@ from torch.nn import functional as F
 
 import stmga
 from stmga.data.walkers.render import render_walkers
-from stmga.hub.records import read_record
+from stmga.hub.records import WeightsError, read_record
 from stmga.tracklets.tracklet import Tracklet
 from stmga.train import NotFiniteError, StoppedError, Trainer, TrainingError, adapt, whitening_of
 from stmga.train.adaptation.loop import best_of
+from stmga.train.adaptation.site import Site
 from tests.support.adapt import QUICK, site, small
 from tests.support.train import assert_same, stop_at
 
@@ -108,11 +110,22 @@ def test_a_finished_adaptation_computes_nothing_again(whole, model, tracklets, m
 
 
 def test_what_is_kept_has_its_share_of_the_start(whole, model):
-    rounds = [stmga.STMGA.from_pretrained(whole.folder / f"round-{n}" / "last").state_dict() for n in (1, 2)]
-    start, kept = (one.state_dict() for one in (model, stmga.STMGA.from_pretrained(whole.weights)))
     name = "backbone.layer3.0.conv1.weight"
-    expected = 0.3 * start[name] + 0.7 * rounds[whole.best - 1][name]
-    torch.testing.assert_close(kept[name], expected, rtol=0, atol=1e-7)
+    trained = stmga.STMGA.from_pretrained(whole.folder / f"round-{whole.best}" / "last")
+    start, found, kept = (
+        one.state_dict()[name] for one in (model, trained, stmga.STMGA.from_pretrained(whole.weights))
+    )
+    torch.testing.assert_close(kept, 0.3 * start + 0.7 * found, rtol=0, atol=1e-7)
+
+
+def test_a_round_that_was_deleted_is_not_resumed_without_it(model, tracklets, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 5)  # in the second round
+    with pytest.raises(StoppedError):
+        adapt(model, tracklets, tmp_path / "site", QUICK)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "site" / "round-1")
+    with pytest.raises(WeightsError, match=r"There is no folder .*round-1/last"):
+        adapt(model, tracklets, tmp_path / "site", QUICK)
 
 
 def test_a_round_that_is_not_finite_ends_it_with_the_last_good_one(model, tracklets, tmp_path, monkeypatch):
@@ -200,18 +213,19 @@ def test_weights_without_a_calibration_need_pairs_seen_at_the_same_time(tracklet
 
 def test_what_is_kept_is_whitened_on_the_identities_that_it_found(model, tmp_path):
     many = site(persons=60)
-    found = adapt(model, many, tmp_path / "site", replace(QUICK, rounds=1, patience=1, false_match_rate=1e-4))
+    settings = replace(QUICK, rounds=1, persons=16, false_match_rate=1e-4)
+    found = adapt(model, many, tmp_path / "site", settings)
     assert found.best == 1
     kept = stmga.STMGA.from_pretrained(found.weights)
     assert kept.config.whitening
     assert kept.record.stages[-1]["whitening"] == "solved, shrinkage 3"
     assert kept.record.calibration.digest == kept.digest()
-    seen = stmga.Embeddings.load(found.folder / "linked-1" / "whole.safetensors").vectors
     labels = json.loads((found.folder / "linked-1" / "labels.json").read_text())["identity"]
-    torch.testing.assert_close(kept.whitening.weight, whitening_of(seen, labels), atol=1e-6, rtol=0)
-    plain = adapt(model, many, tmp_path / "plain", replace(QUICK, rounds=1, false_match_rate=1e-4, whitening=0.0))
+    plain = adapt(model, many, tmp_path / "plain", replace(settings, whitening=0.0))
     without = stmga.STMGA.from_pretrained(plain.weights)
     assert not without.config.whitening
+    seen = Site(many, frames=QUICK.frames).view(stmga.TrackletEmbedder(without)).whole.vectors
+    torch.testing.assert_close(kept.whitening.weight, whitening_of(seen, labels), atol=1e-6, rtol=0)
     both = [stmga.TrackletEmbedder(one)(many).vectors for one in (without, kept)]
     torch.testing.assert_close(F.normalize(both[0] @ kept.whitening.weight.T, dim=1), both[1], atol=1e-5, rtol=0)
 

@@ -11,7 +11,7 @@ from stmga.utils.settings import Settings
 
 BATCH = 128  # frames in a batch, about
 LEAST = {
-    "rounds": 1, "patience": 1, "steps": 1, "persons": 2, "clip_length": 1, "frames": 2, "trunk_lr": 0, "whitening": 0,
+    "rounds": 1, "patience": 1, "steps": 1, "persons": 2, "clip_length": 1, "frames": 2, "whitening": 0,
     "seed": 0,
 }  # fmt: skip
 
@@ -24,8 +24,8 @@ class AdaptConfig(Settings):
         rounds: how often tracklets are linked and trained on.
         patience: rounds without a better score, after which it ends.
         steps: batches in a round.
-        lr, trunk_lr: learning rate of the first round, and that of the trunk as a share of it. Later rounds have less,
-            in equal steps: the last of five has a fifth. The rounds settle, and it matters less which one is kept.
+        lr: learning rate of the first round. Later rounds have less, in equal steps: the last of five has a fifth. The
+            rounds settle, and it matters less which one is kept.
         temperature: of the contrast with the memory of the identities.
         frozen: first stages of the trunk that do not change.
         persons: different identities in a batch, where there are so many.
@@ -40,8 +40,9 @@ class AdaptConfig(Settings):
         mix_cameras: draw the clips of an identity from as many cameras as possible.
         teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
             round saves; 0 takes the weights of the last step.
-        start_share: how much of the weights it started from a round's result has; the next round trains on without
-            them. It forgets less of what the network could elsewhere (:func:`stmga.train.adaptation.blend.blended`).
+        start_share: how much the kept weights have of those it started from. They then forget less of what the network
+            could elsewhere, and work better on people it has not seen
+            (:func:`stmga.train.adaptation.blend.blended`). The rounds train on without this share.
         whitening: shrinkage of a whitening layer that the kept weights get, solved from the identities that they find;
             see :func:`stmga.train.whitening_of`. 0 leaves it out.
         only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
@@ -57,9 +58,8 @@ class AdaptConfig(Settings):
 
     rounds: int = 5
     patience: int = 2
-    steps: int = 60
-    lr: float = 2e-4
-    trunk_lr: float = 0.5
+    steps: int = 120
+    lr: float = 4e-4
     temperature: float = 0.1
     frozen: tuple[str, ...] = ("conv1", "bn1", "layer1")
     persons: int = 32
@@ -70,8 +70,8 @@ class AdaptConfig(Settings):
     singles: bool = True
     times: bool = True
     mix_cameras: bool = True
-    teacher: float = 0.0
-    start_share: float = 0.0
+    teacher: float = 0.98
+    start_share: float = 0.5
     whitening: float = 3.0
     only_norms: bool = False
     precision: str = "fp32"
@@ -92,14 +92,14 @@ class AdaptConfig(Settings):
 
     @property
     def kept_of_start(self) -> float:
-        """The share of the start in a round's result: none where only the batch norms change."""
+        """The share of the start in the kept weights: none where only the batch norms change."""
         return 0.0 if self.only_norms else self.start_share
 
     def lr_of(self, number: int) -> float:
         """The learning rate at which the ``number``-th round begins; within a round it falls too.
 
         >>> [round(AdaptConfig().lr_of(number), 6) for number in (1, 2, 3, 4, 5)]
-        [0.0002, 0.00016, 0.00012, 8e-05, 4e-05]
+        [0.0004, 0.00032, 0.00024, 0.00016, 8e-05]
         """
         return self.lr * (self.rounds + 1 - number) / self.rounds
 
@@ -108,13 +108,13 @@ class AdaptConfig(Settings):
 
         >>> config = AdaptConfig().training(1, identities=9)
         >>> config.persons, config.clips, config.steps
-        (9, 7, 60)
+        (9, 7, 120)
         """
         persons = min(self.persons, identities)
         settings: dict[str, Any] = {
             "persons": persons, "clips": max(2, BATCH // persons // self.clip_length),
             "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
-            "lr": self.lr_of(number), "trunk_lr": self.trunk_lr, "frozen": self.frozen, "average": self.teacher,
+            "lr": self.lr_of(number), "trunk_lr": 1.0, "frozen": self.frozen, "average": self.teacher,
             "contrast": self.temperature, "precision": self.precision, "seed": self.seed * 1000 + number,
         }  # fmt: skip
         return recipe("clips", **settings)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stmga.embedding.embeddings import Embeddings
+from stmga.hub.records import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from stmga.train.adaptation.labels import Labels
 from stmga.train.adaptation.site import View
 from stmga.train.errors import TrainingError
@@ -39,6 +40,11 @@ class AdaptFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.best = path / BEST
+
+    @property
+    def finished(self) -> bool:
+        """Whether the weights that are kept are there, which is the last that an adaptation writes."""
+        return all((self.best / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE))
 
     def run(self, number: int) -> Path:
         """The folder of a training."""

@@ -16,6 +16,7 @@ import numpy as np
 from stmga.calibration import Calibration, Threshold
 from stmga.embedding.embeddings import Embeddings
 from stmga.metrics.calibrate import BINS, pair_histograms
+from stmga.model import STMGA
 from stmga.people.identities import Identities
 from stmga.people.linking import link
 from stmga.tracklets.tracklet import Tracklet
@@ -132,6 +133,21 @@ def linked(view: Embeddings, calibration: Calibration, false_match_rate: float |
     """:func:`stmga.link` at the threshold of a calibration."""
     fitting = replace(calibration, digest=view.digest)
     return link(replace(view, calibration=fitting), false_match_rate=false_match_rate)
+
+
+def own_calibration(model: STMGA, rate: float | None) -> Calibration:
+    """That of the weights, for clips of any length.
+
+    Raises:
+        ValueError: they have none, or not for this rate.
+    """
+    if model.record is None or model.record.calibration is None:
+        raise ValueError(
+            "these weights have no calibration, and too few pairs of tracklets are known to be seen at the same time, "
+            "so no score says who is one person: start from weights with a calibration (`stmga weights` lists them)"
+        )
+    model.record.calibration.threshold(rate)
+    return model.record.calibration
 
 
 def carried(labels: Labels, before: Embeddings, after: Embeddings) -> Calibration:

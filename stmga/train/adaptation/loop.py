@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from stmga._version import __version__
-from stmga.calibration import Calibration
 from stmga.embedding.embedder import TrackletEmbedder
 from stmga.embedding.unit import NonFiniteVectorError
 from stmga.model import STMGA
@@ -20,7 +19,7 @@ from stmga.tracklets.tracklet import Tracklet
 from stmga.train.adaptation.blend import blended
 from stmga.train.adaptation.config import AdaptConfig
 from stmga.train.adaptation.folder import CLAIM, AdaptFolder
-from stmga.train.adaptation.labels import Labels, carried, linked, quiet_linking
+from stmga.train.adaptation.labels import Labels, carried, linked, own_calibration, quiet_linking
 from stmga.train.adaptation.norms import with_norms_of
 from stmga.train.adaptation.record import adapted_record
 from stmga.train.adaptation.rounds import AfterRound, train_round
@@ -82,8 +81,8 @@ def adapt(
 
     A round embeds all tracklets once and groups them by :func:`stmga.link`, which keeps apart whom one camera saw at
     the same time. Confident members become labels, and the network is trained on them for a few steps. Every round is
-    scored without labels (:class:`stmga.train.adaptation.score.Score`). The weights with the best score are kept, which
-    may be those it started from.
+    scored without labels (:class:`stmga.train.adaptation.score.Score`). The best round is kept, mixed with the weights
+    it started from (``config.start_share``); or these alone, if no round is better.
 
     Frames of videos are decoded once and kept in memory, ``config.frames`` of each tracklet.
 
@@ -110,7 +109,7 @@ def adapt(
     """
     config = config or AdaptConfig()
     site = Site(tracklets, frames=config.frames, times=config.times)
-    own = None if site.can_calibrate else _own_calibration(model, config.false_match_rate)
+    own = None if site.can_calibrate else own_calibration(model, config.false_match_rate)
     with training_process(device) as world:
         if world.size > 1:
             raise ValueError("adapt runs in one process; start it without torchrun")
@@ -143,7 +142,7 @@ class _Adaptation:
         rows = self.folder.rows()
         for row in rows:
             watch(row)
-        if not (rows and _ended(rows, self.config)):
+        if not self.folder.finished:
             self.site.read_videos()
         while not (rows and _ended(rows, self.config)):
             row = self._round(len(rows))
@@ -156,7 +155,7 @@ class _Adaptation:
         """Train, except before the first; then embed, link and score."""
         begun = time.perf_counter()
         try:
-            model = self._result(self._trained(number)) if number else self.start
+            model = self._trained(number) if number else self.start
             trained = time.perf_counter()
             view = self.site.view(self._embedder(model))
         except (NotFiniteError, NonFiniteVectorError) as error:
@@ -181,7 +180,7 @@ class _Adaptation:
         if calibration is None and before is not None:
             calibration = carried(before[1], before[0].whole, view.whole)
         if calibration is None:
-            calibration = _own_calibration(self.start, rate)
+            calibration = own_calibration(self.start, rate)
         people = linked(view.whole, calibration, rate)
         labels = Labels.of(people, calibration)
         score = score_of(view, people, calibration, self.site.together, rate)
@@ -223,22 +222,25 @@ class _Adaptation:
         model.record = self.start.record
         return model
 
-    def _result(self, trained: STMGA) -> STMGA:
-        """What a round is judged by, and what is kept of it."""
-        share = self.config.kept_of_start
-        return blended(self.start, trained, share) if share else trained
-
     def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
-        """Write the weights of the best round, with their record."""
+        """Write the weights of the best round with their record, unless they are there."""
         best = best_of(rows)
-        stopped = rows[-1].get("stopped", "")
-        if best == 0:
-            model.save_pretrained(self.folder.best)
-            return Adapted(self.folder.path, rows, best, stopped)
-        adapted = self._result(self._weights(best))
-        view, labels = self.folder.load(best, len(self.site))
-        share = f", then {self.config.start_share:.0%} of the start" if self.config.start_share else ""
-        what = "batch norms only" if self.config.only_norms else f"{best} of {self.config.steps} steps{share}"
+        if not self.folder.finished:
+            if best:
+                self._keep(best)
+            else:
+                model.save_pretrained(self.folder.best)
+        return Adapted(self.folder.path, rows, best, rows[-1].get("stopped", ""))
+
+    def _keep(self, number: int) -> None:
+        """Write the weights of a round, with their share of the start and their layer."""
+        adapted = self._weights(number)
+        view, labels = self.folder.load(number, len(self.site))
+        what = "batch norms only" if self.config.only_norms else f"{number} of {self.config.steps} steps"
+        if share := self.config.kept_of_start:
+            adapted = blended(self.start, adapted, share)
+            view = self.site.view(self._embedder(adapted))
+            what += f", then {share:.0%} of the start"
         stage = {"rounds": what, "seed": self.config.seed}
         if self.config.whitening and not self.config.only_norms:
             if labels.several >= PERSONS:
@@ -250,7 +252,6 @@ class _Adaptation:
                 )
         record = adapted_record(adapted, self.site, self.name, labels, view, stage, self.started_from)
         adapted.save_pretrained(self.folder.best, record=record)
-        return Adapted(self.folder.path, rows, best, stopped)
 
     def _whitened(self, model: STMGA, view: View, labels: Labels) -> tuple[STMGA, View]:
         """The network with a layer solved from the identities that it found, and what it sees then."""
@@ -266,21 +267,6 @@ def best_of(rows: Sequence[Mapping[str, Any]]) -> int:
     1
     """
     return max(range(len(rows)), key=lambda number: (rows[number].get("score", -1.0), -number))
-
-
-def _own_calibration(model: STMGA, rate: float | None) -> Calibration:
-    """That of the weights, for clips of any length.
-
-    Raises:
-        ValueError: they have none, or not for this rate.
-    """
-    if model.record is None or model.record.calibration is None:
-        raise ValueError(
-            "these weights have no calibration, and too few pairs of tracklets are known to be seen at the same time, "
-            "so no score says who is one person: start from weights with a calibration (`stmga weights` lists them)"
-        )
-    model.record.calibration.threshold(rate)
-    return model.record.calibration
 
 
 def _ended(rows: Sequence[Row], config: AdaptConfig) -> bool:
