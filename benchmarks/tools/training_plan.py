@@ -130,7 +130,7 @@ def read_plan(source: str | Path) -> Plan:
     path = Path(source) if Path(source).suffix == ".json" else PLANS / f"{source}.json"
     if not path.is_file():
         known = sorted(file.stem for file in PLANS.glob("*.json"))
-        hint = did_you_mean(str(source), known) or f"the plans are {', '.join(known)}"
+        hint = did_you_mean(str(source), known) or f"choose one of {', '.join(known)}"
         raise FileNotFoundError(f"there is no plan {source}; {hint}")
     try:
         content = json.loads(path.read_text("utf-8"))

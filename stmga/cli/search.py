@@ -228,7 +228,7 @@ def _print_score(
         return
     scores = report.score(queries, everything, rerank=args.rerank)
     if scores is None:
-        print("\nno query has a match (its person, seen by another camera), so there is no score")
+        print("\nthere is no score: no query has a match from another camera in the gallery")
     else:
         print(f"\n{scores}\nrule: {report.RULE}{RERANKED if args.rerank else ''}")
 

@@ -79,7 +79,7 @@ def _benchmarks(args: argparse.Namespace) -> list[Benchmark]:
         raise ValueError(f"--title names one data set, and there are {len(args.data)}; leave it out")
     every = [benchmark_of(args, source) for source in args.data]
     names = [one.name for one in every]
-    every = [  # sets of one name, such as two of walkers, are told apart by their paths
+    every = [  # data sets with the same name, such as two of walkers, are listed by path
         replace(one, name=source) if names.count(one.name) > 1 else one
         for one, source in zip(every, args.data, strict=True)
     ]

@@ -40,9 +40,9 @@ class AdaptConfig(Settings):
         mix_cameras: draw the clips of an identity from as many cameras as possible.
         teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
             round saves; 0 takes the weights of the last step.
-        start_share: how much the kept weights have of those it started from. They then forget less of what the network
-            could elsewhere, and work better on people it has not seen
-            (:func:`stmga.train.adaptation.blend.blended`). The rounds train on without this share.
+        start_share: share of the starting weights in the kept weights. Mixed weights lose less accuracy elsewhere, and
+            are more accurate on people that they were not trained on. The rounds themselves use unmixed weights. See
+            :func:`stmga.train.adaptation.blend.blended`.
         whitening: shrinkage of a whitening layer that the kept weights get, solved from the identities that they find;
             see :func:`stmga.train.whitening_of`. 0 leaves it out.
         only_norms: change nothing but the statistics of the batch norms, in one pass over the tracklets.
@@ -92,7 +92,7 @@ class AdaptConfig(Settings):
 
     @property
     def kept_of_start(self) -> float:
-        """The share of the start in the kept weights: none where only the batch norms change."""
+        """The share of the starting weights in the kept weights: 0 if only the batch norms change."""
         return 0.0 if self.only_norms else self.start_share
 
     def lr_of(self, number: int) -> float:

@@ -43,7 +43,7 @@ class AdaptFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the weights that are kept are there, which is the last that an adaptation writes."""
+        """Whether the kept weights exist. They are written last."""
         return all((self.best / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE))
 
     def run(self, number: int) -> Path:

@@ -136,10 +136,10 @@ def linked(view: Embeddings, calibration: Calibration, false_match_rate: float |
 
 
 def own_calibration(model: STMGA, rate: float | None) -> Calibration:
-    """That of the weights, for clips of any length.
+    """The calibration of the weights, for clips of any length.
 
     Raises:
-        ValueError: they have none, or not for this rate.
+        ValueError: the weights have no calibration, or it has no threshold for this rate.
     """
     if model.record is None or model.record.calibration is None:
         raise ValueError(

@@ -223,7 +223,7 @@ class _Adaptation:
         return model
 
     def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
-        """Write the weights of the best round with their record, unless they are there."""
+        """Write the weights of the best round, unless they are written already."""
         best = best_of(rows)
         if not self.folder.finished:
             if best:
@@ -233,7 +233,7 @@ class _Adaptation:
         return Adapted(self.folder.path, rows, best, rows[-1].get("stopped", ""))
 
     def _keep(self, number: int) -> None:
-        """Write the weights of a round, with their share of the start and their layer."""
+        """Mix the weights of a round with the start, whiten them, and write them with their record."""
         adapted = self._weights(number)
         view, labels = self.folder.load(number, len(self.site))
         what = "batch norms only" if self.config.only_norms else f"{number} of {self.config.steps} steps"
