@@ -13,10 +13,10 @@ with equal numbers of one camera and sequence are of one moment. mars8-dev has n
 on the identities of market: give that site another start with --from, such as the network of CUHK03 alone.
 
 For every way and seed, the network after every round is scored with labels on the other half, to compare with the score
-that needs none. The kept weights, with and without their whitening layer, are also scored on the site's own people, and
-on what the network could before: rendered walkers, and the 100 CUHK03 identities that no training sees. Figures are in
-percent, of up to 8 frames of each tracklet, cosine. A start without a calibration, such as a run, is calibrated on
-those 100 first.
+that needs none: mixed with the start, without a whitening layer. The kept weights are also scored on the site's own
+people, and on what the network could before: rendered walkers, and the 100 CUHK03 identities that no training sees.
+Figures are in percent, of up to 8 frames of each tracklet, cosine. A start without a calibration, such as a run, is
+calibrated on those 100 first.
 Finished runs and scores in FOLDER are kept: the same command resumes. Results join those of other ways and seeds in
 benchmarks/results/adaptation.json.
 """
@@ -123,7 +123,6 @@ def measured(
         "wall_seconds": round(sum(sum(row.get("seconds", {}).values()) for row in rows)),
         "missed": round(max(row["mAP"] for row in rounds) - rounds[best]["mAP"], 2),
         "start": {name: scored(start, test, kept, precision) for name, test in tests.items()},
-        "unwhitened": {name: scored(networks[best], test, kept, precision) for name, test in tests.items()},
         "kept": {name: scored(kept_weights, test, kept, precision) for name, test in tests.items()},
     }  # fmt: skip
 
