@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 from stmga import STMGA
 from stmga.cli.main import main
 from stmga.data.walkers.render import write_walkers
+from stmga.train import AdaptConfig
 from tests.support.adapt import small
+from tests.support.paths import ROOT
 from tests.support.train import assert_same
 
 QUICK = ["--rounds", "2", "--steps", "3", "--lr", "1e-4", "-q"]
@@ -32,6 +35,18 @@ def place_fixture(tmp_path_factory):
 def words_of(place, out, *more):
     arguments = ["adapt", place / "yard/manifest.jsonl", "--from", place / "small", "-o", out, *QUICK, *more]
     return [str(a) for a in arguments]
+
+
+def test_help_and_page_state_the_defaults_of_the_settings(capsys):
+    with pytest.raises(SystemExit):
+        main(["adapt", "--help"])
+    told = dict(re.findall(r"--([a-z-]+) [A-Z]+ .*?\(default: ([^):]+)\)", " ".join(capsys.readouterr().out.split())))
+    defaults, page = AdaptConfig(), (ROOT / "docs/use/adapt.md").read_text()
+    for name in ("rounds", "steps", "lr", "seed"):
+        assert float(told[name]) == getattr(defaults, name)
+    assert f"`--rounds {defaults.rounds} --steps {defaults.steps}`" in page
+    assert float(re.search(r"`--lr (\S+)`", page)[1]) == defaults.lr
+    assert f"{defaults.steps} batches of {defaults.persons} identities" in page
 
 
 @pytest.fixture(scope="module", name="whole")
