@@ -42,7 +42,7 @@ def _add_settings(add: Callable[..., Any]) -> None:
     """What the result depends on, beside weights and tracklets."""
     add("--rounds", type=count, help="of linking and training (default: 5)")
     add("--steps", type=count, help="batches in a round (default: 120)")
-    add("--lr", type=float, help="learning rate of the first round; later ones have less (default: 4e-4)")
+    add("--lr", type=float, help="learning rate (default: 4e-4)")
     add(
         "--false-match-rate", type=float, metavar="RATE",
         help="link at the threshold that the calibration has for this rate (default: 0.001)",

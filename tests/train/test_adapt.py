@@ -55,14 +55,14 @@ def test_the_record_says_where_the_weights_come_from_and_that_no_label_was_used(
     record, parent = best.record, model.record
     assert whole.best > 0
     assert best.digest() != model.digest()
-    assert (model.config.clip_length, best.config.clip_length) == (1, QUICK.clip_length)
+    assert model.config.clip_length == best.config.clip_length != QUICK.clip_length  # which is for training
     assert (record.licence, record.terms) == (parent.licence, parent.terms)
     assert record.parent == parent.name
     assert "yard: 56 tracklets, adapted without labels" in record.training_data
     assert parent.training_data in record.training_data
     assert record.stages[:-1] == parent.stages
     assert record.stages[-1]["data"] == "yard, without labels"
-    assert record.stages[-1]["rounds"] == f"{whole.best} of 3 steps, then 30% of the start"
+    assert record.stages[-1]["rounds"] == f"mean of {whole.best} of 3 steps, then 30% of the start"
     assert record.metrics == ()
     assert record.calibration.digest == best.digest()
     assert "not on labels" in record.calibration.data
@@ -109,13 +109,14 @@ def test_a_finished_adaptation_computes_nothing_again(whole, model, tracklets, m
     assert again.rounds == whole.rounds
 
 
-def test_what_is_kept_has_its_share_of_the_start(whole, model):
+def test_what_is_kept_is_the_mean_of_the_rounds_and_a_share_of_the_start(whole, model):
+    assert whole.best == 2
+    folders = (whole.folder / "round-1/last", whole.folder / "round-2/last", whole.weights)
+    networks = (model, *(stmga.STMGA.from_pretrained(folder) for folder in folders))
     name = "backbone.layer3.0.conv1.weight"
-    trained = stmga.STMGA.from_pretrained(whole.folder / f"round-{whole.best}" / "last")
-    start, found, kept = (
-        one.state_dict()[name] for one in (model, trained, stmga.STMGA.from_pretrained(whole.weights))
-    )
-    torch.testing.assert_close(kept, 0.3 * start + 0.7 * found, rtol=0, atol=1e-7)
+    start, first, second, kept = (network.state_dict()[name] for network in networks)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(kept, 0.3 * start + 0.35 * first + 0.35 * second, rtol=0, atol=1e-7)
 
 
 def test_a_round_that_was_deleted_is_not_resumed_without_it(model, tracklets, tmp_path, monkeypatch):
@@ -224,7 +225,7 @@ def test_what_is_kept_is_whitened_on_the_identities_that_it_found(model, tmp_pat
     plain = adapt(model, many, tmp_path / "plain", replace(settings, whitening=0.0))
     without = stmga.STMGA.from_pretrained(plain.weights)
     assert not without.config.whitening
-    seen = Site(many, frames=QUICK.frames).view(stmga.TrackletEmbedder(without)).whole.vectors
+    seen = Site(many, frames=QUICK.frames).view(stmga.TrackletEmbedder(without), whole=True).whole.vectors
     torch.testing.assert_close(kept.whitening.weight, whitening_of(seen, labels), atol=1e-6, rtol=0)
     both = [stmga.TrackletEmbedder(one)(many).vectors for one in (without, kept)]
     torch.testing.assert_close(F.normalize(both[0] @ kept.whitening.weight.T, dim=1), both[1], atol=1e-5, rtol=0)

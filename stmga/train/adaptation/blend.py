@@ -1,8 +1,9 @@
-"""Weights between two networks: they keep more of what the first could, and most of what the second has learnt."""
+"""Weights between networks that were trained from one start: their mean, and a mean with the start itself."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 
@@ -10,10 +11,10 @@ from stmga.model import STMGA
 
 
 def blended(start: STMGA, trained: STMGA, share: float) -> STMGA:
-    """A copy of ``trained``, each weight and statistic of which is moved towards that of ``start`` by this share.
+    """A copy of ``start`` whose weights and statistics are this share of its own, and the rest those of ``trained``.
 
-    It works because the second was trained from the first. Source: Wortsman et al., Robust fine-tuning of zero-shot
-    models, CVPR 2022.
+    It works because the second was trained from the first. Configuration and record are those of ``start``. Source:
+    Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
 
     >>> from stmga import STMGAConfig
     >>> start, trained = (STMGA(STMGAConfig(backbone="resnet18", stage="c4")) for _ in range(2))
@@ -21,9 +22,29 @@ def blended(start: STMGA, trained: STMGA, share: float) -> STMGA:
     >>> torch.allclose(middle, (start.backbone.conv1.weight + trained.backbone.conv1.weight) / 2, atol=1e-6)
     True
     """
-    found, before = copy.deepcopy(trained), start.state_dict()
+    found, after = copy.deepcopy(start), trained.state_dict()
     with torch.no_grad():
         for name, value in found.state_dict().items():
             if value.is_floating_point():
-                value.lerp_(before[name].to(value), share)
+                value.lerp_(after[name].to(value), 1 - share)
+            else:
+                value.copy_(after[name])
+    return found
+
+
+def averaged(start: STMGA, trained: Iterable[STMGA]) -> STMGA:
+    """A copy of ``start`` with the mean of the weights and statistics of these networks; its own if there is none.
+
+    Each was trained from ``start``, so their mean is better than one of them on data that none has seen. Source:
+    Wortsman et al., Model soups, ICML 2022.
+
+    >>> from stmga import STMGAConfig
+    >>> one, two, three = (STMGA(STMGAConfig(backbone="resnet18", stage="c4")) for _ in range(3))
+    >>> found = averaged(one, [two, three]).backbone.conv1.weight
+    >>> torch.allclose(found, (two.backbone.conv1.weight + three.backbone.conv1.weight) / 2, atol=1e-6)
+    True
+    """
+    found = copy.deepcopy(start)
+    for count, network in enumerate(trained, 1):
+        found = blended(found, network, 1 - 1 / count)
     return found

@@ -24,13 +24,12 @@ class AdaptConfig(Settings):
         rounds: how often tracklets are linked and trained on.
         patience: rounds without a better score, after which it ends.
         steps: batches in a round.
-        lr: learning rate of the first round. Later rounds have less, in equal steps: the last of five has a fifth. The
-            rounds settle, and it matters less which one is kept.
+        lr: learning rate at which each round begins; it falls to 0 in every round.
         temperature: of the contrast with the memory of the identities.
         frozen: first stages of the trunk that do not change.
         persons: different identities in a batch, where there are so many.
-        clip_length: frames in a clip, also of the weights that are kept. A batch has about 128 frames, so it has more
-            clips if they are short.
+        clip_length: frames in a clip, while it trains and links. A batch has about 128 frames, so it has more clips if
+            they are short. The kept weights take clips as the start does.
         frames: of each tracklet, spread evenly, that make its vector in every round.
         keep: share of the tracklets that a round trains on, those that fit their identity best.
         false_match_rate: whose threshold linking takes; default: 1e-3.
@@ -38,8 +37,8 @@ class AdaptConfig(Settings):
             person. Without it they are left out.
         times: keep tracklets apart that one camera saw at the same time, and calibrate on them.
         mix_cameras: draw the clips of an identity from as many cameras as possible.
-        teacher: decay per step of an average of the weights, which makes the labels of the next round and is what a
-            round saves; 0 takes the weights of the last step.
+        teacher: decay per step of an average of the weights, which is the result of a training; 0 takes the weights of
+            the last step.
         start_share: share of the starting weights in the kept weights. Mixed weights lose less accuracy elsewhere, and
             are more accurate on people that they were not trained on. The rounds themselves use unmixed weights. See
             :func:`stmga.train.adaptation.blend.blended`.
@@ -71,7 +70,7 @@ class AdaptConfig(Settings):
     times: bool = True
     mix_cameras: bool = True
     teacher: float = 0.98
-    start_share: float = 0.5
+    start_share: float = 0.3
     whitening: float = 3.0
     only_norms: bool = False
     precision: str = "fp32"
@@ -95,14 +94,6 @@ class AdaptConfig(Settings):
         """The share of the starting weights in the kept weights: 0 if only the batch norms change."""
         return 0.0 if self.only_norms else self.start_share
 
-    def lr_of(self, number: int) -> float:
-        """The learning rate at which the ``number``-th round begins; within a round it falls too.
-
-        >>> [round(AdaptConfig().lr_of(number), 6) for number in (1, 2, 3, 4, 5)]
-        [0.0004, 0.00032, 0.00024, 0.00016, 8e-05]
-        """
-        return self.lr * (self.rounds + 1 - number) / self.rounds
-
     def training(self, number: int, identities: int) -> TrainConfig:
         """The settings of the training of one round.
 
@@ -114,7 +105,7 @@ class AdaptConfig(Settings):
         settings: dict[str, Any] = {
             "persons": persons, "clips": max(2, BATCH // persons // self.clip_length),
             "epochs": 1, "steps": self.steps, "warmup": 0.1, "eval_every": 0, "mix_cameras": self.mix_cameras,
-            "lr": self.lr_of(number), "trunk_lr": 1.0, "frozen": self.frozen, "average": self.teacher,
+            "lr": self.lr, "trunk_lr": 1.0, "frozen": self.frozen, "average": self.teacher,
             "contrast": self.temperature, "precision": self.precision, "seed": self.seed * 1000 + number,
         }  # fmt: skip
         return recipe("clips", **settings)

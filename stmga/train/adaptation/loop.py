@@ -1,4 +1,4 @@
-"""Adapt a network to a site: embed, link, train on what was linked, again and again; keep the best round."""
+"""Adapt a network to a site: embed, link, train on what was linked, again and again; keep the best mean of rounds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from stmga.embedding.unit import NonFiniteVectorError
 from stmga.model import STMGA
 from stmga.tracklets.inputs import InputRecord
 from stmga.tracklets.tracklet import Tracklet
-from stmga.train.adaptation.blend import blended
+from stmga.train.adaptation.blend import averaged, blended
 from stmga.train.adaptation.config import AdaptConfig
 from stmga.train.adaptation.folder import CLAIM, AdaptFolder
 from stmga.train.adaptation.labels import Labels, carried, linked, own_calibration, quiet_linking
 from stmga.train.adaptation.norms import with_norms_of
 from stmga.train.adaptation.record import adapted_record
-from stmga.train.adaptation.rounds import AfterRound, train_round
+from stmga.train.adaptation.rounds import Memory, train_round
 from stmga.train.adaptation.score import pair_f1, score_of
 from stmga.train.adaptation.site import Site, View
 from stmga.train.engine import training_process
@@ -80,9 +80,10 @@ def adapt(
     """Adapt a trained network to the cameras of a site, without a label.
 
     A round embeds all tracklets once and groups them by :func:`stmga.link`, which keeps apart whom one camera saw at
-    the same time. Confident members become labels, and the network is trained on them for a few steps. Every round is
-    scored without labels (:class:`stmga.train.adaptation.score.Score`). The best round is kept, mixed with the weights
-    it started from (``config.start_share``); or these alone, if no round is better.
+    the same time. Confident members become labels, and the starting weights are trained on them for a few steps. The
+    network after a round is the mean of all trainings so far (:func:`stmga.train.adaptation.blend.averaged`). It labels
+    the next round, and is scored without labels (:class:`stmga.train.adaptation.score.Score`). That of the best round
+    is kept, mixed with the start (``config.start_share``); or the start alone, if no round is better.
 
     Frames of videos are decoded once and kept in memory, ``config.frames`` of each tracklet.
 
@@ -93,7 +94,7 @@ def adapt(
     training write a checkpoint and raise ``StoppedError``.
 
     Args:
-        model: a trained network, left as it is. The weights that are kept have clips of ``config.clip_length`` frames.
+        model: a trained network, left as it is. The weights that are kept have clips of as many frames.
         tracklets: of all cameras, at least 50. Their persons, if known, are not used. ``camera`` and times help.
         folder: new, empty, or that of the same adaptation.
         config: the settings that the result depends on.
@@ -115,7 +116,6 @@ def adapt(
             raise ValueError("adapt runs in one process; start it without torchrun")
         start = copy.deepcopy(model).to(world.device).eval()
         start.record = model.record
-        start = with_input(start, clip_length=config.clip_length)
         spec = {
             "stmga": __version__, "weights": model.digest(), "started_from": started_from, "name": name,
             "tracklets": tracklets_digest(site.tracklets), "config": config.to_dict(),
@@ -155,7 +155,7 @@ class _Adaptation:
         """Train, except before the first; then embed, link and score."""
         begun = time.perf_counter()
         try:
-            model = self._trained(number) if number else self.start
+            model = self._trained(number) if number else self._weights(0)
             trained = time.perf_counter()
             view = self.site.view(self._embedder(model))
         except (NotFiniteError, NonFiniteVectorError) as error:
@@ -197,30 +197,30 @@ class _Adaptation:
         return row, labels
 
     def _trained(self, number: int) -> STMGA:
-        """The network after its ``number``-th training, which may have been interrupted."""
-        model = self._weights(number - 1)
+        """The network after its ``number``-th training, which may have been interrupted.
+
+        Each training begins with the weights of the start, and has better labels than the one before.
+        """
+        run, model = self.folder.run(number), self._weights(0)
         if self.config.only_norms:
-            model = with_norms_of(model, self.site.trained, stride=1, seed=self.config.seed)
-            model.save_pretrained(self.folder.run(number) / "last")
-            return model
+            with_norms_of(model, self.site.trained, stride=1, seed=self.config.seed).save_pretrained(run / "last")
+            return self._weights(number)
         view, labels = self.folder.load(number - 1, len(self.site))
         rows = labels.trained(self.config.keep, singles=self.config.singles)
-        persons = [labels.identity[row] for row in rows]
-        after = AfterRound.of(view.whole.vectors[rows], persons, self.folder.run(number - 1) if number > 1 else None)
-        training = self.config.training(number, len(after.memory))
-        return train_round(
-            model, labels.relabelled(self.site.trained, rows), training, self.folder.run(number), self.world,
-            name=f"{self.name}, identities found in round {number}", started_from=self.started_from,
-            after=after, options=self.options,
+        memory = Memory.of(view.whole.vectors[rows], [labels.identity[row] for row in rows])
+        train_round(
+            model, labels.relabelled(self.site.trained, rows), self.config.training(number, len(memory.vectors)), run,
+            self.world, name=f"{self.name}, identities found in round {number}", started_from=self.started_from,
+            memory=memory, options=self.options,
         )  # fmt: skip
+        return self._weights(number)
 
     def _weights(self, number: int) -> STMGA:
-        """The network after so many rounds, with the record of the weights it started from."""
-        if number == 0:
-            return copy.deepcopy(self.start)
-        model = STMGA.from_pretrained(self.folder.run(number) / "last", device=self.world.device)
-        model.record = self.start.record
-        return model
+        """The mean of the first trainings, in short clips; of none, the start."""
+        length = None if self.config.only_norms else self.config.clip_length
+        runs = (self.folder.run(done) / "last" for done in range(1, number + 1))
+        found = averaged(self.start, (STMGA.from_pretrained(run, device=self.world.device) for run in runs))
+        return with_input(found, clip_length=length)
 
     def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
         """Write the weights of the best round, unless they are written already."""
@@ -233,13 +233,16 @@ class _Adaptation:
         return Adapted(self.folder.path, rows, best, rows[-1].get("stopped", ""))
 
     def _keep(self, number: int) -> None:
-        """Mix the weights of a round with the start, whiten them, and write them with their record."""
-        adapted = self._weights(number)
-        view, labels = self.folder.load(number, len(self.site))
-        what = "batch norms only" if self.config.only_norms else f"{number} of {self.config.steps} steps"
-        if share := self.config.kept_of_start:
-            adapted = blended(self.start, adapted, share)
-            view = self.site.view(self._embedder(adapted))
+        """Mix the weights of a round with the start, whiten them, and write them with their record.
+
+        Training takes short clips because more identities fit into a batch. Longer ones give better vectors.
+        """
+        share = self.config.kept_of_start
+        adapted = blended(self.start, self._weights(number), share)
+        view = self.site.view(self._embedder(adapted), whole=True)
+        _, labels = self.folder.load(number, len(self.site))
+        what = "batch norms only" if self.config.only_norms else f"mean of {number} of {self.config.steps} steps"
+        if share:
             what += f", then {share:.0%} of the start"
         stage = {"rounds": what, "seed": self.config.seed}
         if self.config.whitening and not self.config.only_norms:

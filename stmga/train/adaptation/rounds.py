@@ -1,8 +1,8 @@
-"""One round of training: a run of the trainer on pseudo-labels, which takes over what the round before learnt."""
+"""One round of training: a run of the trainer on pseudo-labels, with a memory that begins with their mean vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,34 +15,30 @@ from stmga.data.benchmark import Benchmark
 from stmga.metrics.protocol import Protocol
 from stmga.model import STMGA
 from stmga.tracklets.tracklet import Tracklet
-from stmga.train.checkpoint import laid_out, read_checkpoint
 from stmga.train.config import TrainConfig
 from stmga.train.contrast import ContrastObjective
 from stmga.train.objective import Objective
-from stmga.train.run_folder import CHECKPOINT
 from stmga.train.trainer import RunOptions, Trainer
 from stmga.utils.distributed import World
 
 
 @dataclass(frozen=True, eq=False)
-class AfterRound:
-    """What a training starts from beside its network: the memory of the identities, and the moments of the last one.
+class Memory:
+    """What a training starts from beside its network: the memory of the identities.
 
     Attributes:
-        memory: one unit vector per identity, in the order of their labels.
-        moments: of Adam, by parameter; empty before the first training.
+        vectors: one unit vector per identity, in the order of their labels.
         terms: none; those of the network carry over with its record.
     """
 
-    memory: Tensor
-    moments: Mapping[str, Mapping[str, Tensor]]
+    vectors: Tensor
     terms: str = ""
 
     @classmethod
-    def of(cls, vectors: Tensor, persons: Sequence[object], run: Path | None) -> AfterRound:
-        """The mean vector of each identity, and the moments in the folder of the round before, if there was one.
+    def of(cls, vectors: Tensor, persons: Sequence[object]) -> Memory:
+        """The mean vector of each identity.
 
-        >>> AfterRound.of(torch.eye(3), [7, 9, 9], None).memory.round(decimals=1)
+        >>> Memory.of(torch.eye(3), [7, 9, 9]).vectors.round(decimals=1)
         tensor([[1.0000, 0.0000, 0.0000],
                 [0.0000, 0.7000, 0.7000]])
         """
@@ -52,21 +48,18 @@ class AfterRound:
         sums = torch.zeros(len(names), vectors.shape[1], dtype=torch.float32, device="cpu").index_add_(
             0, labels, vectors
         )
-        return cls(F.normalize(sums, dim=1), read_checkpoint(run / CHECKPOINT).moments if run is not None else {})
+        return cls(F.normalize(sums, dim=1))
 
     def start_network(self, model: STMGA) -> None:
-        """The network has the weights of the round before already."""
+        """The network has its weights already."""
 
     def start_heads(self, objective: Objective | ContrastObjective, identities: str) -> None:
         """Fill the memory."""
         assert isinstance(objective, ContrastObjective)
-        objective.memory.copy_(self.memory)
+        objective.memory.copy_(self.vectors)
 
     def start_optimizer(self, objective: Objective | ContrastObjective, optimizer: Optimizer) -> None:
-        """Load the moments, so that the first steps are not larger than the last ones."""
-        for name, parameter in objective.named_parameters():
-            if (found := self.moments.get(name)) and parameter.requires_grad:
-                optimizer.state[parameter] = {key: laid_out(value, parameter) for key, value in found.items()}
+        """Adam starts anew, as the weights do."""
 
 
 def train_round(
@@ -78,18 +71,18 @@ def train_round(
     *,
     name: str,
     started_from: str,
-    after: AfterRound,
+    memory: Memory,
     options: RunOptions,
-) -> STMGA:
-    """The network after one round.
+) -> None:
+    """Train for one round, and write the network into ``folder / "last"``.
 
     Args:
-        model: of the round before; it is trained in place.
+        model: what it starts from; it is trained in place.
         tracklets: each with its identity as its person.
         config: of this training.
         folder: of its run; one that was interrupted is resumed.
         name: of the site. started_from: what the weights are called.
-        after: the round before.
+        memory: of the identities.
 
     Raises:
         StoppedError: a signal came; the folder has a checkpoint.
@@ -97,6 +90,5 @@ def train_round(
         TrainingError: as :func:`stmga.train.train`.
     """
     data = Benchmark(name=name, train=list(tracklets), query=[], gallery=[], protocol=Protocol(data=name))
-    trainer = Trainer(model, data, config, folder, world, options=options, started_from=started_from, after=after)
-    result = trainer.run()
-    return STMGA.from_pretrained(result.folder / "last", device=world.device)
+    trainer = Trainer(model, data, config, folder, world, options=options, started_from=started_from, after=memory)
+    trainer.run()

@@ -82,7 +82,8 @@ class Site:
         self.together = seen_together(Embeddings(unit, self.items, digest=""))
 
     def _cut(self, chosen: Sequence[Tracklet]) -> None:
-        """Set what a view embeds: the halves of the chosen frames of every tracklet."""
+        """Set what a view embeds: the chosen frames of every tracklet, and their halves."""
+        self._chosen = chosen
         self._long = np.array([row for row, tracklet in enumerate(chosen) if len(tracklet) > 1], dtype=np.int64)
         self._parts = halves([chosen[row] for row in self._long])
         self._short = [(row, tracklet) for row, tracklet in enumerate(chosen) if len(tracklet) == 1]
@@ -134,8 +135,11 @@ class Site:
             lines.append("no tracklet has a camera: they are treated as of one")
         return lines
 
-    def view(self, embedder: TrackletEmbedder) -> View:
+    def view(self, embedder: TrackletEmbedder, *, whole: bool = False) -> View:
         """Embed all tracklets once, as halves; the vector of a tracklet is the mean of those of its halves.
+
+        With ``whole`` they are embedded once more: the vector of a tracklet is of all its chosen frames. In clips of
+        more frames than a half has, it differs.
 
         Raises:
             NonFiniteVectorError: the network is broken.
@@ -146,12 +150,14 @@ class Site:
         parts, rest = found.select(range(count)), found.select(range(count, len(found)))
         parts = replace(parts, items=[self._without_times(item) for item in parts.items])
         of = np.repeat(self._long, 2)
+        if whole:
+            found = embedder.embed(self._chosen)
+            return View(Embeddings(found.vectors, self.items, found.digest, found.model), parts, of)
         vectors = torch.zeros(len(self), found.dim, dtype=torch.float32, device="cpu")
         vectors.index_add_(0, torch.from_numpy(of), parts.vectors)
         for (row, _), vector in zip(self._short, rest.vectors, strict=True):
             vectors[row] = vector
-        whole = Embeddings(F.normalize(vectors, dim=1), self.items, found.digest, found.model)
-        return View(whole, parts, of)
+        return View(Embeddings(F.normalize(vectors, dim=1), self.items, found.digest, found.model), parts, of)
 
     @property
     def can_calibrate(self) -> bool:
