@@ -235,7 +235,7 @@ class _Adaptation:
     def _keep(self, number: int) -> None:
         """Mix the weights of a round with the start, whiten them, and write them with their record.
 
-        Training takes short clips because more identities fit into a batch. Longer ones give better vectors.
+        Training takes short clips because more identities fit into a batch. The kept weights take those of the start.
         """
         share = self.config.kept_of_start
         adapted = blended(self.start, self._weights(number), share)
