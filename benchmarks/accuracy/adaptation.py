@@ -41,6 +41,7 @@ from stmga.tracklets.preload import preload
 from stmga.tracklets.split import evenly
 from stmga.train import AdaptConfig
 from stmga.train.adaptation.blend import averaged, blended
+from stmga.train.adaptation.folder import AdaptFolder
 from stmga.utils.files import atomic_write
 from stmga.utils.text import text_table
 
@@ -93,11 +94,6 @@ def adapted(site: Path, run: Path, weight: str, seed: int, precision: str, setti
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def rounds_of(run: Path, number: int) -> Iterable[STMGA]:
-    """The networks that were trained in the first rounds."""
-    return (STMGA.from_pretrained(run / f"round-{done}" / "last") for done in range(1, number + 1))
-
-
 def measured(
     data: SiteData, before: dict[str, Test], run: Path, weight: str, seed: int, precision: str, settings: Sequence[str]
 ) -> dict[str, object]:
@@ -110,7 +106,7 @@ def measured(
     start, kept = trained(weight)[0], run.parent / "scores"
     share = AdaptConfig.from_dict(json.loads((run / "adapt.json").read_text())["config"]).kept_of_start
     networks = {0: start} | {
-        row["round"]: blended(start, averaged(start, rounds_of(run, row["round"])), share)
+        row["round"]: blended(start, averaged(start, AdaptFolder(run).networks(row["round"])), share)
         for row in rows[1:]
         if "score" in row
     }

@@ -30,7 +30,7 @@ def average(start: STMGA, network: STMGA, share: float) -> STMGA:
     row["started from"] = (
         f"no training: {1 - share:g} x the weights of stage {last} + {share:g} x those of stage {first}"
     )
-    found = blended(start, network, share)
+    found = blended(network, start, 1 - share)  # takes the input of the network, as its record says
     found.record = replace(after, stages=(*after.stages, row), metrics=(), frames=(), calibration=None)
     return found
 

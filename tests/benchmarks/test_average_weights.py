@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.tools import average_weights as script
 from stmga import STMGA
+from stmga.train.network import with_input
 from tests.support.train import tiny
 
 STAGE = {"network": "stmga_resnet18_c4", "input": "2 x 64 x 32", "data": "figures", "started from": "random weights"}
@@ -54,6 +55,15 @@ def test_a_network_that_was_not_trained_from_the_first_is_refused(pair, tmp_path
     for a, b in ((other, trained), (trained, start), (start, start)):
         with pytest.raises(ValueError, match="was not trained from the first"):
             script.average(a, b, 0.5)
+
+
+def test_the_average_takes_the_input_of_the_network_as_its_record_says(pair, tmp_path):
+    start, trained, _ = pair
+    longer = with_input(trained, clip_length=4)
+    longer.record = dataclasses.replace(trained.record, stages=(STAGE, STAGE | {"input": "4 x 64 x 32"}))
+    found = script.average(start, longer, 0.5)
+    assert (start.config.clip_length, found.config.clip_length) == (2, 4)
+    assert found.record.stages[-1]["input"] == "4 x 64 x 32"
 
 
 def test_a_share_of_all_or_nothing_is_refused(monkeypatch, capsys):

@@ -225,7 +225,7 @@ def test_what_is_kept_is_whitened_on_the_identities_that_it_found(model, tmp_pat
     plain = adapt(model, many, tmp_path / "plain", replace(settings, whitening=0.0))
     without = stmga.STMGA.from_pretrained(plain.weights)
     assert not without.config.whitening
-    seen = Site(many, frames=QUICK.frames).view(stmga.TrackletEmbedder(without), whole=True).whole.vectors
+    seen = Site(many, frames=QUICK.frames).view_of_whole(stmga.TrackletEmbedder(without)).whole.vectors
     torch.testing.assert_close(kept.whitening.weight, whitening_of(seen, labels), atol=1e-6, rtol=0)
     both = [stmga.TrackletEmbedder(one)(many).vectors for one in (without, kept)]
     torch.testing.assert_close(F.normalize(both[0] @ kept.whitening.weight.T, dim=1), both[1], atol=1e-5, rtol=0)

@@ -15,6 +15,7 @@ from stmga.tracklets.tracklet import Frame, Tracklet
 from stmga.train.adaptation.labels import Labels, carried
 from stmga.train.adaptation.score import agreement, margin, pair_f1
 from stmga.train.adaptation.site import Site, View
+from stmga.train.network import with_input
 from tests.support.adapt import site, small
 from tests.support.videos import filmed
 
@@ -129,6 +130,21 @@ def test_times_keep_apart_whom_a_camera_saw_at_once_unless_they_are_not_used():
     people = link(replace(view.whole, calibration=calibration))
     identity = [row.identity for row in people]
     assert all(identity[a] != identity[b] for a, b in zip(*made.together, strict=True))
+
+
+def test_a_view_of_whole_tracklets_has_their_own_vectors_and_halves_only_to_calibrate_on():
+    timed = site(persons=24, times=True)
+    timed[3] = replace(timed[3], frames=timed[3].frames[:1])
+    embedder = TrackletEmbedder(with_input(small(), clip_length=8))
+    for times in (True, False):
+        made = Site(timed, times=times)
+        view, of_halves = made.view_of_whole(embedder), made.view(embedder)
+        assert torch.equal(view.whole.vectors, embedder(timed).vectors)
+        assert view.whole.items == of_halves.whole.items
+        expected = (of_halves.of.tolist(), of_halves.halves.items) if times else ([], [])
+        assert (view.of.tolist(), view.halves.items) == expected
+    assert made.calibration(view) is None
+    assert Site(timed).calibration(Site(timed).view_of_whole(embedder)).impostor_pairs > 1000
 
 
 def test_what_is_known_of_a_site_is_said():

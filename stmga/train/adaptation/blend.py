@@ -10,11 +10,11 @@ import torch
 from stmga.model import STMGA
 
 
-def blended(start: STMGA, trained: STMGA, share: float) -> STMGA:
-    """A copy of ``start`` whose weights and statistics are this share of its own, and the rest those of ``trained``.
+def blended(one: STMGA, other: STMGA, share: float) -> STMGA:
+    """A copy of ``one``, whose weights and statistics are this share of its own, and the rest those of ``other``.
 
-    It works because the second was trained from the first. Configuration and record are those of ``start``. Source:
-    Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
+    It works because one was trained from the other. Configuration and record are those of ``one``. Source: Wortsman et
+    al., Robust fine-tuning of zero-shot models, CVPR 2022.
 
     >>> from stmga import STMGAConfig
     >>> start, trained = (STMGA(STMGAConfig(backbone="resnet18", stage="c4")) for _ in range(2))
@@ -22,13 +22,11 @@ def blended(start: STMGA, trained: STMGA, share: float) -> STMGA:
     >>> torch.allclose(middle, (start.backbone.conv1.weight + trained.backbone.conv1.weight) / 2, atol=1e-6)
     True
     """
-    found, after = copy.deepcopy(start), trained.state_dict()
+    found, rest = copy.deepcopy(one), other.state_dict()
     with torch.no_grad():
         for name, value in found.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(after[name].to(value), 1 - share)
-            else:
-                value.copy_(after[name])
+            if value.is_floating_point():  # not a counter of batches, which nothing reads
+                value.lerp_(rest[name].to(value), 1 - share)
     return found
 
 

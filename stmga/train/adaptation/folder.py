@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from stmga.embedding.embeddings import Embeddings
 from stmga.hub.records import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from stmga.model import STMGA
 from stmga.train.adaptation.labels import Labels
 from stmga.train.adaptation.site import View
 from stmga.train.errors import TrainingError
@@ -49,6 +51,10 @@ class AdaptFolder:
     def run(self, number: int) -> Path:
         """The folder of a training."""
         return self.path / f"round-{number}"
+
+    def networks(self, number: int, *, device: str | torch.device = "cpu") -> Iterator[STMGA]:
+        """The networks of so many trainings, in order; each is loaded when it is asked for."""
+        return (STMGA.from_pretrained(self.run(done) / "last", device=device) for done in range(1, number + 1))
 
     def rows(self) -> list[dict[str, Any]]:
         """The finished rounds, in order.

@@ -218,8 +218,7 @@ class _Adaptation:
     def _weights(self, number: int) -> STMGA:
         """The mean of the first trainings, in short clips; of none, the start."""
         length = None if self.config.only_norms else self.config.clip_length
-        runs = (self.folder.run(done) / "last" for done in range(1, number + 1))
-        found = averaged(self.start, (STMGA.from_pretrained(run, device=self.world.device) for run in runs))
+        found = averaged(self.start, self.folder.networks(number, device=self.world.device))
         return with_input(found, clip_length=length)
 
     def finish(self, model: STMGA, rows: list[Row]) -> Adapted:
@@ -239,7 +238,7 @@ class _Adaptation:
         """
         share = self.config.kept_of_start
         adapted = blended(self.start, self._weights(number), share)
-        view = self.site.view(self._embedder(adapted), whole=True)
+        view = self.site.view_of_whole(self._embedder(adapted))
         _, labels = self.folder.load(number, len(self.site))
         what = "batch norms only" if self.config.only_norms else f"mean of {number} of {self.config.steps} steps"
         if share:

@@ -135,11 +135,8 @@ class Site:
             lines.append("no tracklet has a camera: they are treated as of one")
         return lines
 
-    def view(self, embedder: TrackletEmbedder, *, whole: bool = False) -> View:
+    def view(self, embedder: TrackletEmbedder) -> View:
         """Embed all tracklets once, as halves; the vector of a tracklet is the mean of those of its halves.
-
-        With ``whole`` they are embedded once more: the vector of a tracklet is of all its chosen frames. In clips of
-        more frames than a half has, it differs.
 
         Raises:
             NonFiniteVectorError: the network is broken.
@@ -147,17 +144,30 @@ class Site:
         """
         found = embedder.embed([*self._parts, *(tracklet for _, tracklet in self._short)])
         count = len(self._parts)
-        parts, rest = found.select(range(count)), found.select(range(count, len(found)))
-        parts = replace(parts, items=[self._without_times(item) for item in parts.items])
+        parts, rest = self._halves(found.select(range(count))), found.select(range(count, len(found)))
         of = np.repeat(self._long, 2)
-        if whole:
-            found = embedder.embed(self._chosen)
-            return View(Embeddings(found.vectors, self.items, found.digest, found.model), parts, of)
         vectors = torch.zeros(len(self), found.dim, dtype=torch.float32, device="cpu")
         vectors.index_add_(0, torch.from_numpy(of), parts.vectors)
         for (row, _), vector in zip(self._short, rest.vectors, strict=True):
             vectors[row] = vector
-        return View(Embeddings(F.normalize(vectors, dim=1), self.items, found.digest, found.model), parts, of)
+        whole = Embeddings(F.normalize(vectors, dim=1), self.items, found.digest, found.model)
+        return View(whole, parts, of)
+
+    def view_of_whole(self, embedder: TrackletEmbedder) -> View:
+        """Embed all tracklets whole, as others will embed them: in clips of more frames than a half has, it differs.
+
+        Their halves are embedded too where thresholds are measured on them; elsewhere the view has none.
+
+        Raises:
+            NonFiniteVectorError, TrackletError: as in :meth:`view`.
+        """
+        found = embedder.embed([*self._chosen, *(self._parts if self.can_calibrate else ())])
+        parts = self._halves(found.select(range(len(self), len(found))))
+        whole = Embeddings(found.vectors[: len(self)], self.items, found.digest, found.model)
+        return View(whole, parts, np.repeat(self._long, 2)[: len(parts)])
+
+    def _halves(self, parts: Embeddings) -> Embeddings:
+        return replace(parts, items=[self._without_times(item) for item in parts.items])
 
     @property
     def can_calibrate(self) -> bool:
