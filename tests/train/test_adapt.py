@@ -203,13 +203,16 @@ def test_in_bf16_it_trains_and_embeds_in_bf16(model, tracklets, tmp_path, whole)
         replace(QUICK, precision="half")
 
 
-def test_weights_without_a_calibration_need_pairs_seen_at_the_same_time(tracklets, tmp_path):
+def test_weights_without_a_calibration_need_pairs_seen_at_the_same_time(tracklets, tmp_path, caplog):
+    caplog.set_level("INFO")
     bare = small()
     bare.record = replace(bare.record, calibration=None)
     with pytest.raises(ValueError, match="have no calibration"):
         adapt(bare, tracklets, tmp_path / "none", QUICK)
     found = adapt(bare, site(persons=24, times=True), tmp_path / "times", replace(QUICK, rounds=1))
     assert all(row["margin"] is not None for row in found.rounds)
+    assert found.best == 1
+    assert caplog.text.count("the most similar two people") == 1  # of the kept weights, not of every round
 
 
 def test_what_is_kept_is_whitened_on_the_identities_that_it_found(model, tmp_path):

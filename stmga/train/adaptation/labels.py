@@ -119,14 +119,16 @@ class Labels:
 
 @contextmanager
 def quiet_linking() -> Iterator[None]:
-    """Inside, linking does not warn of missing times, which every round would repeat."""
-    logger = logging.getLogger("stmga.people.linking")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Inside, linking and calibration log nothing; every round would repeat it. The kept weights are not quiet."""
+    repeated = ("stmga.people.linking", "stmga.people.unlabelled", "stmga.metrics.calibrate")
+    before = {logger: logger.level for logger in map(logging.getLogger, repeated)}
+    for logger in before:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def linked(view: Embeddings, calibration: Calibration, false_match_rate: float | None = None) -> Identities:
